@@ -1,1 +1,4 @@
 //! Broker.
+
+pub mod codec;
+pub mod topic;
