@@ -1,1 +1,3 @@
 //! Broker.
+
+pub mod topic;
