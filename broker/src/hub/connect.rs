@@ -49,6 +49,7 @@ impl Hub {
                 }
             }
         };
+        self.linked.fetch_add(1, Ordering::AcqRel);
         let keep_alive = connect.keep_alive;
         let connected = peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
         debug!(
@@ -132,6 +133,7 @@ impl Hub {
             debug!("{peer} disconnected: {ending}");
         }
         let Some(Connected { client, connection, .. }) = peer.connected else { return };
+        self.linked.fetch_sub(1, Ordering::AcqRel);
         let mut session = client.session.lock();
         if session.link_of(connection).is_none() {
             // Taken over. The new connection has seen to the rest.

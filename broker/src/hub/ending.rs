@@ -32,7 +32,7 @@ pub enum Ending {
     #[error("{0}, which only servers send [MQTT-4.8.0-1]")]
     ServerPacket(PacketType),
     /// CONNECT was refused with the code.
-    #[error("refused with CONNACK code {}: {reason}", u8::from(*.code))]
+    #[error("refused with CONNACK code {}: {reason}", *.code as u8)]
     Refused {
         /// The code sent in CONNACK.
         code: ConnectCode,

@@ -60,6 +60,8 @@ pub struct Hub {
     /// Numbers given to clients and connections so far.
     numbers: AtomicU64,
     connections: AtomicUsize,
+    /// Connections that have a session.
+    linked: AtomicUsize,
     stopping: AtomicBool,
     drops: Drops,
 }
@@ -139,6 +141,7 @@ impl Hub {
             retained: RwLock::default(),
             numbers: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
+            linked: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             drops: Drops::default(),
         }
@@ -297,6 +300,11 @@ impl Hub {
             link.outbox.move_into(unsent);
         }
         Ok(())
+    }
+
+    /// How many connections have, or had until they were taken over, a session.
+    pub fn linked(&self) -> usize {
+        self.linked.load(Ordering::Acquire)
     }
 
     fn next_number(&self) -> u64 {

@@ -6,12 +6,10 @@ mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use log::{info, warn};
+use log::warn;
 use smol::{Executor, Task, channel};
 use thiserror::Error;
 
@@ -65,4 +63,87 @@ pub struct Broker {
     /// Closing it ends the threads.
     running: Option<channel::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Opens the listening sockets, starts the threads and returns: clients can connect from now on.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on, or a thread that cannot be started; then nothing is left running.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let mut sockets = Vec::new();
+        let mut addresses = Vec::new();
+        for address in config.listen {
+            let failed = |source| StartError::Listen { address, source };
+            let socket = listener::bind(address, config.tcp_backlog.into()).map_err(failed)?;
+            addresses.push(socket.get_ref().local_addr().map_err(failed)?);
+            sockets.push(socket);
+        }
+        if sockets.is_empty() {
+            return Err(StartError::NoListener);
+        }
+
+        let hub = Arc::new(Hub::new(config.limits));
+        let executor = Arc::new(Executor::new());
+        let (running, stopped) = channel::bounded::<()>(1);
+        let mut broker = Self { hub, addresses, listeners: Vec::new(), running: Some(running), threads: Vec::new() };
+        for number in 0..config.threads.get() {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            let thread = thread::Builder::new()
+                .name(format!("sol-{number}"))
+                .spawn(move || _ = smol::block_on(executor.run(stopped.recv())))
+                .map_err(StartError::Thread)?;
+            broker.threads.push(thread);
+        }
+        for socket in sockets {
+            let accept = listener::accept(socket, Arc::clone(&broker.hub), Arc::clone(&executor));
+            broker.listeners.push(executor.spawn(accept));
+        }
+        Ok(broker)
+    }
+
+    /// Where it listens, in the order of the configuration, with the ports taken for port 0.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        // `start` lets no broker be without one.
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The broker's counters.
+    pub fn stats(&self) -> Stats {
+        self.hub.stats()
+    }
+
+    /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends.
+    ///
+    /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
+    pub fn stop(self) {}
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.listeners.clear();
+        let mut batch = Batch::new();
+        self.hub.stop(&mut batch);
+        batch.wake();
+        let deadline = Instant::now() + self.hub.limits().stop_timeout;
+        while self.hub.linked() > 0 {
+            if Instant::now() >= deadline {
+                warn!("{} clients have not read what was left for them", self.hub.linked());
+                break;
+            }
+            thread::sleep(STOP_POLL);
+        }
+        self.running = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                warn!("a thread ended by a panic");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use crate::codec::PacketId;
 /// The next `runway` identifiers from `next` on are known to be free, so that
 /// the ones in use are looked through only once for each stretch between them.
 #[derive(Debug)]
-pub struct Identifiers {
+pub(super) struct Identifiers {
     next: PacketId,
     runway: u16,
 }
@@ -20,7 +20,7 @@ impl Default for Identifiers {
 
 impl Identifiers {
     /// An identifier that is not in `used`; none if all 65,535 are.
-    pub fn allocate(&mut self, used: impl Iterator<Item = PacketId> + Clone) -> Option<PacketId> {
+    pub(super) fn allocate(&mut self, used: impl Iterator<Item = PacketId> + Clone) -> Option<PacketId> {
         if self.runway == 0 {
             self.find_runway(used)?;
         }
