@@ -140,3 +140,152 @@ pub enum FilterError {
     #[error("'+' is not a whole level of the topic filter [MQTT-4.7.1-3]")]
     SingleLevelNotWhole,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(filter: &str, name: &str) -> bool {
+        Filter::new(filter).unwrap().matches(Name::new(name).unwrap())
+    }
+
+    #[test]
+    fn wildcards_stand_alone_in_their_level() {
+        for filter in [
+            "#",
+            "+",
+            "sport/tennis/#",
+            "+/tennis/#",
+            "sport/+/player1",
+            "/+",
+            "+/+",
+            "/#",
+            "+/#",
+            "$SYS/#",
+            "//",
+        ] {
+            assert!(Filter::new(filter).is_ok(), "{filter}");
+        }
+        assert_eq!(Filter::new("sport/tennis#"), Err(FilterError::MultiLevelNotWhole));
+        assert_eq!(Filter::new("sport/#a"), Err(FilterError::MultiLevelNotWhole));
+        assert_eq!(Filter::new("##"), Err(FilterError::MultiLevelNotWhole));
+        assert_eq!(Filter::new("+#"), Err(FilterError::MultiLevelNotWhole));
+        assert_eq!(Filter::new("sport/tennis/#/ranking"), Err(FilterError::MultiLevelNotLast));
+        assert_eq!(Filter::new("#/"), Err(FilterError::MultiLevelNotLast));
+        assert_eq!(Filter::new("sport+"), Err(FilterError::SingleLevelNotWhole));
+        assert_eq!(Filter::new("a/+b/c"), Err(FilterError::SingleLevelNotWhole));
+        assert_eq!(Filter::new("++"), Err(FilterError::SingleLevelNotWhole));
+    }
+
+    #[test]
+    fn text_has_the_limits_of_names() {
+        assert_eq!(Filter::new(""), Err(FilterError::Empty));
+        assert_eq!(Filter::new("a\0/#"), Err(FilterError::NullCharacter));
+        assert_eq!(Filter::new(&"a".repeat(65_536)), Err(FilterError::TooLong(65_536)));
+        assert_eq!(Filter::new(&"/".repeat(65_535)).unwrap().depth(), 65_536);
+    }
+
+    #[test]
+    fn refusals_cite_the_rule() {
+        assert_eq!(
+            FilterError::MultiLevelNotLast.to_string(),
+            "the topic filter goes on after '#' [MQTT-4.7.1-2]"
+        );
+    }
+
+    #[test]
+    fn multi_level_wildcard_matches_the_parent_and_all_below() {
+        for name in
+            ["sport/tennis/player1", "sport/tennis/player1/ranking", "sport/tennis/player1/score/wimbledon"]
+        {
+            assert!(matches("sport/tennis/player1/#", name), "{name}");
+        }
+        assert!(matches("sport/#", "sport"));
+        assert!(matches("sport/#", "sport/"));
+        assert!(!matches("sport/#", "sports"));
+        assert!(!matches("sport/tennis/#", "sport"));
+        assert!(matches("#", "sport/tennis"));
+        assert!(matches("#", "/"));
+        assert!(matches("+/#", "sport"));
+    }
+
+    #[test]
+    fn single_level_wildcard_matches_exactly_one_level() {
+        assert!(matches("sport/tennis/+", "sport/tennis/player1"));
+        assert!(matches("sport/tennis/+", "sport/tennis/player2"));
+        assert!(!matches("sport/tennis/+", "sport/tennis/player1/ranking"));
+        assert!(!matches("sport/+", "sport"));
+        assert!(matches("sport/+", "sport/"));
+        assert!(matches("sport/+/player1", "sport//player1"));
+        assert!(matches("+/+", "/finance"));
+        assert!(matches("/+", "/finance"));
+        assert!(!matches("+", "/finance"));
+    }
+
+    #[test]
+    fn wildcards_do_not_reach_reserved_names() {
+        assert!(!matches("#", "$SYS/monitor/Clients"));
+        assert!(!matches("+/monitor/Clients", "$SYS/monitor/Clients"));
+        assert!(!matches("+", "$"));
+        assert!(matches("$SYS/#", "$SYS/monitor/Clients"));
+        assert!(matches("$SYS/#", "$SYS"));
+        assert!(matches("$SYS/monitor/+", "$SYS/monitor/Clients"));
+        // Only the first character of the whole name counts.
+        assert!(matches("#", "a/$SYS"));
+        assert!(matches("+/+", "/$SYS"));
+    }
+
+    #[test]
+    fn every_character_counts() {
+        assert!(!matches("ACCOUNTS", "Accounts"));
+        assert!(!matches("a", "a/"));
+        assert!(!matches("a", "/a"));
+        assert!(matches("Accounts payable", "Accounts payable"));
+        // The same letter to a reader, composed and decomposed.
+        assert!(!matches("\u{e9}", "e\u{301}"));
+        assert!(!matches("\u{feff}a", "a"));
+    }
+
+    #[test]
+    fn wildcards_are_told_from_text() {
+        let filter = |text| Filter::new(text).unwrap();
+        assert!(filter("a/+/b").has_wildcard() && filter("#").has_wildcard());
+        assert!(!filter("a/$/b").has_wildcard());
+        assert!(filter("$SYS/#").is_reserved() && !filter("a/$").is_reserved());
+    }
+
+    #[test]
+    fn owned_and_borrowed_filters_are_the_same_key() {
+        let owned = FilterBuf::from(Filter::new("a/+").unwrap());
+        assert_eq!(owned.as_filter(), Filter::new("a/+").unwrap());
+        assert!(std::collections::HashSet::from([owned]).contains("a/+"));
+    }
+
+    /// The rules once more, with positions instead of levels.
+    fn is_filter(text: &str) -> bool {
+        let chars: Vec<char> = text.chars().collect();
+        let begins = |at: usize| at == 0 || chars[at - 1] == '/';
+        let last = |at: usize| at + 1 == chars.len();
+        !text.is_empty()
+            && chars.iter().enumerate().all(|(at, c)| match c {
+                '\0' => false,
+                '#' => begins(at) && last(at),
+                '+' => begins(at) && (last(at) || chars[at + 1] == '/'),
+                _ => true,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_check(text in "[a/+#é\0]{0,6}|[/+]{0,6}#?") {
+            prop_assert_eq!(Filter::new(&text).is_ok(), is_filter(&text));
+        }
+
+        #[test]
+        fn takes_any_text(text: String) {
+            prop_assert_eq!(Filter::new(&text).is_ok(), is_filter(&text));
+        }
+    }
+}

@@ -12,6 +12,8 @@ mod index;
 mod name;
 mod retained;
 mod small_map;
+#[cfg(test)]
+mod strategies;
 mod tree;
 
 pub use filter::{Filter, FilterBuf, FilterError};

@@ -111,3 +111,82 @@ fn first_forbidden(name: &str) -> NameError {
         _ => NameError::NullCharacter,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn anything_but_wildcards_and_null_is_allowed() {
+        for name in [
+            "/",
+            "a",
+            "a b/c",
+            "/finance",
+            "ACCOUNTS",
+            "Accounts payable",
+            "\u{feff}a",
+            "$SYS/x",
+            "é/日本/\u{1}",
+        ] {
+            assert_eq!(Name::new(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        assert_eq!(Name::new(""), Err(NameError::Empty));
+        assert_eq!(Name::new("a\0"), Err(NameError::NullCharacter));
+        assert_eq!(Name::new("a+b"), Err(NameError::Wildcard('+')));
+        assert_eq!(Name::new("a/#"), Err(NameError::Wildcard('#')));
+        // An overlong slash, a surrogate, half a character.
+        for bytes in [&[0xC0, 0xAF][..], &[0xED, 0xA0, 0x80], &[b'a', 0xC3]] {
+            assert_eq!(Name::from_bytes(bytes), Err(NameError::NotUtf8));
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_bytes() {
+        assert!(Name::new(&"/".repeat(65_535)).is_ok());
+        assert_eq!(Name::new(&"é".repeat(32_768)), Err(NameError::TooLong(65_536)));
+    }
+
+    #[test]
+    fn refusals_cite_the_rule() {
+        assert_eq!(
+            NameError::Wildcard('+').to_string(),
+            "the topic name contains the wildcard '+' [MQTT-3.3.2-2]"
+        );
+    }
+
+    #[test]
+    fn empty_levels_are_levels() {
+        assert!(Name::new("/a//").unwrap().levels().eq(["", "a", "", ""]));
+    }
+
+    #[test]
+    fn owned_and_borrowed_names_are_the_same_key() {
+        let owned = NameBuf::from(Name::new("a/b").unwrap());
+        assert_eq!(owned.as_name(), Name::new("a/b").unwrap());
+        assert!(std::collections::HashSet::from([owned]).contains("a/b"));
+    }
+
+    fn is_name(text: &str) -> bool {
+        (1..=65_535).contains(&text.len()) && text.chars().all(|c| c != '\0' && c != '+' && c != '#')
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_check(text in "[a/+#$\0é]{0,40}") {
+            prop_assert_eq!(Name::new(&text).is_ok(), is_name(&text));
+        }
+
+        #[test]
+        fn takes_any_bytes(bytes: Vec<u8>) {
+            let naive = str::from_utf8(&bytes).is_ok_and(is_name);
+            prop_assert_eq!(Name::from_bytes(&bytes).is_ok(), naive);
+        }
+    }
+}

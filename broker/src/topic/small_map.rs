@@ -180,3 +180,63 @@ impl<K, V> Default for Table<K, V> {
         Self { map: HashMap::default(), peak: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map(changes in vec((0..4_u8, proptest::option::of(any::<u8>())), 0..40)) {
+            let (mut map, mut model) = (SmallMap::default(), HashMap::new());
+            for (key, change) in changes {
+                match change {
+                    Some(value) => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
+                    None => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                }
+                let mut seen = HashMap::new();
+                map.for_each(|key, value| assert_eq!(seen.insert(*key, *value), None));
+                prop_assert_eq!(&seen, &model);
+                prop_assert_eq!(map.len(), model.len());
+                prop_assert_eq!(map.get(&key), model.get(&key));
+                prop_assert_eq!(map.get_mut(&key), model.get_mut(&key));
+            }
+        }
+    }
+
+    #[test]
+    fn one_entry_needs_no_table() {
+        let mut map = SmallMap::default();
+        map.insert(1, 'a');
+        map.insert(2, 'b');
+        assert!(matches!(map, SmallMap::Many(_)));
+        map.remove(&1);
+        assert!(matches!(map, SmallMap::Small(Some((2, 'b')))));
+    }
+
+    #[test]
+    fn default_is_inserted_once() {
+        let mut map = SmallMap::default();
+        for key in [1, 2, 1, 2, 2] {
+            *map.get_or_insert_default(key) += 1;
+        }
+        assert_eq!((map.get(&1), map.get(&2)), (Some(&2), Some(&3)));
+    }
+
+    #[test]
+    fn memory_follows_the_entries() {
+        let mut table = Table::default();
+        for key in 0..10_000 {
+            *table.get_or_insert_default(key) = key;
+        }
+        for key in 100..10_000 {
+            assert_eq!(table.remove(&key), Some(key));
+        }
+        assert!(table.map.capacity() < 1_000, "{}", table.map.capacity());
+        assert!((0..100).all(|key| table.get(&key) == Some(&key)));
+    }
+}

@@ -176,3 +176,18 @@ impl<K, V> Default for Node<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+impl<K, V> Tree<K, V> {
+    /// The number of nodes below the root.
+    pub(super) fn nodes(&self) -> usize {
+        let mut open = vec![&self.root];
+        let mut count = 0;
+        while let Some(node) = open.pop() {
+            count += node.branches();
+            open.extend(node.plus.as_deref());
+            node.children.for_each(|_, child| open.push(child));
+        }
+        count
+    }
+}
