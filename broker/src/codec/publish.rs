@@ -55,8 +55,8 @@ impl Delivery {
 
 /// Appends a PUBLISH. At QoS 0 `dup` is ignored [MQTT-3.3.1-2].
 ///
-/// The packet must fit: `encoded_publish_len` of it is at most [`MAX_PACKET_BYTES`](super::MAX_PACKET_BYTES). A message
-/// that came in a packet does, and so does a will.
+/// The packet must fit: [`encoded_publish_len`] of it is at most
+/// [`MAX_PACKET_BYTES`](super::MAX_PACKET_BYTES). A message that came in a packet does, and so does a will.
 pub fn encode_publish(
     out: &mut Vec<u8>,
     dup: bool,

@@ -155,7 +155,8 @@ proptest! {
         let mut expected = packets.iter();
         let mut start = 0;
         for cut in cuts {
-            while let Decoded::Packet { packet, length } = decode(&stream[start..cut], None, stream.len()).unwrap() {
+            let next = |start| decode(&stream[start..cut], None, stream.len()).unwrap();
+            while let Decoded::Packet { packet, length } = next(start) {
                 prop_assert_eq!(Some(&packet), expected.next());
                 start += length;
             }
@@ -165,8 +166,8 @@ proptest! {
     }
 }
 
-/// What holds for any bytes: no panic, a needed length that is exact where the remaining length is known and 1 where it
-/// is not, a packet within the bytes, and packets that mean the same when encoded again.
+/// What holds for any bytes: no panic, a needed length that is exact where the remaining length is known and 1
+/// where it is not, a packet within the bytes, and packets that mean the same when encoded again.
 fn check_any(bytes: &[u8]) -> Result<(), TestCaseError> {
     for version in [Version::V31, Version::V311] {
         match decode(bytes, Some(version), MAX_PACKET_BYTES) {
