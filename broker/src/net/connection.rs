@@ -236,7 +236,9 @@ impl<'c, S: Socket> Connection<'c, S> {
 
 fn ending(error: &io::Error) -> Ending {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => Ending::Closed,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            Ending::Closed
+        }
         kind => Ending::Network(kind),
     }
 }

@@ -1,9 +1,9 @@
 //! Accepting connections.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::io;
 
 use async_io::Async;
 use log::{debug, warn};

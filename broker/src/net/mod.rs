@@ -87,7 +87,8 @@ impl Broker {
         let hub = Arc::new(Hub::new(config.limits));
         let executor = Arc::new(Executor::new());
         let (running, stopped) = channel::bounded::<()>(1);
-        let mut broker = Self { hub, addresses, listeners: Vec::new(), running: Some(running), threads: Vec::new() };
+        let mut broker =
+            Self { hub, addresses, listeners: Vec::new(), running: Some(running), threads: Vec::new() };
         for number in 0..config.threads.get() {
             let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
             let thread = thread::Builder::new()
