@@ -73,7 +73,7 @@ impl Cell {
         (peer, load)
     }
 
-    /// `loopback/1→1/QoS 1: sol 1.00 µs CPU/msg, mosquitto 2.0.11 10.0 µs CPU/msg, 1 : 10.0`
+    /// `loopback/1→1/QoS 1: sol 1.00 µs CPU/msg, mosquitto 2.0.11 10.0 µs CPU/msg, which is 1 : 10.0`
     fn print(&self, brokers: &[Broker], costs: &[Option<Costs>]) {
         let measured =
             brokers.iter().zip(costs).filter_map(|(broker, costs)| Some((broker, costs.as_ref()?)));
@@ -81,7 +81,7 @@ impl Cell {
         let mut parts: Vec<_> =
             medians.iter().map(|(label, median)| format!("{label} {}", cost(*median))).collect();
         if let [(_, Some(sol)), (_, Some(other))] = medians.as_slice() {
-            parts.push(format!("1 : {}", three_digits(other / sol)));
+            parts.push(format!("which is 1 : {}", three_digits(other / sol)));
         }
         if !parts.is_empty() {
             println!("loopback/{}: {}\n", self.label(), parts.join(", "));

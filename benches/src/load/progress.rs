@@ -38,6 +38,7 @@ pub(super) struct Counts {
 }
 
 /// What the publisher does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Send so many PUBRELs.
     Release(u64),
@@ -107,5 +108,41 @@ impl Progress {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, what));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smol::block_on;
+
+    use super::*;
+
+    fn next(messages: u64, receivers: u64, counts: Counts) -> Option<Next> {
+        let progress = Progress::new(messages, receivers, 100);
+        progress.add(|now| *now = counts);
+        progress.try_next()
+    }
+
+    #[test]
+    fn the_publisher_keeps_its_limits() {
+        let counts = Counts { sent: 60, completed: 9, delivered: 60, ..Counts::default() };
+        assert_eq!(next(1000, 1, counts), None);
+        assert_eq!(next(1000, 1, Counts { completed: 10, ..counts }), Some(Next::Publish(50)));
+        assert_eq!(next(70, 1, Counts { completed: 10, ..counts }), Some(Next::Publish(10)));
+
+        let counts = Counts { sent: 200, completed: 200, delivered: 100 * 100 - 1, ..Counts::default() };
+        assert_eq!(next(1000, 100, counts), None);
+        assert_eq!(next(1000, 100, Counts { delivered: 100 * 150, ..counts }), Some(Next::Publish(100)));
+        assert_eq!(next(200, 100, counts), Some(Next::Done));
+        assert_eq!(next(200, 100, Counts { recorded: 3, released: 1, ..counts }), Some(Next::Release(2)));
+    }
+
+    #[test]
+    fn a_message_lost_is_an_error() {
+        let progress = Progress::new(5, 2, 100);
+        progress.add(|counts| counts.delivered = 9);
+        let error = block_on(progress.stalled::<()>(Duration::from_millis(1))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("10 deliveries"), "{error}");
     }
 }
