@@ -1,6 +1,5 @@
 //! PUBACK, PUBREC, PUBREL, PUBCOMP, UNSUBACK (§3.4 to §3.7, §3.11): packets of a packet identifier alone.
 
-use super::primitive::{packet_id, whole};
 use super::{Error, PacketId, PacketType};
 
 /// An acknowledgement; which one, its place in [`Packet`](super::Packet) says.
@@ -36,7 +35,15 @@ pub fn encode_ack(out: &mut Vec<u8>, ack: AckType, packet_id: PacketId) {
 
 impl Ack {
     pub(super) fn decode(packet: PacketType, body: &[u8]) -> Result<Self, Error> {
-        Ok(Self { packet_id: whole(packet, body, packet_id(packet))? })
+        // By hand: up to four of them come for each message.
+        match body {
+            // [MQTT-2.3.1-1]
+            [high, low] => PacketId::new(u16::from_be_bytes([*high, *low]))
+                .map(|packet_id| Self { packet_id })
+                .ok_or(Error::ZeroPacketId { packet }),
+            [_, _, rest @ ..] => Err(Error::TrailingBytes { packet, count: rest.len() }),
+            _ => Err(Error::Truncated { packet }),
+        }
     }
 }
 
