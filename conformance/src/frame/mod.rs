@@ -237,6 +237,12 @@ impl Packet {
 impl fmt::Display for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
-        self.fields.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+        self.fields.iter().try_for_each(|(name, value)| match value {
+            Value::Bytes(bytes) if matches!(*name, "length_bytes" | "tail") => {
+                let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                write!(f, " {name}=x\"{}\"", hex.join(" "))
+            }
+            _ => write!(f, " {name}={value}"),
+        })
     }
 }

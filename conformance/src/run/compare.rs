@@ -59,14 +59,14 @@ pub(super) fn packet(
     Ok(known)
 }
 
-/// This version's fields, each with how many of the same name stand before it.
+/// This version's fields, each with the occurrence it speaks of. `name=` speaks of the next one of that name,
+/// `name!=` of the same one as the `name=` before it.
 fn numbered(text: &PacketText, version: Version) -> impl Iterator<Item = (usize, &FieldText)> {
-    text.fields.iter().enumerate().filter(move |(_, field)| field.field.is_in(version)).map(
-        |(place, field)| {
-            let before = text.fields.iter().take(place);
-            (before.filter(|other| other.field.name == field.field.name).count(), field)
-        },
-    )
+    text.fields.iter().enumerate().filter(move |(_, field)| field.field.is_in(version)).map(|(place, field)| {
+        let same = |other: &&FieldText| other.field.name == field.field.name && !other.negated;
+        let before = text.fields.iter().take(place).filter(same).count();
+        (if field.negated { before.saturating_sub(1) } else { before }, field)
+    })
 }
 
 /// The packet as expected, its values worked out.
@@ -131,7 +131,7 @@ mod tests {
         for fits in [
             "PUBLISH",
             "PUBLISH topic=\"a\"",
-            "PUBLISH qos=1|2 id!=0",
+            "PUBLISH qos=1|2 id!=0", "PUBLISH id=9 id!=8 id!=7",
             "PUBLISH topic='{u}/a' payload=x\"70\"",
         ] {
             assert_eq!(compared(fits, &publish(), &Bindings::new()), Ok(Bindings::new()), "{fits}");

@@ -18,7 +18,7 @@ use crate::scenario::{
 };
 use crate::statements::Statements;
 use crate::target::Target;
-use crate::trace::Trace;
+use crate::trace::{Entry, Trace};
 use crate::verdict::{Failure, Outcome, Verdict};
 use aftermath::Left;
 
@@ -46,20 +46,21 @@ pub fn run(scenario: &Scenario, version: Version, target: &Target) -> Verdict {
         None => {
             let mut run = Run::new(scenario, version, target);
             let played = run.play();
-            let trace = run.trace.clone();
+            // How everybody leaves is no part of what led to a failure.
+            let trace = run.trace.entries();
             let left = run.end();
-            let swept = played.and_then(|()| left.check(scenario, target));
+            let shown = played.and_then(|()| left.check(scenario, target));
             left.sweep(target);
-            match swept {
+            match shown {
                 Ok(()) => Outcome::Passed,
-                Err(stop) => failed(scenario, version, stop, &trace),
+                Err(stop) => failed(scenario, version, stop, trace),
             }
         }
     };
     Verdict { name: name(scenario, version), outcome, elapsed: start.elapsed() }
 }
 
-fn failed(scenario: &Scenario, version: Version, stop: Stop, trace: &Trace) -> Outcome {
+fn failed(scenario: &Scenario, version: Version, stop: Stop, trace: Vec<Entry>) -> Outcome {
     let known = Statements::of(version);
     let cited = scenario.proves.iter().filter(|proof| proof.version == version).flat_map(|proof| &proof.ids);
     let words = |id: &str| known.get(id).map(|statement| statement.paraphrase.clone()).unwrap_or_default();
@@ -71,7 +72,7 @@ fn failed(scenario: &Scenario, version: Version, stop: Stop, trace: &Trace) -> O
         expected: stop.expected,
         actual: stop.actual,
         statements: cited.map(|cited| (cited.id.clone(), words(&cited.id))).collect(),
-        trace: trace.entries(),
+        trace,
         here: stop.here,
     };
     Outcome::Failed(stop.duty.max(scenario.duty), Box::new(failure))
