@@ -62,11 +62,13 @@ pub(super) fn packet(
 /// This version's fields, each with the occurrence it speaks of. `name=` speaks of the next one of that name,
 /// `name!=` of the same one as the `name=` before it.
 fn numbered(text: &PacketText, version: Version) -> impl Iterator<Item = (usize, &FieldText)> {
-    text.fields.iter().enumerate().filter(move |(_, field)| field.field.is_in(version)).map(|(place, field)| {
-        let same = |other: &&FieldText| other.field.name == field.field.name && !other.negated;
-        let before = text.fields.iter().take(place).filter(same).count();
-        (if field.negated { before.saturating_sub(1) } else { before }, field)
-    })
+    text.fields.iter().enumerate().filter(move |(_, field)| field.field.is_in(version)).map(
+        |(place, field)| {
+            let same = |other: &&FieldText| other.field.name == field.field.name && !other.negated;
+            let before = text.fields.iter().take(place).filter(same).count();
+            (if field.negated { before.saturating_sub(1) } else { before }, field)
+        },
+    )
 }
 
 /// The packet as expected, its values worked out.
@@ -131,7 +133,8 @@ mod tests {
         for fits in [
             "PUBLISH",
             "PUBLISH topic=\"a\"",
-            "PUBLISH qos=1|2 id!=0", "PUBLISH id=9 id!=8 id!=7",
+            "PUBLISH qos=1|2 id!=0",
+            "PUBLISH id=9 id!=8 id!=7",
             "PUBLISH topic='{u}/a' payload=x\"70\"",
         ] {
             assert_eq!(compared(fits, &publish(), &Bindings::new()), Ok(Bindings::new()), "{fits}");

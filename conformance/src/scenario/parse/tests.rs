@@ -102,7 +102,7 @@ fn says_what_was_expected_and_where() {
         ("a < close within 2s..1s", "4:11: expected a time that begins before it ends, found `within`"),
         ("a < close within 2..3s", "4:18: expected a time (1.5s, 800ms), found `2..3s`"),
         ("a < close now", "4:11: expected the end of the line, found `now`"),
-        ("a|c > CONNECT", "4:7: expected one actor to send, found `CONNECT`"),
+        ("a|c > CONNECT", "4:1: expected one actor to send, found `a|c`"),
         ("c > hex 00", "4:5: expected a packet or `drop`: only a `raw` actor sends bytes, found `hex`"),
         (
             "c > PUBLISH dup=1",
@@ -118,7 +118,7 @@ fn says_what_was_expected_and_where() {
             "4:7: expected one of wildcards, retain, acl, passwords, sys, websocket, found `wings`",
         ),
         ("any order", "4:10: expected `{`, found the end of the line"),
-        ("should a > CONNECT", "4:12: expected a `<` step after `should` or `may`, found `CONNECT`"),
+        ("should a > CONNECT", "4:1: expected a `<` step after `should` or `may`, found `should`"),
         ("any order {\nc > CONNECT", "5:1: expected `}` or a step `actor < PACKET …`, found `c`"),
     ] {
         assert_eq!(says(line), format!("test.scenario:{message}"), "{line}");
