@@ -1,1 +1,26 @@
-//! Broker.
+//! Sol: a multi-threaded MQTT broker with bounded memory, as a library and as the command `sol`.
+//!
+//! [`Broker::start`] runs a broker inside this process, which is how tests
+//! and benches have one on a free port; `sol` is the same broker alone.
+//!
+//! The modules are floors, each using only those below it:
+//!
+//! | floor | modules | what it knows |
+//! |---|---|---|
+//! | 4 | [`config`], `net` | sockets, timers, threads |
+//! | 3 | [`hub`] | who is connected, who gets what |
+//! | 2 | [`session`] | one client's state |
+//! | 1 | [`codec`], [`topic`] | bytes ↔ packets; names, filters, retained messages |
+//!
+//! Below `net` there is no socket, no thread, no clock and no async.
+
+pub mod codec;
+pub mod config;
+pub mod hub;
+mod net;
+pub mod session;
+pub mod topic;
+
+pub use config::{Config, Limits};
+pub use hub::Stats;
+pub use net::{Broker, StartError};

@@ -1,1 +1,85 @@
-fn main() {}
+//! The command `sol`: a broker until it is told to stop.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use async_signal::{Signal, Signals};
+use clap::Parser;
+use flexi_logger::{DeferredNow, Logger};
+use log::{LevelFilter, Record, error, info};
+use smol::stream::StreamExt;
+use sol::config::DEFAULT_PORT;
+use sol::{Broker, Config};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An MQTT broker: MQTT 3.1 and 3.1.1 over TCP.
+#[derive(Parser)]
+#[command(name = "sol", version)]
+struct Arguments {
+    /// Address to listen on; 0.0.0.0 lets other machines in
+    #[arg(short, long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
+    port: u16,
+
+    /// Log every connection as it comes and goes
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let level = if arguments.verbose { LevelFilter::Debug } else { LevelFilter::Info };
+    // Held until the end: dropping it flushes the log.
+    let _log = match Logger::with(level).format(line).log_to_stderr().start() {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("sol: cannot log to standard error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut signals = Signals::new([Signal::Int, Signal::Term])?;
+    let config =
+        Config { listen: vec![SocketAddr::new(arguments.address, arguments.port)], ..Config::default() };
+    let threads = config.threads;
+    let broker = Broker::start(config)?;
+    for address in broker.local_addrs() {
+        let reach = if address.ip().is_loopback() {
+            "only this machine can reach it"
+        } else {
+            "anyone who can reach this address can connect"
+        };
+        info!("sol {} listens on {address} with {threads} threads: {reach}", env!("CARGO_PKG_VERSION"));
+    }
+    if let Some(signal) = smol::block_on(signals.next()) {
+        info!("stops on {:?}", signal?);
+    }
+    broker.stop();
+    info!("stopped");
+    Ok(())
+}
+
+/// `2026-01-31T12:00:00.000Z INFO  what happened`
+fn line(to: &mut dyn std::io::Write, now: &mut DeferredNow, record: &Record<'_>) -> std::io::Result<()> {
+    write!(
+        to,
+        "{} {:<5} {}",
+        now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ"),
+        record.level(),
+        record.args()
+    )
+}

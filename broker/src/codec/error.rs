@@ -1,0 +1,123 @@
+//! What a peer did wrong, and the statement it broke.
+
+use super::{ConnectCode, PacketType};
+use crate::topic::{FilterError, NameError};
+
+/// A packet that breaks the standard. The connection it came on must end [MQTT-4.8.0-1].
+///
+/// Statement ids are those of MQTT 3.1.1.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
+pub enum Error {
+    // The fixed header
+    #[error("packet type {0}, which is reserved (section 2.2.1)")]
+    ReservedPacketType(u8),
+    #[error(
+        "{packet} with fixed header flags {flags:#06b}, must be {:#06b} [{}]",
+        .packet.flags(),
+        .packet.flags_statement()
+    )]
+    Flags { packet: PacketType, flags: u8 },
+    #[error("remaining length of more than four bytes (section 2.2.3)")]
+    RemainingLength,
+    #[error("packet of {length} bytes, the limit is {limit}")]
+    PacketTooLarge { length: usize, limit: usize },
+
+    // Any packet
+    #[error("{packet} ends inside a field (section 2.2.3)")]
+    Truncated { packet: PacketType },
+    #[error("{packet} with {count} bytes behind its last field (section 2.2.3)")]
+    TrailingBytes { packet: PacketType, count: usize },
+    #[error("{packet} with packet identifier 0 [MQTT-2.3.1-1]")]
+    ZeroPacketId { packet: PacketType },
+    #[error("{field} that is not UTF-8 [MQTT-1.5.3-1]")]
+    Utf8 { field: &'static str },
+    #[error("{field} with U+0000 [MQTT-1.5.3-2]")]
+    Null { field: &'static str },
+    #[error("{packet}: {error}")]
+    Name { packet: PacketType, error: NameError },
+    #[error("{packet}: {error}")]
+    Filter { packet: PacketType, error: FilterError },
+    #[error(
+        "{packet} without a topic filter [{}]",
+        if *.packet == PacketType::Subscribe { "MQTT-3.8.3-3" } else { "MQTT-3.10.3-2" }
+    )]
+    NoFilters { packet: PacketType },
+
+    // CONNECT
+    #[error("CONNECT with neither MQTT nor MQIsdp as protocol name [MQTT-3.1.2-1]")]
+    ProtocolName,
+    #[error("CONNECT with unsupported protocol level {0} [MQTT-3.1.2-2]")]
+    ProtocolLevel(u8),
+    #[error("CONNECT with the reserved connect flag set [MQTT-3.1.2-3]")]
+    ReservedConnectFlag,
+    #[error("CONNECT with will QoS {0} but no will [MQTT-3.1.2-13]")]
+    WillQosWithoutWill(u8),
+    #[error("CONNECT with will QoS 3 [MQTT-3.1.2-14]")]
+    WillQos3,
+    #[error("CONNECT with will retain but no will [MQTT-3.1.2-15]")]
+    WillRetainWithoutWill,
+    #[error("CONNECT with a password but no user name [MQTT-3.1.2-22]")]
+    PasswordWithoutUserName,
+    #[error("CONNECT with an empty client identifier and clean session 0 [MQTT-3.1.3-8]")]
+    EmptyClientId,
+    #[error("CONNECT with an empty client identifier, which MQTT 3.1 does not have")]
+    EmptyClientIdV31,
+
+    // CONNACK
+    #[error("CONNACK with acknowledge flags {0:#010b}, of which bits 7 to 1 are reserved (section 3.2.2.1)")]
+    ConnackFlags(u8),
+    #[error("CONNACK with return code {0}, which is reserved (section 3.2.2.3)")]
+    ConnackCode(u8),
+    #[error("CONNACK that refuses, yet with session present 1 [MQTT-3.2.2-4]")]
+    SessionPresentInRefusal,
+
+    // PUBLISH
+    #[error("PUBLISH with QoS 3 [MQTT-3.3.1-4]")]
+    PublishQos3,
+    #[error("PUBLISH with DUP at QoS 0 [MQTT-3.3.1-2]")]
+    DupAtQos0,
+
+    // SUBSCRIBE, SUBACK
+    #[error("SUBSCRIBE with requested QoS byte {0:#04x} [MQTT-3.8.3-4]")]
+    RequestedQos(u8),
+    #[error("SUBACK without a return code [MQTT-3.8.4-5]")]
+    NoSubackCodes,
+    #[error("SUBACK with return code {0:#04x} [MQTT-3.9.3-2]")]
+    SubackCode(u8),
+}
+
+impl Error {
+    /// The CONNACK that goes out before the connection ends; mostly none [MQTT-3.1.4-1].
+    pub fn refusal(&self) -> Option<ConnectCode> {
+        match self {
+            Error::ProtocolLevel(_) => Some(ConnectCode::UnacceptableProtocolVersion),
+            Error::EmptyClientId | Error::EmptyClientIdV31 => Some(ConnectCode::IdentifierRejected),
+            _ => None,
+        }
+    }
+}
+
+/// Why a packet cannot be encoded.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// A string or binary field is longer than its two-byte length can say.
+    #[error("{field} of {length} bytes, at most 65535 fit")]
+    FieldTooLong {
+        /// The field.
+        field: &'static str,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// What follows the fixed header is longer than the remaining length can say.
+    #[error("{packet} of {remaining_length} bytes behind its fixed header, at most 268435455 fit")]
+    PacketTooLarge {
+        /// The packet.
+        packet: PacketType,
+        /// Its remaining length in bytes.
+        remaining_length: usize,
+    },
+    /// The receiver would have to close the connection.
+    #[error("forbidden: {0}")]
+    Forbidden(#[from] Error),
+}

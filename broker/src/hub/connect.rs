@@ -1,0 +1,212 @@
+//! CONNECT, take-over, and the end of a connection.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use log::{debug, info};
+use parking_lot::Mutex;
+
+use super::peer::Connected;
+use super::{Batch, Client, Ending, Hub, Next, Peer};
+use crate::codec::{Connack, Connect, ConnectCode, Decoded, Packet, Version, decode};
+use crate::session::{Link, Session, Will};
+
+impl Hub {
+    /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
+    pub(super) fn handle_first(
+        &self,
+        peer: &mut Peer,
+        bytes: &[u8],
+        batch: &mut Batch,
+    ) -> Result<usize, Next> {
+        let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
+            Ok(Decoded::Packet { packet, length }) => (packet, length),
+            Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
+            Err(error) => {
+                let ending = match error.refusal() {
+                    Some(code) => refuse(code, error.to_string(), batch),
+                    None => Ending::Malformed(error),
+                };
+                return Err(Next::End(ending));
+            }
+        };
+        let Packet::Connect(connect) = packet else {
+            return Err(Next::End(Ending::NotConnected(packet.packet_type())));
+        };
+        self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
+        Ok(length)
+    }
+
+    fn handle_connect(
+        &self,
+        peer: &mut Peer,
+        connect: &Connect<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Ending> {
+        let connection = self.next_number();
+        let mut link = Link::new(connection, connect.will.as_ref().map(Will::from));
+        let client = loop {
+            match self.try_link(connect, link, batch) {
+                Linked::Yes(client) => break client,
+                Linked::Refused(code, reason) => return Err(refuse(code, reason.to_owned(), batch)),
+                // The identifier was in use. Its connection is over now, and its will goes out
+                // before the new connection's first message.
+                Linked::TookOver(mine, will) => {
+                    link = mine;
+                    if let Some(will) = will {
+                        self.publish_will(&will, batch);
+                    }
+                }
+            }
+        };
+        self.linked.fetch_add(1, Ordering::AcqRel);
+        let keep_alive = connect.keep_alive;
+        let connected =
+            peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
+        debug!(
+            "{} connected as {:?}: MQTT {}, clean session {}, keep alive {keep_alive} s",
+            peer.address,
+            connected.client.id(),
+            connect.version,
+            u8::from(connect.clean_session)
+        );
+        Ok(())
+    }
+
+    /// Gives the session of the identifier the link, if no connection has it.
+    fn try_link(&self, connect: &Connect<'_>, mut link: Link, batch: &mut Batch) -> Linked {
+        let mut sessions = self.sessions.lock();
+        // Looked at under the lock: a stop finds every link that was made before it.
+        if self.stopping.load(Ordering::Acquire) {
+            return Linked::Refused(ConnectCode::ServerUnavailable, "the broker stops");
+        }
+        let existing = sessions.get(connect.client_id).filter(|_| !connect.client_id.is_empty()).cloned();
+        if let Some(client) = &existing {
+            let mut session = client.session.lock();
+            if let Some(mut old) = session.unlink() {
+                drop(session);
+                batch.touched(old.wake());
+                if client.clean {
+                    sessions.remove(client.id());
+                    drop(sessions);
+                    self.unsubscribe_all(client);
+                }
+                return Linked::TookOver(link, old.will);
+            }
+            if !connect.clean_session && !client.clean {
+                accept(&mut link, connect.version, true);
+                session.outbound.resume(&mut link.outbox);
+                session.link = Some(link);
+                drop(session);
+                return Linked::Yes(Arc::clone(client));
+            }
+        }
+        if existing.is_none() && sessions.len() >= self.limits.max_sessions {
+            return Linked::Refused(
+                ConnectCode::ServerUnavailable,
+                "there are as many sessions as the limit allows",
+            );
+        }
+        let id = match connect.client_id {
+            "" => self.unused_identifier(|id| sessions.contains_key(id)),
+            id => id.into(),
+        };
+        accept(&mut link, connect.version, false);
+        let session = Session { link: Some(link), ..Session::default() };
+        let client = Arc::new(Client {
+            id: Arc::clone(&id),
+            key: self.next_number(),
+            session: Mutex::new(session),
+            clean: connect.clean_session,
+        });
+        sessions.insert(id, Arc::clone(&client));
+        drop(sessions);
+        if let Some(replaced) = existing {
+            self.unsubscribe_all(&replaced);
+        }
+        Linked::Yes(client)
+    }
+
+    /// An identifier for a client that sent none [MQTT-3.1.3-6]. Not to be guessed, so that nobody else takes it over.
+    fn unused_identifier(&self, is_used: impl Fn(&str) -> bool) -> Arc<str> {
+        loop {
+            let secret = ahash::RandomState::new().hash_one(self.next_number());
+            let id = format!("sol-{secret:016x}");
+            if !is_used(&id) {
+                return id.into();
+            }
+        }
+    }
+
+    /// A connection ended: its will is published or deleted, and a clean session ends with it.
+    pub fn close(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        if ending.is_violation() {
+            info!("{peer} disconnected: {ending}");
+        } else {
+            debug!("{peer} disconnected: {ending}");
+        }
+        let Some(Connected { client, connection, .. }) = peer.connected else { return };
+        self.linked.fetch_sub(1, Ordering::AcqRel);
+        let mut session = client.session.lock();
+        if session.link_of(connection).is_none() {
+            // Taken over. The new connection has seen to the rest.
+            return;
+        }
+        let link = session.unlink();
+        drop(session);
+        if client.clean {
+            let mut sessions = self.sessions.lock();
+            if sessions.get(client.id()).is_some_and(|current| Arc::ptr_eq(current, &client)) {
+                sessions.remove(client.id());
+            }
+            drop(sessions);
+            self.unsubscribe_all(&client);
+        }
+        if *ending != Ending::Disconnect
+            && let Some(will) = link.and_then(|link| link.will)
+        {
+            self.publish_will(&will, batch);
+        }
+    }
+
+    /// Asks every connection to end once its outbox is written. Their wills go out first, while there is somebody to
+    /// hear them.
+    pub fn stop(&self, batch: &mut Batch) {
+        let clients: Vec<_> = {
+            let sessions = self.sessions.lock();
+            self.stopping.store(true, Ordering::Release);
+            sessions.values().cloned().collect()
+        };
+        for client in &clients {
+            let will = client.session.lock().link.as_mut().and_then(|link| link.will.take());
+            if let Some(will) = will {
+                self.publish_will(&will, batch);
+            }
+        }
+        for client in &clients {
+            if let Some(link) = &mut client.session.lock().link {
+                link.ending = true;
+                batch.touched(link.wake());
+            }
+        }
+    }
+}
+
+/// What came of an attempt to give a session a new link.
+enum Linked {
+    Yes(Arc<Client>),
+    Refused(ConnectCode, &'static str),
+    /// Another connection had the session. It is ended, and this is its will. To be tried again, with the link.
+    TookOver(Link, Option<Will>),
+}
+
+/// CONNACK is the first packet the client gets [MQTT-3.2.0-1].
+fn accept(link: &mut Link, version: Version, session_present: bool) {
+    Connack { session_present, code: ConnectCode::Accepted }.encode(version, link.outbox.packets());
+}
+
+fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
+    Connack { session_present: false, code }.encode(Version::V311, &mut batch.replies);
+    Ending::Refused { code, reason }
+}

@@ -1,0 +1,64 @@
+//! Why a connection ends.
+
+use thiserror::Error;
+
+use crate::codec::{self, ConnectCode, EncodeError, PacketType};
+
+/// The reason a connection ends, as the log tells it.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum Ending {
+    /// The client said DISCONNECT: the only ending after which its will is not sent.
+    #[error("the client disconnected")]
+    Disconnect,
+    /// The network connection closed or failed under it.
+    #[error("the connection was closed without DISCONNECT")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("the connection failed: {0}")]
+    Network(std::io::ErrorKind),
+    /// Bytes that are no valid packet.
+    #[error("malformed packet: {0}")]
+    Malformed(#[from] codec::Error),
+    /// The first packet was another.
+    #[error("{0} before CONNECT [MQTT-3.1.0-1]")]
+    NotConnected(PacketType),
+    /// CONNECT came twice.
+    #[error("a second CONNECT [MQTT-3.1.0-2]")]
+    SecondConnect,
+    /// An answer is larger than a packet can be.
+    #[error("no answer can be encoded: {0}")]
+    Unanswerable(#[from] EncodeError),
+    /// A packet that only servers send.
+    #[error("{0}, which only servers send [MQTT-4.8.0-1]")]
+    ServerPacket(PacketType),
+    /// CONNECT was refused with the code.
+    #[error("refused with CONNACK code {}: {reason}", *.code as u8)]
+    Refused {
+        /// The code sent in CONNACK.
+        code: ConnectCode,
+        /// What the client did, or what the broker lacked.
+        reason: String,
+    },
+    /// No CONNECT in time.
+    #[error("no CONNECT within the time for it")]
+    ConnectTimeout,
+    /// No packet for one and a half keep-alive intervals [MQTT-3.1.2-24].
+    #[error("no packet for one and a half times the keep alive of {0} s [MQTT-3.1.2-24]")]
+    KeepAliveTimeout(u16),
+    /// It did not read what was sent to it.
+    #[error("the client has read nothing for too long")]
+    WriteTimeout,
+    /// A new connection uses the client identifier [MQTT-3.1.4-2].
+    #[error("another connection took over the client identifier [MQTT-3.1.4-2]")]
+    TakenOver,
+    /// The broker stops.
+    #[error("the broker stops")]
+    Stopping,
+}
+
+impl Ending {
+    /// Whether the client did what the standard forbids, or what this broker does not allow.
+    pub fn is_violation(&self) -> bool {
+        !matches!(self, Self::Disconnect | Self::Closed | Self::Network(_) | Self::TakenOver | Self::Stopping)
+    }
+}

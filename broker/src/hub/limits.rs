@@ -1,0 +1,72 @@
+//! How much of everything the broker takes.
+
+use std::time::Duration;
+
+use crate::session::OutboundLimits;
+
+/// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest packet accepted, fixed header included. A larger one ends the connection.
+    pub max_packet_bytes: usize,
+    /// Connections at a time; further ones are closed at once.
+    pub max_connections: usize,
+    /// Sessions, connected or not; further clients get CONNACK code 3.
+    pub max_sessions: usize,
+    /// Subscriptions of one client; further ones are answered with failure in SUBACK.
+    pub max_subscriptions: usize,
+    /// Levels of a topic filter; a deeper one is answered with failure in SUBACK.
+    pub max_filter_levels: usize,
+    /// QoS 1 and 2 messages in flight to one client; further ones are queued.
+    pub max_in_flight_messages: u16,
+    /// Messages queued for one client; further ones are dropped.
+    pub max_queued_messages: usize,
+    /// Bytes of messages queued for one client; further ones are dropped.
+    pub max_queued_bytes: usize,
+    /// Bytes that wait for one client to read them. Beyond it QoS 0 messages
+    /// are dropped and others queued; at twice as much, no more is read from
+    /// the client.
+    pub max_outbox_bytes: usize,
+    /// Retained messages; further ones are delivered and not stored.
+    pub max_retained_messages: usize,
+    /// Bytes of retained messages; further ones are delivered and not stored.
+    pub max_retained_bytes: usize,
+    /// From accepting a connection to its CONNECT.
+    pub connect_timeout: Duration,
+    /// A client that reads nothing for so long, although something waits for it, is disconnected.
+    pub write_timeout: Duration,
+    /// How long a stop waits for clients to read what is left.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_packet_bytes: 512 << 10,
+            max_connections: 100_000,
+            max_sessions: 1_000_000,
+            max_subscriptions: 100_000,
+            max_filter_levels: 256,
+            max_in_flight_messages: 100,
+            max_queued_messages: 100_000,
+            max_queued_bytes: 64 << 20,
+            max_outbox_bytes: 16 << 20,
+            max_retained_messages: 1_000_000,
+            max_retained_bytes: 1 << 30,
+            connect_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn outbound(&self) -> OutboundLimits {
+        OutboundLimits {
+            in_flight_messages: self.max_in_flight_messages,
+            queued_messages: self.max_queued_messages,
+            queued_bytes: self.max_queued_bytes,
+            outbox_bytes: self.max_outbox_bytes,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Who is connected, and who gets what.
+//!
+//! No socket, no thread, no async: bytes and `now` come in, bytes for each
+//! client gather in its outbox, and wakers say whose. [`Hub::handle`] takes
+//! what a connection read; [`Hub::collect`] and [`Hub::sleep`] give what it
+//! must write; [`Hub::close`] ends it. One file per kind of packet.
+//!
+//! # Locks
+//!
+//! Taken in this order, each left out at will, none held across an await:
+//!
+//! 1. `sessions`: client identifier → client. CONNECT and the end of a clean session.
+//! 2. `index`: topic filters → subscriptions. Shared by all publishers for a
+//!    batch each; exclusive for SUBSCRIBE, UNSUBSCRIBE and the end of a session.
+//! 3. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
+//! 4. `Client::session`: one client's session, briefly. Never two at a time.
+//!
+//! SUBSCRIBE queues the retained messages under the exclusive `index` lock,
+//! and a publisher stores and delivers under the shared one. So no subscriber
+//! sees an older retained message after a newer live one.
+
+mod batch;
+mod connect;
+mod ending;
+mod limits;
+mod peer;
+mod publish;
+mod routes;
+mod stats;
+mod subscribe;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+pub use batch::Batch;
+pub use ending::Ending;
+pub use limits::Limits;
+pub use peer::Peer;
+pub use stats::{Drops, Stats};
+
+use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
+use crate::session::{ConnectionId, Link, OutboundLimits, Outbox, Session};
+use crate::topic::Index;
+use peer::Connected;
+use publish::RetainedStore;
+
+/// The heart of the broker. See the module's documentation.
+pub struct Hub {
+    limits: Limits,
+    outbound_limits: OutboundLimits,
+    sessions: Mutex<HashMap<Arc<str>, Arc<Client>, ahash::RandomState>>,
+    index: RwLock<SubscriptionIndex>,
+    retained: RwLock<RetainedStore>,
+    /// Numbers given to clients and connections so far.
+    numbers: AtomicU64,
+    connections: AtomicUsize,
+    /// Connections that have a session.
+    linked: AtomicUsize,
+    stopping: AtomicBool,
+    drops: Drops,
+}
+
+type SubscriptionIndex = Index<ClientKey, Subscription>;
+
+/// Tells one session from every other, over the broker's whole life.
+type ClientKey = u64;
+
+/// A client identifier and its session.
+struct Client {
+    id: Arc<str>,
+    key: ClientKey,
+    session: Mutex<Session>,
+    /// The session ends with its connection [MQTT-3.1.2-6].
+    clean: bool,
+}
+
+impl Client {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// What the index says of a subscription.
+struct Subscription {
+    client: Arc<Client>,
+    qos: QoS,
+}
+
+/// How far a batch got.
+#[derive(Debug)]
+pub struct Handled {
+    /// Bytes of whole packets handled.
+    pub consumed: usize,
+    /// What to do next.
+    pub next: Next,
+}
+
+/// What a connection does after a batch.
+#[derive(Debug)]
+pub enum Next {
+    /// Read on: the next packet needs at least this many bytes more.
+    Read(usize),
+    /// Let others write before the rest is handled.
+    Yield,
+    /// End the connection, after writing what [`Hub::collect`] gives.
+    End(Ending),
+}
+
+/// What [`Hub::sleep`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleep {
+    /// Nothing to write; the waker is called when there is.
+    Asleep,
+    /// Something to write has come in the meantime.
+    Output,
+}
+
+/// The lock a batch holds from one packet to the next, for runs of packets of one kind.
+enum Held<'h> {
+    Nothing,
+    /// PUBLISH after PUBLISH.
+    Index(RwLockReadGuard<'h, SubscriptionIndex>),
+    /// Acknowledgement after acknowledgement.
+    Own(MutexGuard<'h, Session>),
+}
+
+impl Hub {
+    /// A hub with no sessions and nothing retained.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            outbound_limits: limits.outbound(),
+            limits,
+            sessions: Mutex::default(),
+            index: RwLock::new(Index::new()),
+            retained: RwLock::default(),
+            numbers: AtomicU64::new(1),
+            connections: AtomicUsize::new(0),
+            linked: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            drops: Drops::default(),
+        }
+    }
+
+    /// The limits it keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A network connection came in; none if there are too many or the broker stops.
+    pub fn accept(&self, address: SocketAddr, now: Instant) -> Option<Peer> {
+        if self.stopping.load(Ordering::Acquire) {
+            return None;
+        }
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Peer::new(address, now, &self.limits))
+    }
+
+    /// Handles the whole packets in `bytes`.
+    pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
+        let mut consumed = 0;
+        if peer.connected.is_none() {
+            match self.handle_first(peer, bytes, batch) {
+                Ok(length) => consumed = length,
+                Err(next) => return Handled { consumed, next },
+            }
+            peer.last_packet = now;
+        }
+        let Some(connected) = &peer.connected else {
+            return Handled { consumed, next: Next::End(Ending::Closed) };
+        };
+        let mut held = Held::Nothing;
+        let first = consumed;
+        let next = loop {
+            if batch.is_full() {
+                break Next::Yield;
+            }
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            match decode(rest, Some(connected.version), self.limits.max_packet_bytes) {
+                Ok(Decoded::Packet { packet, length }) => {
+                    consumed += length;
+                    if let Err(ending) = self.handle_packet(connected, packet, &mut held, batch) {
+                        break Next::End(ending);
+                    }
+                }
+                Ok(Decoded::Incomplete { needed }) => break Next::Read(needed),
+                Err(error) => break Next::End(error.into()),
+            }
+        };
+        drop(held);
+        if consumed > first {
+            peer.last_packet = now;
+        }
+        Handled { consumed, next }
+    }
+
+    fn handle_packet<'h>(
+        &'h self,
+        connected: &'h Connected,
+        packet: Packet<'_>,
+        held: &mut Held<'h>,
+        batch: &mut Batch,
+    ) -> Result<(), Ending> {
+        match packet {
+            Packet::Publish(publish) => {
+                return self.handle_publish(connected, &publish, held.index(self), batch);
+            }
+            // An acknowledgement of an identifier that is not in flight changes nothing:
+            // it may answer a packet from before the client lost its state.
+            Packet::Puback(ack) => _ = held.own(connected)?.outbound.handle_puback(ack.packet_id),
+            Packet::Pubrec(ack) => {
+                _ = held.own(connected)?.outbound.handle_pubrec(ack.packet_id, &mut batch.replies);
+            }
+            Packet::Pubcomp(ack) => _ = held.own(connected)?.outbound.handle_pubcomp(ack.packet_id),
+            // Answered for an unknown identifier too, so that the client can finish.
+            Packet::Pubrel(ack) => {
+                held.own(connected)?.inbound.release(ack.packet_id);
+                encode_ack(&mut batch.replies, AckType::Pubcomp, ack.packet_id);
+            }
+            Packet::Subscribe(subscribe) => {
+                *held = Held::Nothing;
+                return self.handle_subscribe(connected, &subscribe, batch);
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                *held = Held::Nothing;
+                return self.handle_unsubscribe(connected, &unsubscribe, batch);
+            }
+            Packet::Pingreq => encode_pingresp(&mut batch.replies),
+            Packet::Disconnect => return Err(Ending::Disconnect),
+            Packet::Connect(_) => return Err(Ending::SecondConnect),
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+                return Err(Ending::ServerPacket(packet.packet_type()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a batch for its sender: puts the replies into its outbox and, if nothing is `unsent`, hands the outbox
+    /// over for writing. Gives the bytes that still wait in the outbox.
+    ///
+    /// # Errors
+    ///
+    /// The connection must end: another one has the session.
+    pub fn collect(&self, peer: &Peer, unsent: &mut Outbox, batch: &mut Batch) -> Result<usize, Ending> {
+        let Some(connected) = &peer.connected else {
+            unsent.append(&batch.replies);
+            batch.replies.clear();
+            return Ok(0);
+        };
+        let mut session = connected.client.session.lock();
+        let link = session.link_of(connected.connection);
+        if let Some(link) = link {
+            link.outbox.append(&batch.replies);
+        }
+        batch.replies.clear();
+        self.fill(&mut session, connected.connection, unsent)?;
+        Ok(session.link.as_ref().map_or(0, |link| link.outbox.bytes()))
+    }
+
+    /// Registers the waker for packets to come, unless there is something to write. While some is still `unsent`, the
+    /// connection waits for its client to read, and the waker is called only if it must end.
+    ///
+    /// # Errors
+    ///
+    /// The connection must end: another one has the session, or the broker stops and all is written.
+    pub fn sleep(&self, peer: &Peer, unsent: &mut Outbox, waker: &Waker) -> Result<Sleep, Ending> {
+        let Some(connected) = &peer.connected else {
+            return if self.stopping.load(Ordering::Acquire) {
+                Err(Ending::Stopping)
+            } else {
+                Ok(Sleep::Asleep)
+            };
+        };
+        let mut session = connected.client.session.lock();
+        if unsent.is_empty() {
+            self.fill(&mut session, connected.connection, unsent)?;
+            if !unsent.is_empty() {
+                return Ok(Sleep::Output);
+            }
+        }
+        let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+        if link.ending && unsent.is_empty() {
+            return Err(Ending::Stopping);
+        }
+        link.sleep(waker, unsent.is_empty());
+        Ok(Sleep::Asleep)
+    }
+
+    /// Moves what the window allows from the queue to the outbox, and the outbox to `unsent` if that is empty.
+    fn fill(
+        &self,
+        session: &mut Session,
+        connection: ConnectionId,
+        unsent: &mut Outbox,
+    ) -> Result<(), Ending> {
+        let Session { outbound, link, .. } = session;
+        let link: &mut Link =
+            link.as_mut().filter(|link| link.connection == connection).ok_or(Ending::TakenOver)?;
+        outbound.poll_queue(&mut link.outbox, &self.outbound_limits);
+        if unsent.is_empty() {
+            link.outbox.move_into(unsent);
+        }
+        Ok(())
+    }
+
+    /// How many connections have, or had until they were taken over, a session.
+    pub fn linked(&self) -> usize {
+        self.linked.load(Ordering::Acquire)
+    }
+
+    fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl<'h> Held<'h> {
+    /// The index, shared with other publishers.
+    fn index(&mut self, hub: &'h Hub) -> &SubscriptionIndex {
+        if !matches!(self, Held::Index(_)) {
+            // First let go of the other lock: the order of locks.
+            *self = Held::Nothing;
+            *self = Held::Index(hub.index.read());
+        }
+        match self {
+            Held::Index(index) => index,
+            _ => unreachable!("just taken"),
+        }
+    }
+
+    /// The sender's own session, if the connection still has it.
+    fn own(&mut self, connected: &'h Connected) -> Result<&mut Session, Ending> {
+        if !matches!(self, Held::Own(_)) {
+            *self = Held::Nothing;
+            let mut session = connected.client.session.lock();
+            session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+            *self = Held::Own(session);
+        }
+        match self {
+            Held::Own(session) => Ok(session),
+            _ => unreachable!("just taken"),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A network connection as the hub sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Client, Ending, Limits};
+use crate::codec::Version;
+use crate::session::ConnectionId;
+
+/// One network connection: a stranger until its CONNECT is accepted, then one client's.
+pub struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) connected: Option<Connected>,
+    /// When the last whole packet came, or the connection.
+    pub(super) last_packet: Instant,
+    connect_timeout: Duration,
+}
+
+pub(super) struct Connected {
+    pub(super) client: Arc<Client>,
+    pub(super) connection: ConnectionId,
+    pub(super) version: Version,
+    /// Seconds; 0 is off.
+    pub(super) keep_alive: u16,
+}
+
+impl Peer {
+    pub(super) fn new(address: SocketAddr, now: Instant, limits: &Limits) -> Self {
+        Self { address, connected: None, last_packet: now, connect_timeout: limits.connect_timeout }
+    }
+
+    /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
+    /// the keep alive [MQTT-3.1.2-24], or without a CONNECT in time.
+    pub fn deadline(&self) -> Option<Instant> {
+        let patience = match &self.connected {
+            None => self.connect_timeout,
+            Some(Connected { keep_alive: 0, .. }) => return None,
+            Some(Connected { keep_alive, .. }) => Duration::from_millis(1500) * u32::from(*keep_alive),
+        };
+        self.last_packet.checked_add(patience)
+    }
+
+    /// Why the connection ends at its deadline.
+    pub fn timeout(&self) -> Ending {
+        match &self.connected {
+            None => Ending::ConnectTimeout,
+            Some(connected) => Ending::KeepAliveTimeout(connected.keep_alive),
+        }
+    }
+
+    /// Whether a CONNECT was accepted.
+    pub fn is_connected(&self) -> bool {
+        self.connected.is_some()
+    }
+}
+
+/// Names the peer in the log: the client identifier if there is one, and the address.
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.connected {
+            Some(connected) => write!(f, "client {:?} at {}", connected.client.id(), self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::peer::Connected;
+use super::{Batch, Client, Ending, Hub, Subscription, SubscriptionIndex};
+use crate::codec::{
+    AckType, Packet, QoS, Suback, Subscribe, SubscribeCode, Unsubscribe, encode_ack, encoded_publish_len,
+};
+use crate::session::{Content, Outcome, Session};
+use crate::topic::{Filter, FilterBuf};
+
+impl Hub {
+    /// Each filter in its order as if it stood alone, then one SUBACK with a code for each [MQTT-3.8.4-4]
+    /// [MQTT-3.8.4-5]. The SUBACK goes first, the retained messages behind it.
+    pub(super) fn handle_subscribe(
+        &self,
+        connected: &Connected,
+        subscribe: &Subscribe<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Ending> {
+        let client = &connected.client;
+        let mut index = self.index.write();
+        let mut session = client.session.lock();
+        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+
+        let codes = subscribe
+            .filters()
+            .map(|(filter, qos)| self.subscribe(&mut index, &mut session, client, filter, qos));
+        let codes: Vec<_> = codes.collect();
+        let suback = Packet::Suback(Suback { packet_id: subscribe.packet_id, codes: Cow::Borrowed(&codes) });
+        suback.encode(connected.version, &mut batch.replies)?;
+        if let Some(link) = session.link_of(connected.connection) {
+            link.outbox.append(&batch.replies);
+            batch.replies.clear();
+        }
+        for ((filter, qos), code) in subscribe.filters().zip(&codes) {
+            if *code != SubscribeCode::Failure {
+                self.replay_retained(&mut session, filter, qos, batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &self,
+        index: &mut SubscriptionIndex,
+        session: &mut Session,
+        client: &Arc<Client>,
+        filter: Filter<'_>,
+        qos: QoS,
+    ) -> SubscribeCode {
+        let is_known = session.subscriptions.contains_key(filter.as_str());
+        if (!is_known && session.subscriptions.len() >= self.limits.max_subscriptions)
+            || filter.levels().nth(self.limits.max_filter_levels).is_some()
+        {
+            return SubscribeCode::Failure;
+        }
+        // The same filter again replaces the subscription [MQTT-3.8.4-3].
+        index.insert(filter, client.key, Subscription { client: Arc::clone(client), qos });
+        session.subscriptions.insert(FilterBuf::from(filter), qos);
+        SubscribeCode::Granted(qos)
+    }
+
+    /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8].
+    fn replay_retained(&self, session: &mut Session, filter: Filter<'_>, granted: QoS, batch: &mut Batch) {
+        self.retained.read().messages.visit(filter, |message| {
+            let content = Content::shared(message);
+            let qos = content.qos().min(granted);
+            match session.deliver(&content, qos, true, &self.outbound_limits) {
+                Outcome::Sent => {
+                    let topic_len = content.topic().as_str().len();
+                    batch.count(encoded_publish_len(qos, topic_len, content.payload().len()));
+                }
+                Outcome::Queued => {}
+                Outcome::Dropped => self.drops.count_delivery(true, qos),
+            }
+        });
+    }
+
+    /// Answered even if no filter was subscribed [MQTT-3.10.4-5].
+    pub(super) fn handle_unsubscribe(
+        &self,
+        connected: &Connected,
+        unsubscribe: &Unsubscribe<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Ending> {
+        let mut index = self.index.write();
+        let mut session = connected.client.session.lock();
+        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+        for filter in unsubscribe.filters() {
+            if session.subscriptions.remove(filter.as_str()).is_some() {
+                index.remove(filter, connected.client.key);
+            }
+        }
+        encode_ack(&mut batch.replies, AckType::Unsuback, unsubscribe.packet_id);
+        Ok(())
+    }
+
+    /// Takes all subscriptions of a session that is over out of the index.
+    pub(super) fn unsubscribe_all(&self, client: &Client) {
+        let subscriptions = std::mem::take(&mut client.session.lock().subscriptions);
+        if !subscriptions.is_empty() {
+            let mut index = self.index.write();
+            for filter in subscriptions.keys() {
+                index.remove(filter.as_filter(), client.key);
+            }
+        }
+    }
+}

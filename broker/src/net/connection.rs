@@ -1,0 +1,244 @@
+//! One network connection: bytes from the socket to the hub, packets from the outbox to the socket.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+use smol::future::{Future, FutureExt};
+
+use super::socket::Socket;
+use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
+use crate::session::Outbox;
+
+/// Bytes read at a time, into a buffer that all connections of a thread share.
+const READ_BYTES: usize = 64 * 1024;
+/// With more than this of a packet still incomplete, reads go behind it instead of into the shared buffer.
+const CARRY_BYTES: usize = READ_BYTES / 2;
+/// Turns before other connections get theirs.
+const TURNS: usize = 4;
+/// At most this many pieces go into one vectored write.
+const SLICES: usize = 32;
+/// How long a refused client may take to read why.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Working memory that a thread lends to whichever connection it runs.
+struct Scratch {
+    buffer: Box<[u8]>,
+    batch: Batch,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { buffer: vec![0; READ_BYTES].into(), batch: Batch::new() });
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(mut socket: impl Socket, peer: Peer, hub: Arc<Hub>) {
+    let mut connection = Connection::new(&mut socket, peer, &hub);
+    let ending = poll_fn(|cx| connection.poll(cx)).await;
+    let peer = connection.peer;
+    SCRATCH.with_borrow_mut(|scratch| {
+        hub.close(peer, &ending, &mut scratch.batch);
+        scratch.batch.wake();
+    });
+    if matches!(ending, Ending::Refused { .. }) {
+        linger(socket).await;
+    }
+}
+
+/// Closes so that the client can read its CONNACK: closing over unread bytes would reset the connection.
+async fn linger(mut socket: impl Socket) {
+    if socket.shut_down().is_err() {
+        return;
+    }
+    let discard = async {
+        let mut buffer = [0; 1024];
+        while let Ok(1..) = poll_fn(|cx| socket.poll_recv(cx, &mut buffer)).await {}
+    };
+    discard.or(async { _ = Timer::after(LINGER).await }).await;
+}
+
+struct Connection<'c, S> {
+    socket: &'c mut S,
+    hub: &'c Hub,
+    peer: Peer,
+    /// Bytes received and not handled: part of a packet, or what had to wait for others.
+    received: Vec<u8>,
+    /// How many bytes `received` must have before it is worth looking at.
+    wanted: usize,
+    /// Packets handed over for writing.
+    unsent: Outbox,
+    /// Bytes that wait behind them.
+    waiting: usize,
+    /// Since when the client has read nothing of `unsent`.
+    stuck_since: Option<Instant>,
+    timer: Timer,
+    timer_at: Option<Instant>,
+}
+
+impl<'c, S: Socket> Connection<'c, S> {
+    fn new(socket: &'c mut S, peer: Peer, hub: &'c Hub) -> Self {
+        Self {
+            socket,
+            hub,
+            peer,
+            received: Vec::new(),
+            wanted: 1,
+            unsent: Outbox::default(),
+            waiting: 0,
+            stuck_since: None,
+            timer: Timer::never(),
+            timer_at: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        SCRATCH.with_borrow_mut(|scratch| match self.poll_turns(cx, scratch) {
+            Poll::Ready(Err(ending)) => {
+                // What was answered before the end still goes out, as far as it goes at once.
+                _ = self.flush(cx);
+                Poll::Ready(ending)
+            }
+            Poll::Ready(Ok(())) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        })
+    }
+
+    /// Ready without an error: it is the others' turn.
+    fn poll_turns(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), Ending>> {
+        for _ in 0..TURNS {
+            self.flush(cx)?;
+            let may_read = self.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
+            if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
+                if next? { continue } else { break }
+            }
+            match self.hub.sleep(&self.peer, &mut self.unsent, cx.waker())? {
+                Sleep::Output => self.waiting = 0,
+                Sleep::Asleep => return self.poll_deadline(cx).map(Err),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads and handles once. True to go on, false to let others write first.
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<bool, Ending>> {
+        let Scratch { buffer, batch } = scratch;
+        if self.received.len() >= self.wanted {
+            // Whole packets that had to wait.
+            let received = std::mem::take(&mut self.received);
+            return Poll::Ready(self.handle(&received, batch));
+        }
+        let carried = if self.received.len() <= CARRY_BYTES { self.received.len() } else { 0 };
+        let (front, free) = buffer.split_at_mut(carried);
+        let n = match self.socket.poll_recv(cx, free) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(ending(&error))),
+        };
+        let fresh = free.get(..n).unwrap_or_default();
+        if self.received.len() + n < self.wanted {
+            self.received.extend_from_slice(fresh);
+            return Poll::Ready(Ok(true));
+        }
+        Poll::Ready(if carried == self.received.len() {
+            front.copy_from_slice(&self.received);
+            self.received.clear();
+            let whole = buffer.get(..carried + n).unwrap_or_default();
+            self.handle(whole, batch)
+        } else {
+            self.received.extend_from_slice(fresh);
+            let received = std::mem::take(&mut self.received);
+            self.handle(&received, batch)
+        })
+    }
+
+    /// Hands bytes to the hub and keeps those that it left.
+    fn handle(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<bool, Ending> {
+        let Handled { consumed, next } = self.hub.handle(&mut self.peer, bytes, Instant::now(), batch);
+        batch.wake();
+        self.waiting = self.hub.collect(&self.peer, &mut self.unsent, batch)?;
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        if rest.is_empty() {
+            // An idle client keeps no buffer.
+            self.received = Vec::new();
+        } else {
+            self.received.extend_from_slice(rest);
+        }
+        match next {
+            Next::Read(needed) => {
+                self.wanted = rest.len() + needed;
+                Ok(true)
+            }
+            Next::Yield => {
+                self.wanted = rest.len();
+                Ok(false)
+            }
+            Next::End(ending) => Err(ending),
+        }
+    }
+
+    /// Writes until all is written or the client must read first.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        while !self.unsent.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            match self.socket.poll_send(cx, self.unsent.slices(&mut slices)) {
+                Poll::Ready(Ok(0)) => return Err(Ending::Closed),
+                Poll::Ready(Ok(n)) => {
+                    self.unsent.advance(n);
+                    self.stuck_since = None;
+                }
+                Poll::Ready(Err(error)) => return Err(ending(&error)),
+                Poll::Pending => {
+                    self.stuck_since.get_or_insert_with(Instant::now);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ready when the client has been silent, or has not read, for too long.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            let write = self.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
+            let deadline = match (self.peer.deadline(), write) {
+                (Some(read), Some(write)) => Some(read.min(write)),
+                (read, write) => read.or(write),
+            };
+            let Some(deadline) = deadline else { return Poll::Pending };
+            // A timer that is early is kept: setting it anew for each packet would cost more.
+            if self.timer_at.is_none_or(|at| at > deadline) {
+                self.timer.set_at(deadline);
+                self.timer_at = Some(deadline);
+            }
+            if Pin::new(&mut self.timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer_at = None;
+            if Instant::now() >= deadline {
+                return Poll::Ready(match write {
+                    Some(write) if write <= deadline => Ending::WriteTimeout,
+                    _ => self.peer.timeout(),
+                });
+            }
+        }
+    }
+}
+
+fn ending(error: &io::Error) -> Ending {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            Ending::Closed
+        }
+        kind => Ending::Network(kind),
+    }
+}

@@ -1,0 +1,150 @@
+//! Sockets, timers and threads: the only floor that has them.
+
+mod connection;
+mod listener;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use log::warn;
+use smol::{Executor, Task, channel};
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::hub::{Batch, Hub, Stats};
+
+/// How often a stop looks whether the clients are gone.
+const STOP_POLL: Duration = Duration::from_millis(5);
+
+/// Why a broker did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No address to listen on.
+    #[error("no address to listen on: give at least one in `listen`")]
+    NoListener,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A broker that runs in this process, until it is stopped or dropped.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// let config = sol::Config { listen: vec!["127.0.0.1:0".parse()?], ..sol::Config::default() };
+/// let broker = sol::Broker::start(config)?;
+///
+/// let mut client = TcpStream::connect(broker.local_addr())?;
+/// client.write_all(b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03you")?; // CONNECT
+/// let mut connack = [0; 4];
+/// client.read_exact(&mut connack)?;
+/// assert_eq!(connack, [0x20, 2, 0, 0]); // accepted
+///
+/// broker.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Broker {
+    hub: Arc<Hub>,
+    addresses: Vec<SocketAddr>,
+    listeners: Vec<Task<()>>,
+    /// Closing it ends the threads.
+    running: Option<channel::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Opens the listening sockets, starts the threads and returns: clients can connect from now on.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on, or a thread that cannot be started; then nothing is left running.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let mut sockets = Vec::new();
+        let mut addresses = Vec::new();
+        for address in config.listen {
+            let failed = |source| StartError::Listen { address, source };
+            let socket = listener::bind(address, config.tcp_backlog.into()).map_err(failed)?;
+            addresses.push(socket.get_ref().local_addr().map_err(failed)?);
+            sockets.push(socket);
+        }
+        if sockets.is_empty() {
+            return Err(StartError::NoListener);
+        }
+
+        let hub = Arc::new(Hub::new(config.limits));
+        let executor = Arc::new(Executor::new());
+        let (running, stopped) = channel::bounded::<()>(1);
+        let mut broker =
+            Self { hub, addresses, listeners: Vec::new(), running: Some(running), threads: Vec::new() };
+        for number in 0..config.threads.get() {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            let thread = thread::Builder::new()
+                .name(format!("sol-{number}"))
+                .spawn(move || _ = smol::block_on(executor.run(stopped.recv())))
+                .map_err(StartError::Thread)?;
+            broker.threads.push(thread);
+        }
+        for socket in sockets {
+            let accept = listener::accept(socket, Arc::clone(&broker.hub), Arc::clone(&executor));
+            broker.listeners.push(executor.spawn(accept));
+        }
+        Ok(broker)
+    }
+
+    /// Where it listens, in the order of the configuration, with the ports taken for port 0.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        // `start` lets no broker be without one.
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The broker's counters.
+    pub fn stats(&self) -> Stats {
+        self.hub.stats()
+    }
+
+    /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends.
+    ///
+    /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
+    pub fn stop(self) {}
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.listeners.clear();
+        let mut batch = Batch::new();
+        self.hub.stop(&mut batch);
+        batch.wake();
+        let deadline = Instant::now() + self.hub.limits().stop_timeout;
+        while self.hub.linked() > 0 {
+            if Instant::now() >= deadline {
+                warn!("{} clients have not read what was left for them", self.hub.linked());
+                break;
+            }
+            thread::sleep(STOP_POLL);
+        }
+        self.running = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                warn!("a thread ended by a panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! An application message, borrowed while it passes through and shared once somebody must keep it.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use crate::codec::QoS;
+use crate::topic::{Name, NameBuf};
+
+/// An application message that outlives the packet it came in: in flight, queued or retained.
+#[derive(Debug)]
+pub struct Message {
+    topic: NameBuf,
+    payload: Box<[u8]>,
+    qos: QoS,
+}
+
+impl Message {
+    /// A copy of what a packet carried; `qos` is the one it was published at.
+    pub fn new(topic: Name<'_>, payload: &[u8], qos: QoS) -> Self {
+        Self { topic: NameBuf::from(topic), payload: payload.into(), qos }
+    }
+
+    /// The topic it was published to.
+    pub fn topic(&self) -> Name<'_> {
+        self.topic.as_name()
+    }
+
+    /// The application's bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Memory it takes, in bytes: what the limits on queues and retained messages count.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.topic.as_name().as_str().len() + self.payload.len()
+    }
+}
+
+/// A message on its way to any number of sessions.
+///
+/// A QoS 0 delivery copies straight from the publisher's packet. The first
+/// session that must remember the message makes it a shared [`Message`]; the
+/// others take a reference.
+pub struct Content<'a> {
+    topic: Name<'a>,
+    payload: &'a [u8],
+    qos: QoS,
+    shared: OnceCell<Arc<Message>>,
+}
+
+impl<'a> Content<'a> {
+    /// What a PUBLISH packet or a will carries.
+    pub fn new(topic: Name<'a>, payload: &'a [u8], qos: QoS) -> Self {
+        Self { topic, payload, qos, shared: OnceCell::new() }
+    }
+
+    /// A message that is shared already.
+    pub fn shared(message: &'a Arc<Message>) -> Self {
+        Self {
+            topic: message.topic(),
+            payload: message.payload(),
+            qos: message.qos,
+            shared: OnceCell::from(Arc::clone(message)),
+        }
+    }
+
+    /// The topic it was published to.
+    pub fn topic(&self) -> Name<'a> {
+        self.topic
+    }
+
+    /// The application's bytes.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The QoS it was published at; a delivery may be at a lower one [MQTT-3.8.4-6].
+    pub fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    /// The message for keeping, copied out of the packet at the first call.
+    pub fn to_message(&self) -> Arc<Message> {
+        Arc::clone(self.shared.get_or_init(|| Arc::new(Message::new(self.topic, self.payload, self.qos))))
+    }
+}

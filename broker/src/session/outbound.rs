@@ -1,0 +1,341 @@
+//! What a client is sent: the sender's half of QoS 1 and QoS 2, and the queue before it.
+//!
+//! ```text
+//!            window open              PUBACK (QoS 1)
+//!   queued ──────────────▶ published ─────────────────▶ identifier free
+//!                              │
+//!                              │ PUBREC (QoS 2): PUBREL       PUBCOMP
+//!                              └────────────────▶ released ────────────▶ identifier free
+//! ```
+//!
+//! On return to the session everything in flight is sent again under its
+//! identifier, PUBREL or PUBLISH with DUP [MQTT-4.4.0-1]; at no other time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::identifiers::Identifiers;
+use super::message::{Content, Message};
+use super::outbox::Outbox;
+use crate::codec::{AckType, Delivery, PacketId, QoS, encode_ack};
+
+/// Limits on what one session may hold for its client.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboundLimits {
+    /// QoS 1 and 2 messages in flight at a time.
+    pub in_flight_messages: u16,
+    /// Messages that wait for the client or for room in the window.
+    pub queued_messages: usize,
+    /// Bytes of those messages.
+    pub queued_bytes: usize,
+    /// Encoded packets that wait for the client to read. Beyond it QoS 0 is dropped and the rest queued.
+    pub outbox_bytes: usize,
+}
+
+/// What became of a message handed to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stands in the outbox.
+    Sent,
+    /// It waits for the client's return, for an acknowledgement or for room.
+    Queued,
+    /// A limit was reached, or the client is away and the message QoS 0.
+    Dropped,
+}
+
+/// Messages for one client, in order.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    identifiers: Identifiers,
+    /// PUBLISH sent, in sending order: redelivery keeps it [MQTT-4.6.0-1].
+    published: VecDeque<InFlight>,
+    /// PUBREL sent, in the order of the PUBRECs [MQTT-4.6.0-4].
+    released: VecDeque<PacketId>,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    /// QoS 0 messages in the queue. Retained ones wait there when a new
+    /// subscription brings more than the outbox holds.
+    queued_at_most_once: usize,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    packet_id: PacketId,
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+}
+
+impl Outbound {
+    /// Messages in flight: sent and not finally acknowledged.
+    pub fn in_flight(&self) -> usize {
+        self.published.len() + self.released.len()
+    }
+
+    /// Messages that wait to be sent.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes a message for the client at the given QoS: into `outbox` if the
+    /// client is here and there is room, otherwise into the queue.
+    pub fn deliver(
+        &mut self,
+        content: &Content<'_>,
+        qos: QoS,
+        retain: bool,
+        outbox: Option<&mut Outbox>,
+        limits: &OutboundLimits,
+    ) -> Outcome {
+        let outbox = outbox.filter(|outbox| outbox.bytes() < limits.outbox_bytes);
+        if qos == QoS::AtMostOnce {
+            return self.deliver_at_most_once(content, retain, outbox, limits);
+        }
+        if let Some(outbox) = outbox
+            && self.queue.is_empty()
+            && let Some(packet_id) = self.open_slot(limits)
+        {
+            outbox.publish(false, delivery(qos, packet_id), retain, content);
+            self.published.push_back(InFlight { packet_id, message: content.to_message(), qos, retain });
+            return Outcome::Sent;
+        }
+        self.enqueue(content, qos, retain, limits)
+    }
+
+    /// A live QoS 0 message waits only behind a retained one that may be an older value of its topic.
+    fn deliver_at_most_once(
+        &mut self,
+        content: &Content<'_>,
+        retain: bool,
+        outbox: Option<&mut Outbox>,
+        limits: &OutboundLimits,
+    ) -> Outcome {
+        if self.queued_at_most_once > 0 {
+            return self.enqueue(content, QoS::AtMostOnce, retain, limits);
+        }
+        match outbox {
+            Some(outbox) => {
+                outbox.publish(false, Delivery::AtMostOnce, retain, content);
+                Outcome::Sent
+            }
+            None if retain => self.enqueue(content, QoS::AtMostOnce, retain, limits),
+            None => Outcome::Dropped,
+        }
+    }
+
+    fn enqueue(&mut self, content: &Content<'_>, qos: QoS, retain: bool, limits: &OutboundLimits) -> Outcome {
+        let message = content.to_message();
+        let bytes = self.queued_bytes.saturating_add(message.bytes());
+        if self.queue.len() >= limits.queued_messages || bytes > limits.queued_bytes {
+            return Outcome::Dropped;
+        }
+        self.queued_bytes = bytes;
+        self.queued_at_most_once += usize::from(qos == QoS::AtMostOnce);
+        self.queue.push_back(Queued { message, qos, retain });
+        Outcome::Queued
+    }
+
+    /// Moves queued messages into the outbox as far as window and room allow.
+    pub fn poll_queue(&mut self, outbox: &mut Outbox, limits: &OutboundLimits) {
+        while outbox.bytes() < limits.outbox_bytes
+            && let Some(qos) = self.queue.front().map(|queued| queued.qos)
+        {
+            let packet_id = match qos {
+                QoS::AtMostOnce => None,
+                _ => match self.open_slot(limits) {
+                    None => return,
+                    id => id,
+                },
+            };
+            let Some(Queued { message, qos, retain }) = self.queue.pop_front() else { return };
+            self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
+            let content = Content::shared(&message);
+            match packet_id {
+                None => {
+                    self.queued_at_most_once = self.queued_at_most_once.saturating_sub(1);
+                    outbox.publish(false, Delivery::AtMostOnce, retain, &content);
+                }
+                Some(packet_id) => {
+                    outbox.publish(false, delivery(qos, packet_id), retain, &content);
+                    self.published.push_back(InFlight { packet_id, message, qos, retain });
+                }
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() > 0 {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// PUBACK: the QoS 1 message is delivered. False if there is none of that identifier.
+    pub fn handle_puback(&mut self, packet_id: PacketId) -> bool {
+        self.take_published(packet_id, QoS::AtLeastOnce).is_some()
+    }
+
+    /// PUBREC: the client owns the QoS 2 message. Answered by PUBREL in every
+    /// case: a repeat needs it again, and for an identifier unknown here it
+    /// lets the client finish. False if there is none of that identifier.
+    pub fn handle_pubrec(&mut self, packet_id: PacketId, out: &mut Vec<u8>) -> bool {
+        let known = match self.take_published(packet_id, QoS::ExactlyOnce) {
+            Some(_) => {
+                self.released.push_back(packet_id);
+                true
+            }
+            None => self.released.contains(&packet_id),
+        };
+        encode_ack(out, AckType::Pubrel, packet_id);
+        known
+    }
+
+    /// PUBCOMP: the QoS 2 handshake is over. False if there is none of that identifier.
+    pub fn handle_pubcomp(&mut self, packet_id: PacketId) -> bool {
+        let Some(at) = self.released.iter().position(|id| *id == packet_id) else { return false };
+        self.released.remove(at);
+        true
+    }
+
+    /// The client went away: what was for the connection alone is forgotten.
+    pub fn suspend(&mut self) {
+        if self.queued_at_most_once > 0 {
+            self.queue.retain(|queued| queued.qos != QoS::AtMostOnce);
+            self.queued_bytes = self.queue.iter().map(|queued| queued.message.bytes()).sum();
+            self.queued_at_most_once = 0;
+        }
+    }
+
+    /// The client is back: sends again what is in flight [MQTT-4.4.0-1].
+    pub fn resume(&mut self, outbox: &mut Outbox) {
+        for packet_id in &self.released {
+            encode_ack(outbox.packets(), AckType::Pubrel, *packet_id);
+        }
+        for InFlight { packet_id, message, qos, retain } in &self.published {
+            outbox.publish(true, delivery(*qos, *packet_id), *retain, &Content::shared(message));
+        }
+    }
+
+    /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
+    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> Option<InFlight> {
+        let at = self.published.iter().position(|sent| sent.packet_id == packet_id && sent.qos == qos)?;
+        self.published.remove(at)
+    }
+
+    fn open_slot(&mut self, limits: &OutboundLimits) -> Option<PacketId> {
+        if self.in_flight() >= usize::from(limits.in_flight_messages) {
+            return None;
+        }
+        let used = self.published.iter().map(|sent| sent.packet_id).chain(self.released.iter().copied());
+        self.identifiers.allocate(used)
+    }
+}
+
+fn delivery(qos: QoS, packet_id: PacketId) -> Delivery {
+    match qos {
+        QoS::AtMostOnce => Delivery::AtMostOnce,
+        QoS::AtLeastOnce => Delivery::AtLeastOnce(packet_id),
+        QoS::ExactlyOnce => Delivery::ExactlyOnce(packet_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Decoded, Packet, decode};
+    use crate::topic::Name;
+
+    const LIMITS: OutboundLimits = OutboundLimits {
+        in_flight_messages: 2,
+        queued_messages: 3,
+        queued_bytes: 10_000,
+        outbox_bytes: 10_000,
+    };
+
+    /// The packets in the outbox, in words.
+    fn sent(outbox: &mut Outbox) -> Vec<String> {
+        let bytes = std::mem::take(outbox.packets());
+        let mut rest = bytes.as_slice();
+        let mut words = Vec::new();
+        while !rest.is_empty() {
+            let Ok(Decoded::Packet { packet, length }) = decode(rest, None, 1 << 20) else {
+                panic!("{rest:?}")
+            };
+            words.push(match packet {
+                Packet::Publish(p) => {
+                    let id = p.delivery.packet_id().map_or(0, PacketId::get);
+                    let dup = if p.dup { " dup" } else { "" };
+                    format!("PUBLISH {id} {}{dup}", String::from_utf8_lossy(p.payload))
+                }
+                Packet::Pubrel(ack) => format!("PUBREL {}", ack.packet_id),
+                other => format!("{other:?}"),
+            });
+            rest = &rest[length..];
+        }
+        words
+    }
+
+    fn deliver(outbound: &mut Outbound, payload: &str, qos: QoS, outbox: Option<&mut Outbox>) -> Outcome {
+        let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
+        outbound.deliver(&content, qos, false, outbox, &LIMITS)
+    }
+
+    fn id(n: u16) -> PacketId {
+        PacketId::new(n).unwrap()
+    }
+
+    #[test]
+    fn the_window_holds_back_and_an_acknowledgement_lets_the_next_go() {
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        for payload in ["a", "b", "c"] {
+            deliver(&mut outbound, payload, QoS::AtLeastOnce, Some(&mut outbox));
+        }
+        assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b"]);
+        assert!(outbound.handle_puback(id(2)));
+        assert!(!outbound.handle_puback(id(2)), "acknowledged once is enough");
+        outbound.poll_queue(&mut outbox, &LIMITS);
+        assert_eq!(sent(&mut outbox), ["PUBLISH 3 c"]);
+    }
+
+    #[test]
+    fn qos_2_is_not_published_again_after_pubrec() {
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        deliver(&mut outbound, "a", QoS::ExactlyOnce, Some(&mut outbox));
+        deliver(&mut outbound, "b", QoS::ExactlyOnce, Some(&mut outbox));
+        outbound.handle_pubrec(id(1), outbox.packets());
+        assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b", "PUBREL 1"]);
+        outbound.resume(&mut outbox);
+        assert_eq!(sent(&mut outbox), ["PUBREL 1", "PUBLISH 2 b dup"]);
+        assert!(!outbound.handle_pubcomp(id(2)), "no PUBREL was sent for it yet");
+        assert!(outbound.handle_pubcomp(id(1)));
+        assert_eq!(outbound.in_flight(), 1);
+    }
+
+    #[test]
+    fn an_identifier_in_use_is_not_given_again() {
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        deliver(&mut outbound, "stuck", QoS::AtLeastOnce, Some(&mut outbox));
+        for n in 2..=u16::MAX {
+            deliver(&mut outbound, "x", QoS::AtLeastOnce, Some(&mut outbox));
+            assert!(outbound.handle_puback(id(n)));
+            outbox.packets().clear();
+        }
+        deliver(&mut outbound, "next", QoS::AtLeastOnce, Some(&mut outbox));
+        assert_eq!(sent(&mut outbox), ["PUBLISH 2 next"]);
+    }
+
+    #[test]
+    fn the_queue_of_an_absent_client_keeps_order_and_has_an_end() {
+        let mut outbound = Outbound::default();
+        let outcomes =
+            ["a", "b", "c", "d"].map(|payload| deliver(&mut outbound, payload, QoS::AtLeastOnce, None));
+        assert_eq!(outcomes, [Outcome::Queued, Outcome::Queued, Outcome::Queued, Outcome::Dropped]);
+        let mut outbox = Outbox::default();
+        outbound.resume(&mut outbox);
+        outbound.poll_queue(&mut outbox, &LIMITS);
+        assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b"]);
+    }
+}

@@ -1,0 +1,21 @@
+//! The message a client leaves behind for the case that its connection breaks.
+
+use std::sync::Arc;
+
+use super::message::Message;
+use crate::codec;
+
+/// A will, stored with the connection until it is published or deleted [MQTT-3.1.2-8] [MQTT-3.1.2-10].
+#[derive(Clone, Debug)]
+pub struct Will {
+    /// What to publish, and at which QoS.
+    pub message: Arc<Message>,
+    /// Whether to store it as its topic's retained message [MQTT-3.1.2-17].
+    pub retain: bool,
+}
+
+impl From<&codec::Will<'_>> for Will {
+    fn from(will: &codec::Will<'_>) -> Self {
+        Self { message: Arc::new(Message::new(will.topic, will.payload, will.qos)), retain: will.retain }
+    }
+}

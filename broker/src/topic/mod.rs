@@ -1,0 +1,25 @@
+//! Topic names and topic filters (section 4.7): what is valid, what matches, and the two tables that answer
+//! "who subscribed to this name" ([`Index`]) and "which retained messages match this filter" ([`Retained`]).
+//!
+//! A [`Name`] or [`Filter`] is checked once, where it comes in, and valid ever after. Levels are compared byte
+//! for byte: nothing is normalised [MQTT-4.7.3-4], and an empty level is a level. Statement identifiers on this
+//! floor are those of MQTT 3.1.1; the rules of 5.0 are the same.
+//!
+//! Filters may have 65,536 levels, so nothing here recurses over levels.
+
+mod filter;
+mod index;
+mod name;
+mod retained;
+mod small_map;
+#[cfg(test)]
+mod strategies;
+mod tree;
+
+pub use filter::{Filter, FilterBuf, FilterError};
+pub use index::Index;
+pub use name::{Name, NameBuf, NameError};
+pub use retained::Retained;
+
+/// The longest topic name or filter, in bytes of UTF-8: its length field has 16 bits [MQTT-4.7.3-3].
+pub const MAX_BYTES: usize = u16::MAX as usize;
