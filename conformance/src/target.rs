@@ -149,7 +149,7 @@ mod tests {
         };
         let target = Target::from_url("mqtt://127.0.0.1").expect("good").configured(variable);
         assert_eq!(target.deadline, Duration::from_secs(5));
-        assert_eq!(target.capabilities, ["acl", "sys", "retain"].map(str::to_owned).into());
+        assert_eq!(target.capabilities, ["acl", "sys", "retain", "large-packets"].map(str::to_owned).into());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Against the bundled broker, or with `BROKER_URL=mqtt://host:port` against that one.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,13 +32,51 @@ fn tests() -> Result<ExitCode, String> {
     let scenarios =
         load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")).map_err(|e| e.to_string())?;
 
-    let url = std::env::var("BROKER_URL").map_err(|_| "set BROKER_URL=mqtt://host:port".to_owned())?;
-    let target = Target::from_url(&url).map_err(|error| format!("BROKER_URL: {error}"))?;
-    let target = target.configured(|name| std::env::var(name).ok());
-    if !arguments.list {
-        target.probe().map_err(|error| format!("BROKER_URL={url}: {error}"))?;
+    let tested = if arguments.list { Tested::nobody() } else { Tested::start()? };
+    let conclusion = libtest_mimic::run(&arguments, trials(scenarios, &Arc::new(tested.target)));
+    if let Some(broker) = tested.bundled {
+        broker.stop();
     }
-    Ok(libtest_mimic::run(&arguments, trials(scenarios, &Arc::new(target))).exit_code())
+    Ok(conclusion.exit_code())
+}
+
+/// Whom the scenarios run against.
+struct Tested {
+    target: Target,
+    /// The broker of this repository, in this process.
+    bundled: Option<sol::Broker>,
+}
+
+impl Tested {
+    /// The broker at `BROKER_URL`, or else the bundled one. Found out once, so that a broker which is not there is one
+    /// error and not one for each scenario.
+    fn start() -> Result<Self, String> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let (target, bundled, name) = match variable("BROKER_URL") {
+            Some(url) => {
+                let target = Target::from_url(&url).map_err(|error| format!("BROKER_URL: {error}"))?;
+                (target, None, format!("BROKER_URL={url}"))
+            }
+            None => {
+                let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+                // Room for the scenarios that need `large-packets`.
+                let limits = sol::Limits { max_packet_bytes: 4 << 20, ..sol::Limits::default() };
+                let broker = sol::Broker::start(sol::Config { listen, limits, ..sol::Config::default() })
+                    .map_err(|error| format!("the bundled broker does not start: {error}"))?;
+                let target = Target { promises: true, ..Target::new(broker.local_addr()) };
+                (target, Some(broker), "the bundled broker".to_owned())
+            }
+        };
+        let target = target.configured(variable);
+        target.probe().map_err(|error| format!("{name}: {error}"))?;
+        Ok(Tested { target, bundled })
+    }
+
+    /// For `--list`, which needs no broker.
+    fn nobody() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Tested { target: Target::new(nowhere), bundled: None }
+    }
 }
 
 fn trials(scenarios: Vec<Scenario>, target: &Arc<Target>) -> Vec<Trial> {

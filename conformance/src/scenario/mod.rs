@@ -36,10 +36,12 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// What `needs` may name, and whether a target is taken to have it unless told otherwise.
+/// What `needs` may name, and whether a target is taken to have it unless told otherwise. `large-packets` is packets of
+/// more than 256 KiB, up to 4 MiB.
 pub const CAPABILITIES: &[(&str, bool)] = &[
     ("wildcards", true),
     ("retain", true),
+    ("large-packets", true),
     ("acl", false),
     ("passwords", false),
     ("sys", false),

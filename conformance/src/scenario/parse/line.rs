@@ -136,8 +136,11 @@ fn actor<'a>(kind: ActorKind, input: &'a str, context: &Context<'_>) -> Read<'a,
 
 fn needs(input: &str) -> Read<'_, Line<'_>> {
     let known = verify(name, |found: &str| CAPABILITIES.iter().any(|(name, _)| *name == found));
-    map(many1(word(expect("one of wildcards, retain, acl, passwords, sys, websocket", known))), Line::Needs)
-        .parse(input)
+    map(
+        many1(word(expect("one of wildcards, retain, large-packets, acl, passwords, sys, websocket", known))),
+        Line::Needs,
+    )
+    .parse(input)
 }
 
 fn duty(input: &str) -> Read<'_, Duty> {
