@@ -73,3 +73,21 @@ fn there_are_scenarios_for_every_chapter() {
         assert!(chapters.iter().any(|found| found.starts_with(&prefix)), "{chapter}");
     }
 }
+
+/// A deviation of a scenario that was renamed or removed would explain nothing.
+#[test]
+fn every_deviation_names_a_scenario_and_a_statement_it_cites() {
+    let scenarios = scenarios();
+    let page = include_str!("../../scenarios/DEVIATIONS.md");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(!rows.is_empty());
+    for row in rows {
+        let name = row.split('`').nth(1).expect("a name");
+        let scenario = scenarios.iter().find(|scenario| scenario.name == name);
+        let scenario = scenario.unwrap_or_else(|| panic!("{name} is no scenario"));
+        for id in row.split('|').nth(2).expect("a cell").split(',').map(str::trim) {
+            let mut cited = scenario.proves.iter().flat_map(|proof| &proof.ids);
+            assert!(cited.any(|cited| cited.id == id), "{name} does not cite {id}");
+        }
+    }
+}

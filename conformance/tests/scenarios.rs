@@ -11,7 +11,7 @@ use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::Target;
 use conformance::verdict::{Outcome, Verdict};
 use conformance::{Version, run};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Scenarios mostly wait, so more of them run at once than there are processors.
 const THREADS: usize = 16;
@@ -87,23 +87,22 @@ fn trials(scenarios: Vec<Scenario>, target: &Arc<Target>) -> Vec<Trial> {
             versions.filter(|version| scenario.proves.iter().any(|proof| proof.version == *version))
         {
             let (scenario, target) = (scenario.clone(), target.clone());
-            let skipped = run::skipped(&scenario, &target).is_some();
             let name = run::name(&scenario, version);
-            let trial = Trial::test(name, move || judge(&run::run(&scenario, version, &target)));
-            trials.push(trial.with_ignored_flag(skipped));
+            trials.push(Trial::ignorable_test(name, move || judge(&run::run(&scenario, version, &target))));
         }
     }
     trials
 }
 
-/// Failures fail the test; warnings and notes are printed beside it.
-fn judge(verdict: &Verdict) -> Result<(), Failed> {
+/// Failures fail the test, with the whole report; warnings and notes are printed beside it; what is skipped says why.
+fn judge(verdict: &Verdict) -> Result<Completion, Failed> {
     match &verdict.outcome {
-        Outcome::Passed | Outcome::Skipped(_) => Ok(()),
+        Outcome::Passed => Ok(Completion::Completed),
+        Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
         Outcome::Failed(Duty::Must, _) => Err(verdict.to_string().into()),
         Outcome::Failed(Duty::Should | Duty::May, _) => {
             eprintln!("{verdict}");
-            Ok(())
+            Ok(Completion::Completed)
         }
     }
 }

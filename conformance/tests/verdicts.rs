@@ -190,6 +190,22 @@ fn should_and_may_are_no_failures() {
 }
 
 #[test]
+fn what_the_target_lacks_is_skipped_with_the_reason() {
+    let reason = |head: &str, version| {
+        let text = format!("proves 3.1.1 [MQTT-3.3.1-3]\n{head}\nraw a\na < close\n");
+        let scenario = parse("test", "test", &text).expect("a good scenario");
+        let nowhere = Target::new(([127, 0, 0, 1], 0).into());
+        match run::run(&scenario, version, &nowhere).outcome {
+            Outcome::Skipped(reason) => reason,
+            other => panic!("must be skipped: {other:?}"),
+        }
+    };
+    assert_eq!(reason("needs wildcards acl", Version::V3_1_1), "needs acl");
+    assert_eq!(reason("promises speed", Version::V3_1_1), "promises speed, which is beyond the standard");
+    assert_eq!(reason("", Version::V5_0), "the kit does not speak 5.0");
+}
+
+#[test]
 fn a_client_is_judged_by_what_the_kit_reads() {
     let broker = FakeBroker::start(|packet| match packet.kind {
         Kind::Publish => Some(vec![
