@@ -181,6 +181,17 @@ fn what_may_come_may_also_stay_away() {
 }
 
 #[test]
+fn other_peoples_messages_count_only_where_nobody_asked_for_them() {
+    let manners = || on(Kind::Puback, vec![Reply::Send(delivery(0))]);
+    let wide = "a > SUBSCRIBE topic='#' qos=0\na < SUBACK\na > PUBACK id=1\na < silence";
+    assert!(matches!(play(wide, manners()).outcome, Outcome::Passed));
+    let named = "a > SUBSCRIBE topic='#' qos=0\na < SUBACK\na > PUBACK id=1\na < PUBLISH topic='t'";
+    assert!(matches!(play(named, manners()).outcome, Outcome::Passed));
+    let own = "a > SUBSCRIBE topic=\"#\" qos=0\na < SUBACK\na > PUBACK id=1\na < silence";
+    assert!(play(own, manners()).is_failure());
+}
+
+#[test]
 fn should_and_may_are_no_failures() {
     for (word, duty) in [("should", Duty::Should), ("may", Duty::May)] {
         let verdict = play(&format!("{word} a < PINGRESP"), usual);

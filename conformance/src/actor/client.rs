@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rumqttc::{Client, Event, LastWill, MqttOptions, Outgoing, QoS, SubscribeFilter};
+use rumqttc::{Client, LastWill, MqttOptions, QoS, SubscribeFilter};
 
 use super::wire::{Connection, Owner, Writer};
 use crate::frame::{Kind, Packet, decode::Frames};
@@ -76,7 +76,7 @@ pub fn connect(
         // A new connection is a new client: the first error ends this one.
         for event in events.iter() {
             match event {
-                Ok(Event::Outgoing(Outgoing::Disconnect) | Event::Incoming(_) | Event::Outgoing(_)) => {}
+                Ok(_) => {}
                 Err(rumqttc::ConnectionError::MqttState(rumqttc::StateError::ConnectionAborted)) => break,
                 Err(error) => {
                     remarks.trace.note(&remarks.name, format!("rumqttc: {error}"));

@@ -53,8 +53,8 @@ pub(super) fn line<'a>(text: &'a str, context: &Context<'_>) -> Result<Line<'a>,
             return Ok(("", Line::Comment(comment)));
         }
         let (rest, line) = if context.in_block {
-            alt((value(Line::close, word(char('}'))).map(|line| line()), |input| block_step(input, context)))
-                .parse(rest)?
+            let close = map(word(char('}')), |_| Line::CloseBlock);
+            alt((close, |input| block_step(input, context))).parse(rest)?
         } else {
             statement(rest, context)?
         };
@@ -64,12 +64,6 @@ pub(super) fn line<'a>(text: &'a str, context: &Context<'_>) -> Result<Line<'a>,
         Ok((_, line)) => Ok(line),
         Err(nom::Err::Error(wrong) | nom::Err::Failure(wrong)) => Err(wrong),
         Err(nom::Err::Incomplete(_)) => Err(Wrong { at: "", expected: "more of this line".to_owned() }),
-    }
-}
-
-impl Line<'_> {
-    fn close() -> Self {
-        Line::CloseBlock
     }
 }
 
@@ -174,10 +168,8 @@ fn step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Step> {
 
 /// The actor's place in the scenario.
 fn actor_name<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, usize> {
-    let first_word =
-        expect("an actor, `any order {`, or one of proves, client, raw, needs, promises, should, may", name);
-    let mut first_word = first_word;
-    let (rest, found) = first_word.parse(input)?;
+    let expected = "an actor, `any order {`, or one of proves, client, raw, needs, promises, should, may";
+    let (rest, found) = expect(expected, name).parse(input)?;
     match context.actors.iter().position(|actor| actor.name == found) {
         Some(place) => Ok((rest, place)),
         None => fail(input, "an actor declared above by `client NAME` or `raw NAME`"),
