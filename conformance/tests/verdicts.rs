@@ -129,7 +129,10 @@ fn a_connection_closed_too_early_is_found() {
 #[test]
 fn a_connection_closed_instead_of_silence_is_found() {
     let verdict = play("a > PUBCOMP id=1\na < silence", on(Kind::Pubcomp, vec![Reply::Close]));
-    assert_eq!(told(verdict), say(7, "nothing to come", "the connection was closed (end of stream)"));
+    let (line, expected, actual) = told(verdict);
+    assert_eq!((line, expected.as_str()), (7, "nothing to come"));
+    // By an end of stream, or by a reset if the ping was faster.
+    assert!(actual.starts_with("the connection was closed ("), "{actual}");
 }
 
 #[test]
