@@ -2,7 +2,7 @@
 //! that never read are sent a heavy stream. The two take turns, and medians are compared, for the machine has other
 //! things to do as well.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -61,16 +61,19 @@ pub(crate) fn run(run: &Run) {
     smol::block_on(executor.run(async {
         let mut pairs = Pair::connect_all(broker.address()).await;
         for round in 1..=rounds {
+            let mut figures = format!("round {round}, p50/p99 in ms");
             for (load, phase) in LOADS.into_iter().zip(&mut phases) {
                 let stream = Stream::start(broker.address(), load).await;
                 let latencies;
                 (pairs, latencies) = measure(&executor, pairs, messages).await;
-                run.say(format!("round {round}, {load:<21} {latencies}"));
+                let [p50, p99] = [50, 99].map(|percent| millis(latencies.percentile(percent)));
+                write!(figures, ", {load} {p50:.2}/{p99:.2}").unwrap();
                 phase.push(latencies);
                 if let Some(stream) = stream {
                     stream.stop(run);
                 }
             }
+            run.say(figures);
         }
     }));
     if run.is_full() {
