@@ -50,18 +50,22 @@ impl Reactor {
         self.now.get()
     }
 
-    /// Waits for the next event, at most for `limit`, and wakes whom it concerns.
-    pub(super) fn turn(&self, limit: Option<Duration>) -> io::Result<()> {
+    /// Waits for the next event, at most for `limit`.
+    pub(super) fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
         let first = self.timers.borrow().first_key_value().map(|((at, _), _)| *at);
         let timeout = match (limit, first) {
             (Some(Duration::ZERO), _) | (_, None) => limit,
             (_, Some(at)) => Some(at.saturating_duration_since(Instant::now())),
         };
-        let mut ready = self.ready.borrow_mut();
-        self.poller.wait(&mut ready, timeout)?;
+        self.poller.wait(&mut self.ready.borrow_mut(), timeout)?;
         self.now.set(Instant::now());
+        Ok(())
+    }
+
+    /// Wakes whom the events concern.
+    pub(super) fn dispatch(&self) {
         let mut sockets = self.sockets.borrow_mut();
-        for Ready { key, readable, writable, ended } in ready.drain(..) {
+        for Ready { key, readable, writable, ended } in self.ready.borrow_mut().drain(..) {
             // One that was closed meanwhile is not there; one that took its number looks once in vain.
             if let Some(socket) = sockets.get_mut(key) {
                 socket.readable |= readable;
@@ -78,7 +82,6 @@ impl Reactor {
         {
             first.remove().wake();
         }
-        Ok(())
     }
 }
 

@@ -120,9 +120,10 @@ fn drive(future: impl Future<Output = ()>, reactor: &Reactor, poller: Arc<Poller
         // First `asleep`, then a look at `rung`: whoever rings later sees that it must notify.
         alarm.asleep.store(true, Ordering::SeqCst);
         let limit = alarm.rung.load(Ordering::SeqCst).then_some(Duration::ZERO);
-        let turned = reactor.turn(limit);
+        let waited = reactor.wait(limit);
         alarm.asleep.store(false, Ordering::SeqCst);
-        turned?;
+        waited?;
+        reactor.dispatch();
     }
 }
 
