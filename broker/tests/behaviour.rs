@@ -386,6 +386,21 @@ fn a_stop_waits_for_a_client_that_does_not_read_only_so_long() {
     publisher.expect_closed();
 }
 
+/// Many times: what is left open depends on which thread is quicker.
+#[test]
+fn a_stop_leaves_nothing_open() {
+    for _ in 0..100 {
+        let broker = broker(Limits::default());
+        let address = broker.local_addr();
+        let mut stranger = Client::open(address);
+        eventually("it is let in", || broker.stats().connections == 1);
+        broker.stop();
+        stranger.expect_closed();
+        let after = TcpStream::connect(address);
+        assert!(after.is_err(), "still listening: {after:?}");
+    }
+}
+
 #[test]
 fn a_broker_that_is_dropped_stops() {
     let address = {

@@ -1,7 +1,7 @@
 //! Accepting connections.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::io;
 
@@ -31,11 +31,16 @@ pub(super) fn bind(address: SocketAddr, backlog: i32) -> io::Result<Async<TcpLis
     Async::new(socket.into())
 }
 
-/// Accepts connections for ever, each served by a task of its own.
-pub(super) async fn accept(listener: Async<TcpListener>, hub: Arc<Hub>, executor: Arc<Executor<'static>>) {
+/// Accepts connections as long as there is an executor, each served by a task of its own.
+///
+/// This is a task of the executor itself. If it owned it, neither would ever be dropped, nor the socket closed.
+pub(super) async fn accept(listener: Async<TcpListener>, hub: Arc<Hub>, executor: Weak<Executor<'static>>) {
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => admit(stream, address, &hub, &executor),
+            Ok((stream, address)) => match executor.upgrade() {
+                Some(executor) => admit(stream, address, &hub, &executor),
+                None => return,
+            },
             Err(error) => {
                 warn!("cannot accept a connection: {error}");
                 Timer::after(EXHAUSTED_PAUSE).await;

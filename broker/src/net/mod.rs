@@ -97,7 +97,7 @@ impl Broker {
             broker.threads.push(thread);
         }
         for socket in sockets {
-            let accept = listener::accept(socket, Arc::clone(&broker.hub), Arc::clone(&executor));
+            let accept = listener::accept(socket, Arc::clone(&broker.hub), Arc::downgrade(&executor));
             broker.listeners.push(executor.spawn(accept));
         }
         Ok(broker)
