@@ -4,6 +4,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sol::codec::{
@@ -14,7 +16,7 @@ use sol::topic::{Filter, Name};
 use sol::{Broker, Config, Limits};
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const VERSION: Version = Version::V311;
 
@@ -117,7 +119,11 @@ impl Client {
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
+        self.try_send_bytes(bytes).unwrap();
+    }
+
+    pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Publishes at QoS 0, and waits until the broker has handled it.
@@ -186,4 +192,73 @@ impl Client {
         let packet = self.receive_or_end();
         assert!(packet.is_none(), "{packet:?} for the end");
     }
+}
+
+/// A command to be run with [`PATIENCE`].
+pub(crate) fn running(mut command: Command) -> Running {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running(Some(piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))))
+}
+
+/// A process, killed when the test has no more use for it.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    /// Gives the process its input, and waits for the end. What it prints comes in the output.
+    pub(crate) fn input(mut self, input: &[u8]) -> Output {
+        let mut stdin = self.0.as_mut().unwrap().stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || _ = stdin.write_all(input));
+            self.output()
+        })
+    }
+
+    /// Waits for the end.
+    pub(crate) fn output(mut self) -> Output {
+        let mut process = self.0.take().unwrap();
+        let id = process.id();
+        // Both pipes must be read, or the process never ends.
+        let stdout = read_all(process.stdout.take().unwrap());
+        let stderr = read_all(process.stderr.take().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        let mut status = process.try_wait().unwrap();
+        while status.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            status = process.try_wait().unwrap();
+        }
+        if status.is_none() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+        let said = || format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        let status = status.unwrap_or_else(|| panic!("process {id} did not end:\n{}", said()));
+        Output { status, stdout, stderr }
+    }
+
+    /// As if its machine failed.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(mut process) = self.0.take() {
+            _ = process.kill();
+            _ = process.wait();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
 }
