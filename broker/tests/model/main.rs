@@ -21,8 +21,6 @@ use action::action;
 use world::World;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn every_client_gets_what_it_is_owed(actions in vec(action(), 1..120)) {
         World::new(Limits::default()).play(actions);
