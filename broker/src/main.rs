@@ -53,14 +53,16 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
-    let config = Config {
-        listen: vec![SocketAddr::new(arguments.address, arguments.port)],
-        ..Config::default()
-    };
+    let config =
+        Config { listen: vec![SocketAddr::new(arguments.address, arguments.port)], ..Config::default() };
     let threads = config.threads;
     let broker = Broker::start(config)?;
     for address in broker.local_addrs() {
-        let reach = if address.ip().is_loopback() { "only this machine can reach it" } else { "anyone who can reach this address can connect" };
+        let reach = if address.ip().is_loopback() {
+            "only this machine can reach it"
+        } else {
+            "anyone who can reach this address can connect"
+        };
         info!("sol {} listens on {address} with {threads} threads: {reach}", env!("CARGO_PKG_VERSION"));
     }
     if let Some(signal) = smol::block_on(signals.next()) {
@@ -73,5 +75,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 
 /// `2026-01-31T12:00:00.000Z INFO  what happened`
 fn line(to: &mut dyn std::io::Write, now: &mut DeferredNow, record: &Record<'_>) -> std::io::Result<()> {
-    write!(to, "{} {:<5} {}", now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ"), record.level(), record.args())
+    write!(
+        to,
+        "{} {:<5} {}",
+        now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ"),
+        record.level(),
+        record.args()
+    )
 }

@@ -68,3 +68,49 @@ impl ConnectCode {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Packet;
+    use super::super::tests::{assert_both_ways, encoded, error};
+    use super::*;
+
+    #[test]
+    fn bytes_of_each_code() {
+        for byte in 0..=5 {
+            let code = ConnectCode::parse(byte).unwrap();
+            let connack = Packet::Connack(Connack { session_present: false, code });
+            assert_both_ways(Version::V31, &connack, &[0x20, 2, 0, byte]);
+            assert_both_ways(Version::V311, &connack, &[0x20, 2, 0, byte]);
+        }
+        let resumed = Packet::Connack(Connack { session_present: true, code: ConnectCode::Accepted });
+        assert_both_ways(Version::V311, &resumed, &[0x20, 2, 1, 0]);
+    }
+
+    #[test]
+    fn session_present_is_for_accepted_connections_of_3_1_1() {
+        let resumed = Packet::Connack(Connack { session_present: true, code: ConnectCode::Accepted });
+        assert_eq!(encoded(Version::V31, &resumed), [0x20, 2, 0, 0]);
+        let refused =
+            Packet::Connack(Connack { session_present: true, code: ConnectCode::ServerUnavailable });
+        assert_eq!(encoded(Version::V311, &refused), [0x20, 2, 0, 3]);
+        assert_eq!(error(&[0x20, 2, 1, 3]), Error::SessionPresentInRefusal);
+    }
+
+    #[test]
+    fn reserved_values() {
+        for byte in 2..=255 {
+            assert_eq!(error(&[0x20, 2, byte, 0]), Error::ConnackFlags(byte));
+        }
+        for byte in 6..=255 {
+            assert_eq!(error(&[0x20, 2, 0, byte]), Error::ConnackCode(byte));
+        }
+    }
+
+    #[test]
+    fn body_is_two_bytes() {
+        let packet = PacketType::Connack;
+        assert_eq!(error(&[0x20, 1, 0]), Error::Truncated { packet });
+        assert_eq!(error(&[0x20, 3, 0, 0, 0]), Error::TrailingBytes { packet, count: 1 });
+    }
+}

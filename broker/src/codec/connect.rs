@@ -216,3 +216,174 @@ impl fmt::Debug for Connect<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assert_both_ways, error, frame, name};
+    use super::super::{Packet, decode};
+    use super::*;
+
+    const PACKET: PacketType = PacketType::Connect;
+
+    fn plain(version: Version) -> Connect<'static> {
+        Connect {
+            version,
+            clean_session: true,
+            keep_alive: 60,
+            client_id: "c",
+            will: None,
+            user_name: None,
+            password: None,
+        }
+    }
+
+    /// A CONNECT of 3.1.1 with `flags` and what follows the keep-alive.
+    fn with(flags: u8, payload: &[u8]) -> Vec<u8> {
+        frame(0x10, &[&b"\0\x04MQTT\x04"[..], &[flags, 0, 60], payload].concat())
+    }
+
+    #[test]
+    fn bytes_of_each_version() {
+        let connect = Packet::Connect(plain(Version::V311));
+        assert_both_ways(Version::V311, &connect, b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01c");
+        let connect = Packet::Connect(plain(Version::V31));
+        assert_both_ways(Version::V31, &connect, b"\x10\x0f\0\x06MQIsdp\x03\x02\0\x3c\0\x01c");
+    }
+
+    #[test]
+    fn bytes_with_everything() {
+        let will = Will { topic: name("w/t"), payload: b"gone", qos: QoS::ExactlyOnce, retain: true };
+        let connect = Packet::Connect(Connect {
+            clean_session: false,
+            keep_alive: 0x0102,
+            will: Some(will),
+            user_name: Some("user"),
+            password: Some(b"\0\xff"),
+            ..plain(Version::V311)
+        });
+        let bytes = b"\x10\x22\0\x04MQTT\x04\xf4\x01\x02\0\x01c\0\x03w/t\0\x04gone\0\x04user\0\x02\0\xff";
+        assert_both_ways(Version::V311, &connect, bytes);
+    }
+
+    #[test]
+    fn bytes_with_empty_fields() {
+        let will = Will { topic: name("w"), payload: b"", qos: QoS::AtMostOnce, retain: false };
+        let connect = Packet::Connect(Connect {
+            client_id: "",
+            will: Some(will),
+            user_name: Some(""),
+            password: Some(b""),
+            ..plain(Version::V311)
+        });
+        let bytes = b"\x10\x15\0\x04MQTT\x04\xc6\0\x3c\0\0\0\x01w\0\0\0\0\0\0";
+        assert_both_ways(Version::V311, &connect, bytes);
+    }
+
+    #[test]
+    fn protocol_name_and_level() {
+        let connect = |name: &[u8], level| {
+            frame(0x10, &[&[0, name.len() as u8], name, &[level, 2, 0, 60, 0, 1, b'c']].concat())
+        };
+        for level in (0..=255).filter(|&level| level != 4) {
+            assert_eq!(error(&connect(b"MQTT", level)), Error::ProtocolLevel(level));
+        }
+        for level in (0..=255).filter(|&level| level != 3) {
+            assert_eq!(error(&connect(b"MQIsdp", level)), Error::ProtocolLevel(level));
+        }
+        for name in [&b""[..], b"mqtt", b"MQT", b"MQTTT", b"MQIsdq", b"\xff\xff"] {
+            assert_eq!(error(&connect(name, 4)), Error::ProtocolName);
+        }
+        let later_version = frame(0x10, b"\0\x04MQTT\x05and what only it can read");
+        assert_eq!(error(&later_version), Error::ProtocolLevel(5));
+    }
+
+    #[test]
+    fn connect_flags() {
+        assert_eq!(error(&with(0x03, b"\0\x01c")), Error::ReservedConnectFlag);
+        assert_eq!(error(&with(0x0a, b"\0\x01c")), Error::WillQosWithoutWill(1));
+        assert_eq!(error(&with(0x1a, b"\0\x01c")), Error::WillQosWithoutWill(3));
+        assert_eq!(error(&with(0x22, b"\0\x01c")), Error::WillRetainWithoutWill);
+        assert_eq!(error(&with(0x1e, b"\0\x01c\0\x01w\0\0")), Error::WillQos3);
+        assert_eq!(error(&with(0x42, b"\0\x01c\0\x01p")), Error::PasswordWithoutUserName);
+    }
+
+    #[test]
+    fn empty_client_identifier_needs_clean_session() {
+        assert_eq!(error(&with(0x00, b"\0\0")), Error::EmptyClientId);
+        assert!(decode(&with(0x02, b"\0\0"), None, 100).is_ok());
+        assert_eq!(error(b"\x10\x0e\0\x06MQIsdp\x03\x02\0\x3c\0\0"), Error::EmptyClientIdV31);
+        let broken_besides = with(0x00, b"\0\0more");
+        assert_eq!(error(&broken_besides), Error::TrailingBytes { packet: PACKET, count: 4 });
+    }
+
+    #[test]
+    fn long_client_identifiers_are_taken() {
+        let client_id = "x".repeat(65_535);
+        for version in [Version::V31, Version::V311] {
+            let connect = Packet::Connect(Connect { client_id: &client_id, ..plain(version) });
+            let mut out = Vec::new();
+            connect.encode(version, &mut out).unwrap();
+            assert_both_ways(version, &connect, &out);
+        }
+    }
+
+    #[test]
+    fn fields_are_as_the_flags_say() {
+        let truncated = Error::Truncated { packet: PACKET };
+        let one_more = Error::TrailingBytes { packet: PACKET, count: 3 };
+        // No client identifier; one field missing, one field too many for each flag.
+        assert_eq!(error(&with(0x02, b"")), truncated);
+        assert_eq!(error(&with(0x02, b"\0\x01c\0\x01x")), one_more);
+        assert_eq!(error(&with(0x06, b"\0\x01c\0\x01w")), truncated);
+        assert_eq!(error(&with(0x06, b"\0\x01c\0\x01w\0\x01m\0\x01x")), one_more);
+        assert_eq!(error(&with(0x82, b"\0\x01c")), truncated);
+        assert_eq!(error(&with(0x82, b"\0\x01c\0\x01u\0\x01x")), one_more);
+        assert_eq!(error(&with(0xc2, b"\0\x01c\0\x01u")), truncated);
+        assert_eq!(error(&with(0xc2, b"\0\x01c\0\x01u\0\x01p\0\x01x")), one_more);
+        // Every earlier end.
+        for end in 0..10 {
+            assert_eq!(error(&frame(0x10, &b"\0\x04MQTT\x04\x02\0\x3c"[..end])), truncated);
+        }
+    }
+
+    #[test]
+    fn strings_are_valid() {
+        assert_eq!(error(&with(0x02, b"\0\x01\xff")), Error::Utf8 { field: CLIENT_ID });
+        assert_eq!(error(&with(0x02, b"\0\x01\0")), Error::Null { field: CLIENT_ID });
+        assert_eq!(error(&with(0x82, b"\0\x01c\0\x01\xff")), Error::Utf8 { field: USER_NAME });
+        assert_eq!(error(&with(0x82, b"\0\x01c\0\x01\0")), Error::Null { field: USER_NAME });
+        for topic in [&b""[..], b"+", b"a/#", b"\0", b"\xff"] {
+            let payload = [&b"\0\x01c"[..], &[0, topic.len() as u8], topic, b"\0\x01m"].concat();
+            let name_error = Name::from_bytes(topic).unwrap_err();
+            assert_eq!(error(&with(0x06, &payload)), Error::Name { packet: PACKET, error: name_error });
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded() {
+        let encode = |connect: Connect<'_>| connect.encode(&mut Vec::new()).unwrap_err();
+        let long = "x".repeat(65_536);
+        let too_long = |field| EncodeError::FieldTooLong { field, length: 65_536 };
+        let plain = plain(Version::V311);
+        let will = Will { topic: name("w"), payload: long.as_bytes(), qos: QoS::AtMostOnce, retain: false };
+        assert_eq!(encode(Connect { client_id: &long, ..plain }), too_long(CLIENT_ID));
+        assert_eq!(encode(Connect { will: Some(will), ..plain }), too_long(WILL_MESSAGE));
+        let user = Connect { user_name: Some("u"), ..plain };
+        assert_eq!(encode(Connect { user_name: Some(&long), ..plain }), too_long(USER_NAME));
+        assert_eq!(encode(Connect { password: Some(long.as_bytes()), ..user }), too_long(PASSWORD));
+        let forbidden = |error| EncodeError::Forbidden(error);
+        let nul = Connect { client_id: "\0", ..plain };
+        assert_eq!(encode(nul), forbidden(Error::Null { field: CLIENT_ID }));
+        let password = Connect { password: Some(b"p"), ..plain };
+        assert_eq!(encode(password), forbidden(Error::PasswordWithoutUserName));
+        let nobody = Connect { client_id: "", clean_session: false, ..plain };
+        assert_eq!(encode(nobody), forbidden(Error::EmptyClientId));
+    }
+
+    #[test]
+    fn debug_hides_the_password() {
+        let connect = Connect { user_name: Some("u"), password: Some(b"secret"), ..plain(Version::V311) };
+        let debug = format!("{connect:?}");
+        assert!(debug.contains("password: Some(\"hidden\")"), "{debug}");
+    }
+}

@@ -32,3 +32,27 @@ pub(super) fn decode_empty<'a>(
         count => Err(Error::TrailingBytes { packet, count }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Version;
+    use super::super::tests::{assert_both_ways, error};
+    use super::*;
+
+    #[test]
+    fn bytes_of_each() {
+        for (packet, first) in [(Packet::Pingreq, 0xc0), (Packet::Pingresp, 0xd0), (Packet::Disconnect, 0xe0)]
+        {
+            assert_both_ways(Version::V311, &packet, &[first, 0]);
+        }
+    }
+
+    #[test]
+    fn no_body() {
+        for (packet, first) in
+            [(PacketType::Pingreq, 0xc0), (PacketType::Pingresp, 0xd0), (PacketType::Disconnect, 0xe0)]
+        {
+            assert_eq!(error(&[first, 2, 0, 0]), Error::TrailingBytes { packet, count: 2 });
+        }
+    }
+}

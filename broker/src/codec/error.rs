@@ -38,7 +38,10 @@ pub enum Error {
     Name { packet: PacketType, error: NameError },
     #[error("{packet}: {error}")]
     Filter { packet: PacketType, error: FilterError },
-    #[error("{packet} without a topic filter [{}]", if *.packet == PacketType::Subscribe { "MQTT-3.8.3-3" } else { "MQTT-3.10.3-2" })]
+    #[error(
+        "{packet} without a topic filter [{}]",
+        if *.packet == PacketType::Subscribe { "MQTT-3.8.3-3" } else { "MQTT-3.10.3-2" }
+    )]
     NoFilters { packet: PacketType },
 
     // CONNECT

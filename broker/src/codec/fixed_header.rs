@@ -161,3 +161,72 @@ impl fmt::Display for PacketType {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::error;
+    use super::super::{MAX_PACKET_BYTES, decode};
+    use super::*;
+
+    #[test]
+    fn flags_of_every_packet_but_publish_are_fixed() {
+        for byte in 0x10..0xf0 {
+            let packet_type = PacketType::parse(byte >> 4).unwrap();
+            let flags = byte & 0x0f;
+            let expected = match byte >> 4 {
+                3 => continue,
+                6 | 8 | 10 => 0b0010,
+                _ => 0,
+            };
+            let is_accepted = FirstByte::parse(byte, Version::V311).is_ok();
+            assert_eq!(is_accepted, flags == expected, "{packet_type} {flags:04b}");
+            let has_dup = expected != 0 && flags == 0b1010;
+            let is_accepted = FirstByte::parse(byte, Version::V31).is_ok();
+            assert_eq!(is_accepted, flags == expected || has_dup, "{packet_type} {flags:04b} in 3.1");
+        }
+    }
+
+    #[test]
+    fn first_byte_is_refused_before_the_rest_is_there() {
+        assert_eq!(error(&[0x00]), Error::ReservedPacketType(0));
+        assert_eq!(error(&[0xff]), Error::ReservedPacketType(15));
+        assert_eq!(error(&[0xe1]), Error::Flags { packet: PacketType::Disconnect, flags: 1 });
+        assert_eq!(error(&[0x36]), Error::PublishQos3);
+        assert_eq!(error(&[0x38]), Error::DupAtQos0);
+    }
+
+    #[test]
+    fn remaining_lengths_at_their_borders() {
+        let borders: [(usize, &[u8]); 9] = [
+            (0, &[0x00]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x01]),
+            (16_383, &[0xff, 0x7f]),
+            (16_384, &[0x80, 0x80, 0x01]),
+            (2_097_151, &[0xff, 0xff, 0x7f]),
+            (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+            (268_435_455, &[0xff, 0xff, 0xff, 0x7f]),
+            // Longer than need be.
+            (0, &[0x80, 0x80, 0x80, 0x00]),
+        ];
+        for (index, (length, bytes)) in borders.into_iter().enumerate() {
+            assert_eq!(remaining_length(bytes), Ok(Some((length, &[][..]))));
+            if index < 8 {
+                let mut out = Vec::new();
+                put_remaining_length(&mut out, length);
+                assert_eq!(out, bytes);
+                assert_eq!(remaining_length_len(length), bytes.len());
+            }
+            for cut in 0..bytes.len() {
+                assert_eq!(remaining_length(&bytes[..cut]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn remaining_length_ends_with_its_fourth_byte() {
+        assert_eq!(error(&[0x30, 0x80, 0x80, 0x80, 0x80]), Error::RemainingLength);
+        assert_eq!(error(&[0x30, 0xff, 0xff, 0xff, 0xff, 0x01]), Error::RemainingLength);
+        assert!(decode(&[0x30, 0xff, 0xff, 0xff], None, MAX_PACKET_BYTES).is_ok());
+    }
+}

@@ -1,8 +1,9 @@
 //! Bytes ↔ packets: one codec for all versions of MQTT.
 //!
-//! [`decode`] takes the first packet off a buffer and borrows from it; [`Packet::encode`] appends to one. Each packet
-//! stands in one file, both ways, with the id of a statement of the standard above the check that keeps it. What the
-//! codec lets through is well-formed; whether it may come *now* is the hub's question.
+//! [`decode`] takes the first packet off a buffer and borrows from it; [`Packet::encode`] appends to one.
+//! Each packet stands in one file, both ways, with the id of a statement of the standard above the check
+//! that keeps it. What the codec lets through is well-formed; whether it may come *now* is the hub's
+//! question.
 
 mod ack;
 mod connack;
@@ -98,9 +99,9 @@ pub enum Decoded<'a> {
 
 /// Decodes the first packet of `bytes`.
 ///
-/// `version` is that of the connection's CONNECT; `None`, before CONNECT, decodes as 3.1.1. A packet of more than
-/// `max_packet_bytes`, fixed header included, is refused as soon as its fixed header is there, as is one with a wrong
-/// first byte.
+/// `version` is that of the connection's CONNECT; `None`, before CONNECT, decodes as 3.1.1. A packet of more
+/// than `max_packet_bytes`, fixed header included, is refused as soon as its fixed header is there; one with
+/// a wrong first byte, as soon as that is.
 pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -> Result<Decoded<'_>, Error> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Decoded::Incomplete { needed: 1 });

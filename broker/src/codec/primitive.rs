@@ -116,3 +116,41 @@ impl<I> FromExternalError<I, Error> for Fault {
         Fault::Broken(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<&str, Error> {
+        whole(PacketType::Connect, bytes, string("user name"))
+    }
+
+    #[test]
+    fn strings() {
+        assert_eq!(parse(&[0, 0]), Ok(""));
+        assert_eq!(parse(&[0, 3, b'a', 0xc3, 0xa4]), Ok("aä"));
+        assert_eq!(parse(&[0, 4, 0xef, 0xbb, 0xbf, b'a']), Ok("\u{feff}a"));
+        assert_eq!(parse(&[0, 4, 0xf0, 0x9f, 0xa6, 0x80]), Ok("🦀"));
+    }
+
+    #[test]
+    fn strings_that_are_none() {
+        let utf8 = Err(Error::Utf8 { field: "user name" });
+        assert_eq!(parse(&[0, 1, 0xff]), utf8, "no UTF-8 byte");
+        assert_eq!(parse(&[0, 1, 0xc3]), utf8, "half a character");
+        assert_eq!(parse(&[0, 2, 0xc1, 0x81]), utf8, "overlong");
+        assert_eq!(parse(&[0, 2, 0xc0, 0x80]), utf8, "overlong U+0000");
+        assert_eq!(parse(&[0, 3, 0xed, 0xa0, 0x80]), utf8, "surrogate");
+        assert_eq!(parse(&[0, 4, 0xf4, 0x90, 0x80, 0x80]), utf8, "beyond U+10FFFF");
+        assert_eq!(parse(&[0, 2, b'a', 0]), Err(Error::Null { field: "user name" }));
+    }
+
+    #[test]
+    fn lengths() {
+        let packet = PacketType::Connect;
+        assert_eq!(parse(&[]), Err(Error::Truncated { packet }));
+        assert_eq!(parse(&[0]), Err(Error::Truncated { packet }));
+        assert_eq!(parse(&[0, 2, b'a']), Err(Error::Truncated { packet }));
+        assert_eq!(parse(&[0, 1, b'a', b'b']), Err(Error::TrailingBytes { packet, count: 1 }));
+    }
+}

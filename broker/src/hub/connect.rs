@@ -13,7 +13,12 @@ use crate::session::{Link, Session, Will};
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
-    pub(super) fn handle_first(&self, peer: &mut Peer, bytes: &[u8], batch: &mut Batch) -> Result<usize, Next> {
+    pub(super) fn handle_first(
+        &self,
+        peer: &mut Peer,
+        bytes: &[u8],
+        batch: &mut Batch,
+    ) -> Result<usize, Next> {
         let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
             Ok(Decoded::Packet { packet, length }) => (packet, length),
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
@@ -32,7 +37,12 @@ impl Hub {
         Ok(length)
     }
 
-    fn handle_connect(&self, peer: &mut Peer, connect: &Connect<'_>, batch: &mut Batch) -> Result<(), Ending> {
+    fn handle_connect(
+        &self,
+        peer: &mut Peer,
+        connect: &Connect<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Ending> {
         let connection = self.next_number();
         let mut link = Link::new(connection, connect.will.as_ref().map(Will::from));
         let client = loop {
@@ -51,7 +61,8 @@ impl Hub {
         };
         self.linked.fetch_add(1, Ordering::AcqRel);
         let keep_alive = connect.keep_alive;
-        let connected = peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
+        let connected =
+            peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
         debug!(
             "{} connected as {:?}: MQTT {}, clean session {}, keep alive {keep_alive} s",
             peer.address,
@@ -91,7 +102,10 @@ impl Hub {
             }
         }
         if existing.is_none() && sessions.len() >= self.limits.max_sessions {
-            return Linked::Refused(ConnectCode::ServerUnavailable, "there are as many sessions as the limit allows");
+            return Linked::Refused(
+                ConnectCode::ServerUnavailable,
+                "there are as many sessions as the limit allows",
+            );
         }
         let id = match connect.client_id {
             "" => self.unused_identifier(|id| sessions.contains_key(id)),

@@ -59,9 +59,6 @@ pub enum Ending {
 impl Ending {
     /// Whether the client did what the standard forbids, or what this broker does not allow.
     pub fn is_violation(&self) -> bool {
-        !matches!(
-            self,
-            Self::Disconnect | Self::Closed | Self::Network(_) | Self::TakenOver | Self::Stopping
-        )
+        !matches!(self, Self::Disconnect | Self::Closed | Self::Network(_) | Self::TakenOver | Self::Stopping)
     }
 }

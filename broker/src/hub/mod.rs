@@ -45,7 +45,7 @@ pub use peer::Peer;
 pub use stats::{Drops, Stats};
 
 use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
-use crate::session::{ConnectionId, Link, Outbox, OutboundLimits, Session};
+use crate::session::{ConnectionId, Link, OutboundLimits, Outbox, Session};
 use crate::topic::Index;
 use peer::Connected;
 use publish::RetainedStore;
@@ -273,7 +273,11 @@ impl Hub {
     /// The connection must end: another one has the session, or the broker stops and all is written.
     pub fn sleep(&self, peer: &Peer, unsent: &mut Outbox, waker: &Waker) -> Result<Sleep, Ending> {
         let Some(connected) = &peer.connected else {
-            return if self.stopping.load(Ordering::Acquire) { Err(Ending::Stopping) } else { Ok(Sleep::Asleep) };
+            return if self.stopping.load(Ordering::Acquire) {
+                Err(Ending::Stopping)
+            } else {
+                Ok(Sleep::Asleep)
+            };
         };
         let mut session = connected.client.session.lock();
         if unsent.is_empty() {
@@ -291,7 +295,12 @@ impl Hub {
     }
 
     /// Moves what the window allows from the queue to the outbox, and the outbox to `unsent` if that is empty.
-    fn fill(&self, session: &mut Session, connection: ConnectionId, unsent: &mut Outbox) -> Result<(), Ending> {
+    fn fill(
+        &self,
+        session: &mut Session,
+        connection: ConnectionId,
+        unsent: &mut Outbox,
+    ) -> Result<(), Ending> {
         let Session { outbound, link, .. } = session;
         let link: &mut Link =
             link.as_mut().filter(|link| link.connection == connection).ok_or(Ending::TakenOver)?;

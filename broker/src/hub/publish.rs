@@ -67,7 +67,8 @@ impl Hub {
             // To an established subscription RETAIN is 0 [MQTT-3.3.1-9].
             match session.deliver(content, qos, false, &self.outbound_limits) {
                 Outcome::Sent => {
-                    *bytes += encoded_publish_len(qos, content.topic().as_str().len(), content.payload().len());
+                    *bytes +=
+                        encoded_publish_len(qos, content.topic().as_str().len(), content.payload().len());
                     wakers.extend(session.link.as_mut().and_then(|link| link.wake_for_output()));
                 }
                 Outcome::Queued => {}

@@ -7,10 +7,10 @@ use super::{Client, SubscriptionIndex};
 use crate::codec::QoS;
 use crate::topic::Name;
 
-/// Topics remembered at a time.
-const MAX_TOPICS: usize = 4096;
-/// Routes remembered at a time, over all topics but the newest.
-const MAX_ROUTES: usize = 1 << 16;
+/// Memory for what is remembered, in bytes; one topic may exceed it alone.
+const MAX_BYTES: usize = 4 << 20;
+/// What a remembered topic costs beside its name and routes, in bytes.
+const ENTRY_BYTES: usize = 64;
 
 /// A client that gets the message, and the highest QoS of its matching subscriptions [MQTT-3.3.5-1].
 pub(super) struct Route {
@@ -25,7 +25,7 @@ pub(super) struct Routes {
     /// Where in `found` a topic's routes stand.
     topics: HashMap<Box<str>, usize, ahash::RandomState>,
     found: Vec<Box<[Route]>>,
-    routes: usize,
+    bytes: usize,
 }
 
 impl Routes {
@@ -41,11 +41,12 @@ impl Routes {
     }
 
     fn remember(&mut self, topic: Name<'_>, routes: Box<[Route]>) -> usize {
-        if self.found.len() >= MAX_TOPICS || self.routes >= MAX_ROUTES {
+        let bytes = ENTRY_BYTES + topic.as_str().len() + size_of_val(routes.as_ref());
+        if self.bytes + bytes > MAX_BYTES {
             self.forget();
         }
+        self.bytes += bytes;
         let at = self.found.len();
-        self.routes += routes.len();
         self.topics.insert(topic.as_str().into(), at);
         self.found.push(routes);
         at
@@ -54,7 +55,7 @@ impl Routes {
     fn forget(&mut self) {
         self.topics.clear();
         self.found.clear();
-        self.routes = 0;
+        self.bytes = 0;
     }
 }
 
@@ -64,9 +65,8 @@ fn search(index: &SubscriptionIndex, topic: Name<'_>) -> Box<[Route]> {
     // One delivery a client, at the highest QoS.
     found.sort_unstable_by_key(|(key, subscription)| (*key, std::cmp::Reverse(subscription.qos)));
     found.dedup_by_key(|(key, _)| *key);
-    let route = |(_, subscription): (_, &super::Subscription)| Route {
-        client: Arc::clone(&subscription.client),
-        qos: subscription.qos,
-    };
-    found.into_iter().map(route).collect()
+    found
+        .iter()
+        .map(|(_, subscription)| Route { client: Arc::clone(&subscription.client), qos: subscription.qos })
+        .collect()
 }

@@ -25,7 +25,9 @@ impl Hub {
         let mut session = client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
 
-        let codes = subscribe.filters().map(|(filter, qos)| self.subscribe(&mut index, &mut session, client, filter, qos));
+        let codes = subscribe
+            .filters()
+            .map(|(filter, qos)| self.subscribe(&mut index, &mut session, client, filter, qos));
         let codes: Vec<_> = codes.collect();
         let suback = Packet::Suback(Suback { packet_id: subscribe.packet_id, codes: Cow::Borrowed(&codes) });
         suback.encode(connected.version, &mut batch.replies)?;

@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use smol::Timer;
-use smol::future::{Future, FutureExt};
+use smol::future::FutureExt;
 
+use super::reactor::{Reactor, Timer};
 use super::socket::Socket;
 use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use crate::session::Outbox;
@@ -38,29 +37,35 @@ thread_local! {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: impl Socket, peer: Peer, hub: Arc<Hub>) {
-    let mut connection = Connection::new(&mut socket, peer, &hub);
+pub(super) async fn serve(mut socket: impl Socket, peer: Peer, hub: &Hub, reactor: Rc<Reactor>) {
+    let mut connection = Connection::new(&mut socket, peer, hub, Rc::clone(&reactor));
     let ending = poll_fn(|cx| connection.poll(cx)).await;
-    let peer = connection.peer;
-    SCRATCH.with_borrow_mut(|scratch| {
-        hub.close(peer, &ending, &mut scratch.batch);
-        scratch.batch.wake();
-    });
+    close(connection.peer, &ending, hub);
     if matches!(ending, Ending::Refused { .. }) {
-        linger(socket).await;
+        linger(socket, reactor).await;
     }
 }
 
+/// Tells the hub that a connection is over.
+pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        hub.close(peer, ending, &mut scratch.batch);
+        scratch.batch.wake();
+    });
+}
+
 /// Closes so that the client can read its CONNACK: closing over unread bytes would reset the connection.
-async fn linger(mut socket: impl Socket) {
+async fn linger(mut socket: impl Socket, reactor: Rc<Reactor>) {
     if socket.shut_down().is_err() {
         return;
     }
+    let until = reactor.now() + LINGER;
+    let mut timer = Timer::new(reactor);
     let discard = async {
         let mut buffer = [0; 1024];
         while let Ok(1..) = poll_fn(|cx| socket.poll_recv(cx, &mut buffer)).await {}
     };
-    discard.or(async { _ = Timer::after(LINGER).await }).await;
+    discard.or(poll_fn(|cx| timer.poll(cx, until))).await;
 }
 
 struct Connection<'c, S> {
@@ -77,12 +82,12 @@ struct Connection<'c, S> {
     waiting: usize,
     /// Since when the client has read nothing of `unsent`.
     stuck_since: Option<Instant>,
+    reactor: Rc<Reactor>,
     timer: Timer,
-    timer_at: Option<Instant>,
 }
 
 impl<'c, S: Socket> Connection<'c, S> {
-    fn new(socket: &'c mut S, peer: Peer, hub: &'c Hub) -> Self {
+    fn new(socket: &'c mut S, peer: Peer, hub: &'c Hub, reactor: Rc<Reactor>) -> Self {
         Self {
             socket,
             hub,
@@ -92,8 +97,8 @@ impl<'c, S: Socket> Connection<'c, S> {
             unsent: Outbox::default(),
             waiting: 0,
             stuck_since: None,
-            timer: Timer::never(),
-            timer_at: None,
+            timer: Timer::new(Rc::clone(&reactor)),
+            reactor,
         }
     }
 
@@ -163,7 +168,7 @@ impl<'c, S: Socket> Connection<'c, S> {
 
     /// Hands bytes to the hub and keeps those that it left.
     fn handle(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<bool, Ending> {
-        let Handled { consumed, next } = self.hub.handle(&mut self.peer, bytes, Instant::now(), batch);
+        let Handled { consumed, next } = self.hub.handle(&mut self.peer, bytes, self.reactor.now(), batch);
         batch.wake();
         self.waiting = self.hub.collect(&self.peer, &mut self.unsent, batch)?;
         let rest = bytes.get(consumed..).unwrap_or_default();
@@ -198,7 +203,7 @@ impl<'c, S: Socket> Connection<'c, S> {
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {
-                    self.stuck_since.get_or_insert_with(Instant::now);
+                    self.stuck_since.get_or_insert_with(|| self.reactor.now());
                     return Ok(());
                 }
             }
@@ -208,35 +213,23 @@ impl<'c, S: Socket> Connection<'c, S> {
 
     /// Ready when the client has been silent, or has not read, for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        loop {
-            let write = self.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
-            let deadline = match (self.peer.deadline(), write) {
-                (Some(read), Some(write)) => Some(read.min(write)),
-                (read, write) => read.or(write),
-            };
-            let Some(deadline) = deadline else { return Poll::Pending };
-            // A timer that is early is kept: setting it anew for each packet would cost more.
-            if self.timer_at.is_none_or(|at| at > deadline) {
-                self.timer.set_at(deadline);
-                self.timer_at = Some(deadline);
-            }
-            if Pin::new(&mut self.timer).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.timer_at = None;
-            if Instant::now() >= deadline {
-                return Poll::Ready(match write {
-                    Some(write) if write <= deadline => Ending::WriteTimeout,
-                    _ => self.peer.timeout(),
-                });
-            }
-        }
+        let write = self.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
+        let deadline = match (self.peer.deadline(), write) {
+            (Some(read), Some(write)) => read.min(write),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return Poll::Pending,
+        };
+        self.timer
+            .poll(cx, deadline)
+            .map(|()| if write == Some(deadline) { Ending::WriteTimeout } else { self.peer.timeout() })
     }
 }
 
 fn ending(error: &io::Error) -> Ending {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => Ending::Closed,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            Ending::Closed
+        }
         kind => Ending::Network(kind),
     }
 }

@@ -1,17 +1,17 @@
 //! Accepting connections.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
 use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use async_io::Async;
 use log::{debug, warn};
-use smol::{Executor, Timer};
+use smol::{LocalExecutor, Timer, channel};
 use socket2::{Domain, Protocol, Type};
 
-use super::connection;
-use super::socket::Tcp;
+use super::worker::{Accepted, Intake};
 use crate::hub::Hub;
 
 /// How long to wait for descriptors to come free when there are none.
@@ -31,16 +31,42 @@ pub(super) fn bind(address: SocketAddr, backlog: i32) -> io::Result<Async<TcpLis
     Async::new(socket.into())
 }
 
-/// Accepts connections as long as there is an executor, each served by a task of its own.
-///
-/// This is a task of the executor itself. If it owned it, neither would ever be dropped, nor the socket closed.
-pub(super) async fn accept(listener: Async<TcpListener>, hub: Arc<Hub>, executor: Weak<Executor<'static>>) {
+/// The thread that accepts connections for the workers.
+pub(super) struct Acceptor {
+    /// Closing it ends the thread.
+    running: channel::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Acceptor {
+    pub(super) fn start(
+        listeners: Vec<Async<TcpListener>>,
+        hub: Arc<Hub>,
+        workers: Vec<Intake>,
+    ) -> io::Result<Self> {
+        let (running, stopped) = channel::bounded::<()>(1);
+        let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
+            let executor = LocalExecutor::new();
+            for listener in &listeners {
+                executor.spawn(accept(listener, &hub, &workers)).detach();
+            }
+            smol::block_on(executor.run(async { _ = stopped.recv().await }));
+        })?;
+        Ok(Self { running, thread })
+    }
+
+    /// Closes the listening sockets.
+    pub(super) fn stop(self) -> thread::Result<()> {
+        drop(self.running);
+        self.thread.join()
+    }
+}
+
+/// Accepts connections for ever, each for the worker that has the fewest.
+async fn accept(listener: &Async<TcpListener>, hub: &Hub, workers: &[Intake]) {
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => match executor.upgrade() {
-                Some(executor) => admit(stream, address, &hub, &executor),
-                None => return,
-            },
+        match listener.read_with(TcpListener::accept).await {
+            Ok((stream, address)) => admit(stream, address, hub, workers),
             Err(error) => {
                 warn!("cannot accept a connection: {error}");
                 Timer::after(EXHAUSTED_PAUSE).await;
@@ -49,14 +75,17 @@ pub(super) async fn accept(listener: Async<TcpListener>, hub: Arc<Hub>, executor
     }
 }
 
-fn admit(stream: Async<TcpStream>, address: SocketAddr, hub: &Arc<Hub>, executor: &Executor<'static>) {
+fn admit(stream: TcpStream, address: SocketAddr, hub: &Hub, workers: &[Intake]) {
     // Batches are as large as they can be already; what is small should not wait.
-    if let Err(error) = stream.get_ref().set_nodelay(true) {
-        debug!("{address}: TCP_NODELAY: {error}");
+    if let Err(error) = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)) {
+        debug!("{address}: {error}");
+        return;
     }
     match hub.accept(address, Instant::now()) {
         Some(peer) => {
-            executor.spawn(connection::serve(Tcp::new(stream), peer, Arc::clone(hub))).detach();
+            if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
+                worker.serve(Accepted { stream, address, peer });
+            }
         }
         None => warn!("{address} was not let in: there are as many connections as the limit allows"),
     }

@@ -2,19 +2,23 @@
 
 mod connection;
 mod listener;
+mod poller;
+mod reactor;
 mod socket;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::warn;
-use smol::{Executor, Task, channel};
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::hub::{Batch, Hub, Stats};
+use listener::Acceptor;
+use worker::Worker;
 
 /// How often a stop looks whether the clients are gone.
 const STOP_POLL: Duration = Duration::from_millis(5);
@@ -59,10 +63,8 @@ pub enum StartError {
 pub struct Broker {
     hub: Arc<Hub>,
     addresses: Vec<SocketAddr>,
-    listeners: Vec<Task<()>>,
-    /// Closing it ends the threads.
-    running: Option<channel::Sender<()>>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<Worker>,
+    acceptor: Option<Acceptor>,
 }
 
 impl Broker {
@@ -83,23 +85,16 @@ impl Broker {
         if sockets.is_empty() {
             return Err(StartError::NoListener);
         }
-
         let hub = Arc::new(Hub::new(config.limits));
-        let executor = Arc::new(Executor::new());
-        let (running, stopped) = channel::bounded::<()>(1);
-        let mut broker = Self { hub, addresses, listeners: Vec::new(), running: Some(running), threads: Vec::new() };
+        let mut broker = Self { hub, addresses, workers: Vec::new(), acceptor: None };
         for number in 0..config.threads.get() {
-            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            let thread = thread::Builder::new()
-                .name(format!("sol-{number}"))
-                .spawn(move || _ = smol::block_on(executor.run(stopped.recv())))
-                .map_err(StartError::Thread)?;
-            broker.threads.push(thread);
+            let worker = Worker::start(number, Arc::clone(&broker.hub)).map_err(StartError::Thread)?;
+            broker.workers.push(worker);
         }
-        for socket in sockets {
-            let accept = listener::accept(socket, Arc::clone(&broker.hub), Arc::downgrade(&executor));
-            broker.listeners.push(executor.spawn(accept));
-        }
+        let intakes = broker.workers.iter().map(Worker::intake).collect();
+        let acceptor =
+            Acceptor::start(sockets, Arc::clone(&broker.hub), intakes).map_err(StartError::Thread)?;
+        broker.acceptor = Some(acceptor);
         Ok(broker)
     }
 
@@ -127,7 +122,14 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.listeners.clear();
+        let joined = |end: thread::Result<()>| {
+            if end.is_err() {
+                warn!("a thread ended by a panic");
+            }
+        };
+        if let Some(acceptor) = self.acceptor.take() {
+            joined(acceptor.stop());
+        }
         let mut batch = Batch::new();
         self.hub.stop(&mut batch);
         batch.wake();
@@ -139,11 +141,8 @@ impl Drop for Broker {
             }
             thread::sleep(STOP_POLL);
         }
-        self.running = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                warn!("a thread ended by a panic");
-            }
+        for worker in self.workers.drain(..) {
+            joined(worker.stop());
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The seam between connections and what carries their bytes.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 
-use async_io::Async;
+use super::reactor::{Registered, Way};
 
-/// A two-way byte stream that is tried first and waited for only when it blocks.
-pub(super) trait Socket: Unpin {
+/// A two-way byte stream.
+pub(super) trait Socket {
     /// Reads what is there; 0 is the end.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
@@ -20,55 +20,49 @@ pub(super) trait Socket: Unpin {
 
 /// MQTT over plain TCP.
 pub(super) struct Tcp {
-    stream: Async<TcpStream>,
-    /// The last read emptied the receive buffer, so that another would only say so.
-    drained: bool,
+    registered: Registered,
 }
 
 impl Tcp {
-    pub(super) fn new(stream: Async<TcpStream>) -> Self {
-        Self { stream, drained: true }
+    pub(super) fn new(registered: Registered) -> Self {
+        Self { registered }
+    }
+
+    /// Calls until it does something or the socket must be waited for.
+    fn poll_call(
+        &self,
+        cx: &mut Context<'_>,
+        way: Way,
+        mut call: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.registered.poll_ready(cx, way))?;
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.registered.exhausted(way),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
     }
 }
 
 impl Socket for Tcp {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.drained {
-            ready!(self.stream.poll_readable(cx))?;
-            self.drained = false;
+        let n = ready!(self.poll_call(cx, Way::Read, || self.registered.socket().read(buffer)))?;
+        if n < buffer.len() {
+            self.registered.drained();
         }
-        loop {
-            match self.stream.get_ref().read(buffer) {
-                Ok(n) => {
-                    self.drained = n < buffer.len();
-                    return Poll::Ready(Ok(n));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_readable(cx))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        Poll::Ready(Ok(n))
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            let written = match slices {
-                [one] => self.stream.get_ref().write(one),
-                _ => self.stream.get_ref().write_vectored(slices),
-            };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_writable(cx))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                written => return Poll::Ready(written),
-            }
-        }
+        self.poll_call(cx, Way::Write, || match slices {
+            [one] => self.registered.socket().write(one),
+            _ => self.registered.socket().write_vectored(slices),
+        })
     }
 
     fn shut_down(&mut self) -> io::Result<()> {
-        self.stream.get_ref().shutdown(Shutdown::Write)
+        self.registered.socket().shutdown(Shutdown::Write)
     }
 }

@@ -81,8 +81,6 @@ impl<'a> Content<'a> {
 
     /// The message for keeping, copied out of the packet at the first call.
     pub fn to_message(&self) -> Arc<Message> {
-        Arc::clone(
-            self.shared.get_or_init(|| Arc::new(Message::new(self.topic, self.payload, self.qos))),
-        )
+        Arc::clone(self.shared.get_or_init(|| Arc::new(Message::new(self.topic, self.payload, self.qos))))
     }
 }

@@ -248,8 +248,12 @@ mod tests {
     use crate::codec::{Decoded, Packet, decode};
     use crate::topic::Name;
 
-    const LIMITS: OutboundLimits =
-        OutboundLimits { in_flight_messages: 2, queued_messages: 3, queued_bytes: 10_000, outbox_bytes: 10_000 };
+    const LIMITS: OutboundLimits = OutboundLimits {
+        in_flight_messages: 2,
+        queued_messages: 3,
+        queued_bytes: 10_000,
+        outbox_bytes: 10_000,
+    };
 
     /// The packets in the outbox, in words.
     fn sent(outbox: &mut Outbox) -> Vec<String> {
@@ -257,7 +261,9 @@ mod tests {
         let mut rest = bytes.as_slice();
         let mut words = Vec::new();
         while !rest.is_empty() {
-            let Ok(Decoded::Packet { packet, length }) = decode(rest, None, 1 << 20) else { panic!("{rest:?}") };
+            let Ok(Decoded::Packet { packet, length }) = decode(rest, None, 1 << 20) else {
+                panic!("{rest:?}")
+            };
             words.push(match packet {
                 Packet::Publish(p) => {
                     let id = p.delivery.packet_id().map_or(0, PacketId::get);

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 const LEVELS: [&str; 10] = ["", "a", "b", "a!", "a\u{1}", "$", "$a", "%", "é", "日本"];
 
 pub(super) fn name() -> impl Strategy<Value = String> {
-    vec(level(), 1..5).prop_map(|levels| not_empty(levels.join("/")))
+    vec(level(), 1..5).prop_map(|levels| levels.join("/")).prop_map(not_empty)
 }
 
 pub(super) fn filter() -> impl Strategy<Value = String> {
@@ -15,7 +15,7 @@ pub(super) fn filter() -> impl Strategy<Value = String> {
         .prop_map(|(levels, multi)| {
             levels.into_iter().chain(multi.then_some("#")).collect::<Vec<_>>().join("/")
         })
-        .prop_filter("not empty", |filter| !filter.is_empty())
+        .prop_map(not_empty)
 }
 
 fn level() -> impl Strategy<Value = &'static str> {

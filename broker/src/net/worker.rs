@@ -1,0 +1,146 @@
+//! A thread, and the connections it serves from their first byte to their last.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use log::{debug, error};
+use smol::future::Future;
+use smol::{LocalExecutor, channel};
+
+use super::connection;
+use super::poller::Poller;
+use super::reactor::{Reactor, Registered};
+use super::socket::Tcp;
+use crate::hub::{Ending, Hub, Peer};
+
+/// A connection that was let in.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) peer: Peer,
+}
+
+/// A thread that serves connections until it is stopped.
+pub(super) struct Worker {
+    intake: Intake,
+    thread: JoinHandle<()>,
+}
+
+/// The way to a worker.
+#[derive(Clone)]
+pub(super) struct Intake {
+    /// Never longer than the number of connections that the hub lets in.
+    accepted: channel::Sender<Accepted>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Intake {
+    /// How many connections the worker serves.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Gives it one more.
+    pub(super) fn serve(&self, accepted: Accepted) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        // Refused only by a worker that has failed, and said so.
+        _ = self.accepted.try_send(accepted);
+    }
+}
+
+impl Worker {
+    pub(super) fn start(number: usize, hub: Arc<Hub>) -> io::Result<Self> {
+        let poller = Arc::new(Poller::new()?);
+        let (sender, accepted) = channel::unbounded();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let intake = Intake { accepted: sender, connections: Arc::clone(&connections) };
+        let thread = thread::Builder::new().name(format!("sol-{number}")).spawn(move || {
+            let reactor = Rc::new(Reactor::new(Arc::clone(&poller)));
+            let executor = LocalExecutor::new();
+            let serve_all = executor.run(serve_all(accepted, &executor, &reactor, hub, connections));
+            if let Err(error) = drive(serve_all, &reactor, poller) {
+                error!("cannot wait for sockets any more: {error}");
+            }
+        })?;
+        Ok(Self { intake, thread })
+    }
+
+    pub(super) fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// Ends it, and the connections it still has.
+    pub(super) fn stop(self) -> thread::Result<()> {
+        self.intake.accepted.close();
+        self.thread.join()
+    }
+}
+
+async fn serve_all(
+    accepted: channel::Receiver<Accepted>,
+    executor: &LocalExecutor<'_>,
+    reactor: &Rc<Reactor>,
+    hub: Arc<Hub>,
+    connections: Arc<AtomicUsize>,
+) {
+    while let Ok(Accepted { stream, address, peer }) = accepted.recv().await {
+        let (reactor, hub, connections) = (Rc::clone(reactor), Arc::clone(&hub), Arc::clone(&connections));
+        let serve = async move {
+            match Registered::new(Rc::clone(&reactor), stream) {
+                Ok(registered) => connection::serve(Tcp::new(registered), peer, &hub, reactor).await,
+                Err(error) => {
+                    debug!("{address}: {error}");
+                    connection::close(peer, &Ending::Network(error.kind()), &hub);
+                }
+            }
+            connections.fetch_sub(1, Ordering::Relaxed);
+        };
+        executor.spawn(serve).detach();
+    }
+}
+
+/// Runs a future to its end, the thread's sockets and timers beside it.
+fn drive(future: impl Future<Output = ()>, reactor: &Reactor, poller: Arc<Poller>) -> io::Result<()> {
+    let alarm = Arc::new(Alarm { poller, rung: AtomicBool::new(false), asleep: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&alarm));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        alarm.rung.store(false, Ordering::SeqCst);
+        if let Poll::Ready(()) = future.as_mut().poll(&mut cx) {
+            return Ok(());
+        }
+        // First `asleep`, then a look at `rung`: whoever rings later sees that it must notify.
+        alarm.asleep.store(true, Ordering::SeqCst);
+        let limit = alarm.rung.load(Ordering::SeqCst).then_some(Duration::ZERO);
+        let turned = reactor.turn(limit);
+        alarm.asleep.store(false, Ordering::SeqCst);
+        turned?;
+    }
+}
+
+/// Wakes the thread, with a system call only if it sleeps.
+struct Alarm {
+    poller: Arc<Poller>,
+    rung: AtomicBool,
+    asleep: AtomicBool,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
+            self.poller.notify();
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One connection of an actor: writes frames, and has a thread that reads, decodes and dates what comes.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::frame::{Packet, decode::Frames};
+use crate::trace::{Direction, Trace};
+
+/// Something came on a connection.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The actor's place in its scenario.
+    pub actor: usize,
+    /// Which of the actor's connections, from 1.
+    pub connection: u64,
+    /// When it was read.
+    pub at: Instant,
+    /// Its place in the trace.
+    pub place: usize,
+    /// What.
+    pub what: Came,
+}
+
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A packet.
+    Packet(Packet),
+    /// A frame that is no packet, and why.
+    Malformed(String),
+    /// The end of the connection, and how it ended.
+    Closed(String),
+}
+
+/// Whose connection it is and where its events go.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The actor's place in its scenario.
+    pub actor: usize,
+    /// Its name.
+    pub name: String,
+    /// Which of its connections, from 1.
+    pub connection: u64,
+    /// Where everything is written down.
+    pub trace: Arc<Trace>,
+    /// Where events go.
+    pub events: Sender<Event>,
+}
+
+/// An open connection to the broker. Dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    owner: Owner,
+    stream: TcpStream,
+    writer: Writer,
+    /// Nothing is ever sent here: it ends when the reading thread does.
+    reader_ended: Receiver<()>,
+    /// rumqttc's side, if rumqttc plays the actor.
+    pub(super) played: Option<super::client::Played>,
+}
+
+/// The sending half: whole frames, one writer at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Writer(Arc<Mutex<TcpStream>>);
+
+impl Writer {
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
+    }
+}
+
+impl Connection {
+    /// Connects; what comes goes to `owner.events`, and as it is to `copy`.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub fn open(
+        address: SocketAddr,
+        owner: Owner,
+        copy: Option<TcpStream>,
+        deadline: Duration,
+    ) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, deadline)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(deadline))?;
+        let reading = stream.try_clone()?;
+        let writer = Writer(Arc::new(Mutex::new(stream.try_clone()?)));
+        let (running, reader_ended) = channel::<()>();
+        let reader = owner.clone();
+        thread::spawn(move || {
+            read_all(reading, &reader, copy);
+            drop(running);
+        });
+        Ok(Connection { owner, stream, writer, reader_ended, played: None })
+    }
+
+    pub(super) fn writer(&self) -> Writer {
+        self.writer.clone()
+    }
+
+    /// Which of the actor's connections this is, from 1.
+    pub fn number(&self) -> u64 {
+        self.owner.connection
+    }
+
+    /// rumqttc's handle, if rumqttc plays the actor.
+    pub fn played(&self) -> Option<&super::client::Played> {
+        self.played.as_ref()
+    }
+
+    /// Sends a frame, in pieces of `chunk` bytes if that is not 0. A broker that has already closed is not an error
+    /// here: it shows in what comes.
+    pub fn send(&self, what: Option<&Packet>, bytes: &[u8], chunk: usize) {
+        let Owner { name, trace, .. } = &self.owner;
+        match what {
+            Some(packet) => trace.frame(name, Direction::Sent, &Ok(packet.clone()), bytes),
+            None => trace.bytes(name, Direction::Sent, bytes),
+        };
+        let pieces = if chunk == 0 { bytes.len().max(1) } else { chunk };
+        for piece in bytes.chunks(pieces) {
+            if let Err(error) = self.writer.write(piece) {
+                trace.note(name, format!("not sent: {error}"));
+                return;
+            }
+        }
+    }
+
+    /// The network goes away: no more bytes from here. Waits up to `patience` for the broker to have noticed.
+    pub fn drop_network(self, patience: Duration) {
+        self.owner.trace.note(&self.owner.name, "the network goes away");
+        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.reader_ended.recv_timeout(patience);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// Reads until the end, telling and copying everything.
+fn read_all(mut stream: TcpStream, owner: &Owner, mut copy: Option<TcpStream>) {
+    let mut frames = Frames::default();
+    let mut buffer = vec![0; 64 * 1024];
+    let tell = |place, what| {
+        let Owner { actor, connection, .. } = *owner;
+        // Nobody listens any more once the scenario is over.
+        let _ = owner.events.send(Event { actor, connection, at: Instant::now(), place, what });
+    };
+    let how = loop {
+        let bytes = match stream.read(&mut buffer) {
+            Ok(0) => break "end of stream".to_owned(),
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => break error.to_string(),
+        };
+        frames.push(bytes);
+        for frame in frames.by_ref() {
+            let place = owner.trace.frame(&owner.name, Direction::Came, &frame.packet, &frame.bytes);
+            tell(
+                place,
+                match frame.packet {
+                    Ok(packet) => Came::Packet(packet),
+                    Err(reason) => Came::Malformed(reason),
+                },
+            );
+        }
+        if let Some(client) = &mut copy {
+            let _ = client.write_all(bytes);
+        }
+    };
+    let how = match frames.rest() {
+        [] => how,
+        rest => format!("{how}, within a packet of which {} bytes came", rest.len()),
+    };
+    tell(owner.trace.note(&owner.name, format!("closed: {how}")), Came::Closed(how));
+    if let Some(client) = copy {
+        let _ = client.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,127 @@
+//! `a > …`
+
+use super::stage::Run;
+use super::{Fault, contains};
+use crate::actor::{self, Connection, Owner};
+use crate::frame::{Kind, Packet, Value, encode::encode};
+use crate::scenario::{ActorKind, PacketText, Send};
+
+impl Run<'_> {
+    pub(super) fn send(&mut self, actor: usize, what: &Send) -> Result<(), Fault> {
+        match what {
+            Send::Drop => {
+                if let Some(connection) = self.cast(actor)?.leave() {
+                    connection.drop_network(self.target.deadline / 4);
+                }
+                Ok(())
+            }
+            Send::Hex(bytes) => {
+                let connection = self.connection(actor)?;
+                connection.send(None, bytes, 0);
+                self.cast(actor)?.can_ping = false;
+                Ok(())
+            }
+            Send::Packet(text) => {
+                let packet = self.packet(actor, text)?;
+                self.left.remember(&packet);
+                if packet.kind == Kind::Subscribe && self.has_others_topics(&packet) {
+                    self.cast(actor)?.hears_others = true;
+                }
+                match self.cast(actor)?.kind {
+                    ActorKind::Raw => self.send_raw(actor, &packet),
+                    ActorKind::Client => self.send_client(actor, &packet),
+                }
+            }
+        }
+    }
+
+    fn send_raw(&mut self, actor: usize, packet: &Packet) -> Result<(), Fault> {
+        let chunk = packet.number("chunk").unwrap_or(0) as usize;
+        let whole = ["cut", "length", "length_bytes"].iter().all(|name| packet.all(name).next().is_none());
+        self.connection(actor)?.send(Some(packet), &encode(packet), chunk);
+        if !whole || packet.kind == Kind::Disconnect {
+            self.cast(actor)?.can_ping = false;
+        }
+        Ok(())
+    }
+
+    fn send_client(&mut self, actor: usize, packet: &Packet) -> Result<(), Fault> {
+        let deadline = self.target.deadline;
+        let refused =
+            |error: actor::ClientError| Fault::new(format!("{} to be sent", packet.kind), error.to_string());
+        if packet.kind == Kind::Connect {
+            let owner = self.new_owner(actor)?;
+            let connection =
+                actor::connect_client(self.target.address, owner, packet, deadline).map_err(refused)?;
+            self.cast(actor)?.connection = Some(connection);
+            return Ok(());
+        }
+        let cast = self.cast(actor)?;
+        match cast.connection.as_ref().and_then(Connection::played) {
+            Some(played) => played.send(packet, deadline).map_err(refused)?,
+            None => return Err(Fault::new(format!("{} to be sent", packet.kind), "it is not connected")),
+        }
+        if packet.kind == Kind::Disconnect {
+            cast.can_ping = false;
+        }
+        Ok(())
+    }
+
+    /// A raw actor's connection, opened if there is none.
+    fn connection(&mut self, actor: usize) -> Result<&Connection, Fault> {
+        if self.cast(actor)?.connection.is_none() {
+            let owner = self.new_owner(actor)?;
+            let opened = Connection::open(self.target.address, owner, None, self.target.deadline);
+            let opened =
+                opened.map_err(|error| Fault::new("a connection", format!("there is none: {error}")))?;
+            self.cast(actor)?.connection = Some(opened);
+        }
+        let cast = self.cast(actor)?;
+        cast.connection.as_ref().ok_or_else(|| Fault::new("a connection", "there is none"))
+    }
+
+    fn new_owner(&mut self, actor: usize) -> Result<Owner, Fault> {
+        let (trace, events) = (self.trace.clone(), self.sender.clone());
+        let cast = self.cast(actor)?;
+        drop(cast.leave());
+        cast.connections += 1;
+        Ok(Owner { actor, name: cast.name.clone(), connection: cast.connections, trace, events })
+    }
+
+    /// The packet as sent: values worked out, this version's fields only, defaults that differ by actor filled in.
+    fn packet(&mut self, actor: usize, text: &PacketText) -> Result<Packet, Fault> {
+        let mut packet = Packet::new(text.kind);
+        for field in text.fields.iter().filter(|field| field.field.is_in(self.version)) {
+            for value in &field.values {
+                let value = value.resolve(field.field.of, &self.token, &self.bindings);
+                let value = value.map_err(|unbound| Fault::new("a value", unbound.to_string()))?;
+                packet.fields.push((field.field.name, value));
+            }
+        }
+        let has = |name| packet.all(name).next().is_some();
+        match text.kind {
+            Kind::Connect if !has("client_id") => {
+                let id = self.token.clone() + &self.cast(actor)?.name;
+                packet.fields.push(("client_id", Value::from(id.as_str())));
+            }
+            Kind::Publish if packet.number("qos").unwrap_or(0) == 0 => {}
+            Kind::Publish | Kind::Subscribe | Kind::Unsubscribe if !has("id") => {
+                let cast = self.cast(actor)?;
+                if cast.kind == ActorKind::Raw {
+                    cast.last_id = cast.last_id.checked_add(1).unwrap_or(1);
+                    packet.fields.insert(0, ("id", Value::Number(cast.last_id.into())));
+                }
+            }
+            _ => {}
+        }
+        Ok(packet)
+    }
+
+    /// Whether a topic in the packet may match or name what belongs to others.
+    fn has_others_topics(&self, packet: &Packet) -> bool {
+        packet.all("topic").any(|topic| match topic {
+            Value::Bytes(topic) => !contains(topic, self.token.as_bytes()),
+            Value::Number(_) => false,
+        })
+    }
+}

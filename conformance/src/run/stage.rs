@@ -1,0 +1,142 @@
+//! One run: the actors on stage, and the steps one after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use super::aftermath::Left;
+use super::token::token;
+use super::{Fault, Stop};
+use crate::Version;
+use crate::actor::{Connection, Event};
+use crate::frame::{Kind, Packet, encode::encode};
+use crate::scenario::{Action, Actor, ActorKind, Bindings, PacketText, Scenario, Step};
+use crate::target::Target;
+use crate::trace::Trace;
+
+/// One run of one scenario.
+pub(super) struct Run<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) version: Version,
+    pub(super) target: &'a Target,
+    /// 8 letters and digits that no other run has.
+    pub(super) token: String,
+    pub(super) trace: Arc<Trace>,
+    pub(super) sender: Sender<Event>,
+    pub(super) events: Receiver<Event>,
+    pub(super) cast: Vec<Cast>,
+    pub(super) bindings: Bindings,
+    /// When the last `>` step was done.
+    pub(super) last_send: Instant,
+    pub(super) left: Left,
+}
+
+/// An actor on stage.
+pub(super) struct Cast {
+    pub(super) name: String,
+    pub(super) kind: ActorKind,
+    pub(super) connection: Option<Connection>,
+    /// How many connections it has had.
+    pub(super) connections: u64,
+    /// What came and is not yet looked at.
+    pub(super) queue: VecDeque<Event>,
+    /// What may come before what the next `<` says.
+    pub(super) optional: Vec<PacketText>,
+    /// Whether a round trip is possible: CONNACK 0 came, the connection is open, and no half packet was sent.
+    pub(super) can_ping: bool,
+    /// Whether it subscribed to a filter that may match other people's topics.
+    pub(super) hears_others: bool,
+    /// The packet identifier last chosen for it.
+    pub(super) last_id: u16,
+}
+
+impl Cast {
+    fn new(actor: &Actor) -> Self {
+        Cast {
+            name: actor.name.clone(),
+            kind: actor.kind,
+            connection: None,
+            connections: 0,
+            queue: VecDeque::new(),
+            optional: Vec::new(),
+            can_ping: false,
+            hears_others: false,
+            last_id: 0,
+        }
+    }
+
+    pub(super) fn leave(&mut self) -> Option<Connection> {
+        self.can_ping = false;
+        self.queue.clear();
+        self.optional.clear();
+        self.connection.take()
+    }
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(scenario: &'a Scenario, version: Version, target: &'a Target) -> Self {
+        let (sender, events) = channel();
+        Run {
+            scenario,
+            version,
+            target,
+            token: token(),
+            trace: Arc::default(),
+            sender,
+            events,
+            cast: scenario.actors.iter().map(Cast::new).collect(),
+            bindings: Bindings::new(),
+            last_send: Instant::now(),
+            left: Left::default(),
+        }
+    }
+
+    pub(super) fn play(&mut self) -> Result<(), Stop> {
+        let scenario = self.scenario;
+        for step in &scenario.steps {
+            if step.only.is_none_or(|only| only == self.version) {
+                self.step(step).map_err(|fault| Stop {
+                    line: step.line,
+                    step: step.text.clone(),
+                    duty: step.duty.max(scenario.duty),
+                    expected: fault.expected,
+                    actual: fault.actual,
+                    here: fault.here,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody leaves the stage politely.
+    pub(super) fn end(mut self) -> Left {
+        let goodbye = Packet::new(Kind::Disconnect);
+        for cast in &mut self.cast {
+            let polite = cast.can_ping;
+            if let Some(connection) = cast.leave()
+                && polite
+            {
+                connection.send(Some(&goodbye), &encode(&goodbye), 0);
+            }
+        }
+        self.left.token = self.token;
+        self.left
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Fault> {
+        match &step.action {
+            Action::Send { actor, what } => {
+                let sent = self.send(*actor, what);
+                self.last_send = Instant::now();
+                sent
+            }
+            Action::Expect(expect) => self.expect(expect),
+            Action::AnyOrder(steps) => self.any_order(steps),
+        }
+    }
+
+    pub(super) fn cast(&mut self, actor: usize) -> Result<&mut Cast, Fault> {
+        self.cast.get_mut(actor).ok_or_else(|| Fault::new("an actor", format!("there is no actor {actor}")))
+    }
+}

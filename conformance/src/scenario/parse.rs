@@ -1,0 +1,202 @@
+//! Text → [`Scenario`], line by line.
+
+mod line;
+mod token;
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::{Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step};
+use line::{Context, Line};
+use token::Wrong;
+
+/// Where a file stops being a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// The file, as shown to the user.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What should stand there.
+    pub expected: String,
+    /// The line.
+    pub text: String,
+}
+
+impl ParseError {
+    pub(super) fn new(file: &str, text: &str, line: usize, column: usize, expected: String) -> Self {
+        let text = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
+        ParseError { file: file.to_owned(), line, column, expected, text }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ParseError { file, line, column, expected, text } = self;
+        let found: String = text.chars().skip(column - 1).collect();
+        let found = match found.split_whitespace().next() {
+            Some(word) => format!("`{word}`"),
+            None => "the end of the line".to_owned(),
+        };
+        writeln!(f, "{file}:{line}:{column}: expected {expected}, found {found}")?;
+        writeln!(f, "  | {text}")?;
+        write!(f, "  | {:>column$}", "^")
+    }
+}
+
+/// Reads the text of one file. `name` and `file` are kept for reports.
+///
+/// # Errors
+/// The first place where it is no scenario, and what should stand there.
+pub fn parse(name: &str, file: &str, text: &str) -> Result<Scenario, ParseError> {
+    let mut reader = Reader::new(name, file);
+    for (index, line) in text.lines().enumerate() {
+        reader.number = index + 1;
+        reader.read(line).map_err(|wrong| {
+            let before = line.len() - wrong.at.len();
+            let column = line.get(..before).unwrap_or(line).chars().count() + 1;
+            ParseError::new(file, text, reader.number, column, wrong.expected)
+        })?;
+    }
+    reader.finish().map_err(|expected| {
+        let last = text.lines().count().max(1);
+        let column = text.lines().last().map_or(0, |line| line.chars().count()) + 1;
+        ParseError::new(file, text, last, column, expected)
+    })
+}
+
+/// The scenario as far as it is read.
+struct Reader {
+    scenario: Scenario,
+    /// The line being read, from 1.
+    number: usize,
+    /// The `any order` block that is open, and the line it began on.
+    block: Option<(usize, String, Vec<Step>)>,
+    /// The `$names` that earlier `<` steps bind.
+    bound: HashSet<String>,
+    /// Whether the comment on top goes on.
+    on_top: bool,
+}
+
+impl Reader {
+    fn new(name: &str, file: &str) -> Self {
+        Reader {
+            scenario: Scenario {
+                name: name.to_owned(),
+                file: file.to_owned(),
+                about: String::new(),
+                proves: Vec::new(),
+                actors: Vec::new(),
+                needs: Vec::new(),
+                promises: Vec::new(),
+                duty: Duty::Must,
+                steps: Vec::new(),
+            },
+            number: 0,
+            block: None,
+            bound: HashSet::new(),
+            on_top: true,
+        }
+    }
+
+    fn read<'a>(&mut self, text: &'a str) -> Result<(), Wrong<'a>> {
+        let context = Context { actors: &self.scenario.actors, in_block: self.block.is_some() };
+        let line = line::line(text, &context)?;
+        self.on_top &= match line {
+            Line::Empty => self.scenario.about.is_empty(),
+            Line::Comment(_) => true,
+            _ => false,
+        };
+        match line {
+            Line::Empty => {}
+            Line::Comment(comment) => {
+                if self.on_top {
+                    let about = &mut self.scenario.about;
+                    about.push_str(if about.is_empty() { "" } else { " " });
+                    about.push_str(comment.trim());
+                }
+            }
+            Line::Proves(version, ids) => {
+                let cited = |at: &'a str, id: &str| Cited {
+                    id: id.to_owned(),
+                    line: self.number,
+                    column: text.get(..text.len() - at.len()).unwrap_or(text).chars().count() + 1,
+                };
+                let ids: Vec<Cited> = ids.into_iter().map(|(at, id)| cited(at, id)).collect();
+                match self.scenario.proves.iter_mut().find(|proof| proof.version == version) {
+                    Some(proof) => proof.ids.extend(ids),
+                    None => self.scenario.proves.push(Proof { version, ids }),
+                }
+            }
+            Line::Actor(kind, name) => self.scenario.actors.push(Actor { name: name.to_owned(), kind }),
+            Line::Needs(words) => self.scenario.needs.extend(words.into_iter().map(str::to_owned)),
+            Line::Promises(words) => self.scenario.promises.extend(words.into_iter().map(str::to_owned)),
+            Line::Duty(duty) => self.scenario.duty = duty,
+            Line::OpenBlock => {
+                self.block = Some((self.number, text.trim().to_owned(), Vec::new()));
+            }
+            Line::CloseBlock => {
+                if let Some((line, text, steps)) = self.block.take() {
+                    let action = Action::AnyOrder(steps);
+                    self.scenario.steps.push(Step { line, text, only: None, duty: Duty::Must, action });
+                }
+            }
+            Line::Step(step) => {
+                let step = Step { line: self.number, ..step };
+                self.check_variables(&step).map_err(|name| Wrong {
+                    at: text.find(&format!("${name}")).and_then(|at| text.get(at..)).unwrap_or(text),
+                    expected: "a $name that a `<` step above has bound".to_owned(),
+                })?;
+                match &mut self.block {
+                    Some((_, _, steps)) => steps.push(step),
+                    None => self.scenario.steps.push(step),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A `$name` is bound by a `<` step before anything else uses it; otherwise says which is not.
+    fn check_variables(&mut self, step: &Step) -> Result<(), String> {
+        let (fields, binds): (&[FieldText], bool) = match &step.action {
+            Action::Send { what: Send::Packet(packet), .. } => (&packet.fields, false),
+            Action::Expect(expect) => match &expect.what {
+                Expected::Packet(packet) => (&packet.fields, true),
+                Expected::Close | Expected::Silence(_) => return Ok(()),
+            },
+            Action::Send { .. } | Action::AnyOrder(_) => return Ok(()),
+        };
+        for field in fields {
+            for value in &field.values {
+                if let Expression::Variable(name) = value {
+                    if binds && !field.negated && field.values.len() == 1 {
+                        self.bound.insert(name.clone());
+                    } else if !self.bound.contains(name) {
+                        return Err(name.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Scenario, String> {
+        let expects = |step: &Step| !matches!(step.action, Action::Send { .. });
+        if self.block.is_some() {
+            Err("`}`".to_owned())
+        } else if self.scenario.proves.is_empty() {
+            Err("a line `proves VERSION [id]` somewhere above".to_owned())
+        } else if !self.scenario.steps.iter().any(expects) {
+            Err("a `<` step: this scenario cannot fail".to_owned())
+        } else {
+            Ok(self.scenario)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

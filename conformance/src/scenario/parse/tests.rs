@@ -1,0 +1,163 @@
+use super::*;
+use crate::Version;
+use crate::frame::Kind;
+use crate::scenario::{ActorKind, Expect, Piece};
+
+const HEAD: &str = "proves 3.1.1 [MQTT-1.5.3-1]\nclient c\nraw a\n";
+
+fn good(steps: &str) -> Scenario {
+    parse("test", "test.scenario", &format!("{HEAD}{steps}\n")).expect("a good scenario")
+}
+
+/// What the parser says of a line below the header (line 4).
+fn says(line: &str) -> String {
+    let error =
+        parse("test", "test.scenario", &format!("{HEAD}{line}\na < close\n")).expect_err("must be refused");
+    let text = error.to_string();
+    text.lines().next().expect("a first line").to_owned()
+}
+
+#[test]
+fn reads_the_example_of_the_reference_page() {
+    let page = include_str!("../../../../scenarios/README.md");
+    let example: String = page.split("```").nth(1).expect("an example").replace("...\n", "");
+    let scenario = parse("test", "test.scenario", &example).expect("a good scenario");
+    assert!(scenario.about.starts_with("The sender repeats"));
+    assert_eq!(scenario.proves[0].version, Version::V3_1_1);
+    assert_eq!(scenario.proves[0].ids[1].id, "MQTT-3.3.1-3");
+    assert_eq!(scenario.actors[0].kind, ActorKind::Client);
+    assert_eq!(scenario.steps.len(), 11);
+}
+
+#[test]
+fn reads_every_form_of_a_step() {
+    let scenario = good(
+        "a > CONNECT clean=0 # a comment\n\
+         a > hex 36 07\n\
+         a > drop\n\
+         a < CONNACK reason=0|5 session_present!=1 within 0s..1.5s\n\
+         a <? PUBACK id=$m\n\
+         a|c < PUBLISH topic=\"a#b\" payload='{u}/' + bytes(3) + x\"00 ff\"\n\
+         any order {\n  a < PUBACK id=$n\n  c < SUBACK\n}\n\
+         @5.0 should a < close\n\
+         may a|c < silence\n\
+         a < silence for 800ms\n\
+         a > PUBACK id=$m",
+    );
+    let steps = &scenario.steps;
+    assert_eq!(
+        steps.iter().map(|step| step.line).collect::<Vec<_>>(),
+        [4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17]
+    );
+    assert_eq!(steps[0].text, "a > CONNECT clean=0");
+    assert!(
+        matches!(&steps[1].action, Action::Send { actor: 1, what: Send::Hex(bytes) } if bytes == &[0x36, 7])
+    );
+    let Action::Expect(Expect { actors, what: Expected::Packet(packet), .. }) = &steps[5].action else {
+        panic!("{:?}", steps[5])
+    };
+    assert_eq!((actors.as_slice(), packet.kind), ([1, 0].as_slice(), Kind::Publish));
+    let pieces = vec![Piece::Exact(b"{u}/".into()), Piece::Pattern(3), Piece::Hex(vec![0, 255])];
+    assert_eq!(packet.fields[1].values, [Expression::Bytes(pieces)]);
+    assert!(matches!(&steps[6].action, Action::AnyOrder(inner) if inner.len() == 2));
+    assert_eq!((steps[7].only, steps[7].duty), (Some(Version::V5_0), Duty::Should));
+    assert_eq!(steps[8].duty, Duty::May);
+}
+
+#[test]
+fn reads_escapes() {
+    let scenario = good(r#"a < PUBLISH payload="\"\\\n\0\xff\u{feff}é""#);
+    let Action::Expect(Expect { what: Expected::Packet(packet), .. }) = &scenario.steps[0].action else {
+        panic!("a packet")
+    };
+    let bytes = [b"\"\\\n\0\xff".as_slice(), "\u{feff}é".as_bytes()].concat();
+    assert_eq!(packet.fields[0].values, [Expression::Bytes(vec![Piece::Own(bytes)])]);
+}
+
+#[test]
+fn says_what_was_expected_and_where() {
+    for (line, message) in [
+        ("x > CONNECT", "4:1: expected an actor declared above by `client NAME` or `raw NAME`, found `x`"),
+        ("a CONNECT", "4:3: expected `>`, `<` or `<?`, found `CONNECT`"),
+        ("a > CONECT", "4:5: expected a packet, `hex` or `drop`, found `CONECT`"),
+        ("a < CLOSE", "4:5: expected a packet, `close` or `silence`, found `CLOSE`"),
+        (
+            "a > PUBREC idd=7",
+            "4:12: expected a field of PUBREC (id, reason, reason_string, user_property, flags, length, length_bytes, tail, cut, chunk), found `idd=7`",
+        ),
+        ("a < PUBLISH qos:1", "4:16: expected `=` or `!=`, found `:1`"),
+        ("a < PUBLISH qos=4", "4:17: expected a number from 0 to 3 for `qos`, found `4`"),
+        ("a < PUBLISH topic=4", "4:19: expected a string for `topic`, found `4`"),
+        ("a < PUBLISH topic=\"a", "4:21: expected a closing `\"`, found the end of the line"),
+        (
+            "a < PUBLISH topic=\"a\\q\"",
+            "4:22: expected one of the escapes \\\" \\' \\\\ \\n \\0 \\xff \\u{feff}, found `q\"`",
+        ),
+        ("a < PUBLISH payload=x\"0\"", "4:23: expected two hexadecimal digits or `\"`, found `0\"`"),
+        ("a > PUBACK id=$x", "4:15: expected a $name that a `<` step above has bound, found `$x`"),
+        (
+            "a > PUBACK id=1|2",
+            "4:5: expected one value for `id`: only `<` steps have `!=` and `|`, found `PUBACK`",
+        ),
+        ("a < close within 2s..1s", "4:11: expected a time that begins before it ends, found `within`"),
+        ("a < close within 2..3s", "4:18: expected a time (1.5s, 800ms), found `2..3s`"),
+        ("a < close now", "4:11: expected the end of the line, found `now`"),
+        ("a|c > CONNECT", "4:1: expected one actor to send, found `a|c`"),
+        ("c > hex 00", "4:5: expected a packet or `drop`: only a `raw` actor sends bytes, found `hex`"),
+        (
+            "c > PUBLISH dup=1",
+            "4:13: expected a field of PUBLISH (qos, retain, topic, payload, payload_format, message_expiry, topic_alias, response_topic, correlation_data, user_property, subscription_id, content_type), found `dup=1`",
+        ),
+        ("c < PUBREL", "4:5: expected another packet: a `client` handles this one by itself, found `PUBREL`"),
+        ("proves 3.1 [MQTT-1.5.3-1]", "4:8: expected a version (3.1.1, 5.0), found `3.1`"),
+        ("proves 3.1.1 MQTT-1.5.3-1", "4:14: expected a statement id ([MQTT-1.2.3-4]), found `MQTT-1.5.3-1`"),
+        ("raw a", "4:5: expected a name that is not taken, found `a`"),
+        ("raw a_b", "4:5: expected a name of at most 15 letters and digits, found `a_b`"),
+        (
+            "needs wings",
+            "4:7: expected one of wildcards, retain, large-packets, acl, passwords, sys, websocket, found `wings`",
+        ),
+        ("any order", "4:10: expected `{`, found the end of the line"),
+        ("should a > CONNECT", "4:1: expected a `<` step after `should` or `may`, found `should`"),
+        ("any order {\nc > CONNECT", "5:1: expected `}` or a step `actor < PACKET …`, found `c`"),
+    ] {
+        assert_eq!(says(line), format!("test.scenario:{message}"), "{line}");
+    }
+}
+
+#[test]
+fn says_what_is_missing_at_the_end() {
+    let error = |text: &str| parse("test", "t", text).expect_err("must be refused").to_string();
+    assert!(
+        error("raw a\na < close")
+            .starts_with("t:2:10: expected a line `proves VERSION [id]` somewhere above")
+    );
+    assert!(error("").starts_with("t:1:1: expected a line `proves"));
+    assert!(
+        error(&format!("{HEAD}a > CONNECT"))
+            .starts_with("t:4:12: expected a `<` step: this scenario cannot fail")
+    );
+    assert!(error(&format!("{HEAD}any order {{\na < PUBACK")).starts_with("t:5:11: expected `}`"));
+}
+
+#[test]
+fn points_at_the_place() {
+    let error = parse("test", "t", "proves 3.1.1 [MQTT-1.5.3-1]\nraw ä").expect_err("must be refused");
+    assert_eq!(
+        error.to_string(),
+        "t:2:5: expected a name of at most 15 letters and digits, found `ä`\n  | raw ä\n  |     ^"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn never_panics(text: String) {
+        let _ = parse("test", "t", &text);
+    }
+
+    /// Lines that are nearly right reach further than random text.
+    #[test]
+    fn never_panics_on_mangled_lines(line in "(a|c|\\||@5.0 |should |any order)? ?(>|<|<\\?) ?[A-Z]{0,8} ?[a-z_]{0,6}!?=?.{0,12}(within )?.{0,4}") {
+        let _ = parse("test", "t", &format!("{HEAD}{line}"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Values as written, and what becomes of them when a scenario runs.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::frame::{Value, pattern, table::Type};
+
+/// What stands behind `field=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expression {
+    /// `7`, `0x80`
+    Number(u64),
+    /// Strings, bytes and patterns, joined.
+    Bytes(Vec<Piece>),
+    /// `$name`
+    Variable(String),
+}
+
+/// A piece of a string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// `"…"`: made unique in fields that hold a topic or a client identifier.
+    Own(Vec<u8>),
+    /// `'…'`: as it stands, with the token for `{u}`.
+    Exact(Vec<u8>),
+    /// `x"…"`
+    Hex(Vec<u8>),
+    /// `bytes(N)`
+    Pattern(usize),
+}
+
+/// What `$names` stand for so far.
+pub type Bindings = HashMap<String, Value>;
+
+/// A `$name` that nothing has bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved(pub String);
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${} is not bound", self.0)
+    }
+}
+
+/// What stands for the unique token in `'…'`.
+const TOKEN_MARK: &[u8] = b"{u}";
+
+impl Expression {
+    /// The value in a field of this type, in the run with this token.
+    ///
+    /// # Errors
+    /// A variable that is not bound.
+    pub fn resolve(&self, of: Type, token: &str, bindings: &Bindings) -> Result<Value, Unresolved> {
+        match self {
+            Expression::Number(number) => Ok(Value::Number(*number)),
+            Expression::Variable(name) => bindings.get(name).cloned().ok_or_else(|| Unresolved(name.clone())),
+            Expression::Bytes(pieces) => {
+                let mut bytes = Vec::new();
+                for piece in pieces {
+                    match piece {
+                        Piece::Own(text) => {
+                            if bytes.is_empty() && !text.is_empty() {
+                                bytes.extend(prefix(of, token).bytes());
+                            }
+                            bytes.extend(text);
+                        }
+                        Piece::Exact(text) => bytes.extend(with_token(text, token)),
+                        Piece::Hex(hex) => bytes.extend(hex),
+                        Piece::Pattern(length) => bytes.extend(pattern(*length)),
+                    }
+                }
+                Ok(Value::Bytes(bytes))
+            }
+        }
+    }
+}
+
+/// What makes a value of this type unique. A whole level in front of a topic leaves matching as it was.
+fn prefix(of: Type, token: &str) -> String {
+    match of {
+        Type::Topic => format!("{token}/"),
+        Type::ClientId => token.to_owned(),
+        Type::Bytes | Type::Number(_) => String::new(),
+    }
+}
+
+fn with_token(text: &[u8], token: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        if let Some(behind) = rest.strip_prefix(TOKEN_MARK) {
+            out.extend(token.bytes());
+            rest = behind;
+        } else {
+            out.push(first);
+            rest = after;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(piece: Piece, of: Type) -> String {
+        let value = Expression::Bytes(vec![piece]).resolve(of, "TOKEN", &Bindings::new());
+        match value {
+            Ok(Value::Bytes(bytes)) => String::from_utf8(bytes).expect("text"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn topics_and_client_identifiers_are_made_unique() {
+        assert_eq!(resolve(Piece::Own(b"a/b".into()), Type::Topic), "TOKEN/a/b");
+        assert_eq!(resolve(Piece::Own(b"#".into()), Type::Topic), "TOKEN/#");
+        assert_eq!(resolve(Piece::Own(b"/a".into()), Type::Topic), "TOKEN//a");
+        assert_eq!(resolve(Piece::Own(b"c".into()), Type::ClientId), "TOKENc");
+        assert_eq!(resolve(Piece::Own(b"".into()), Type::ClientId), "");
+        assert_eq!(resolve(Piece::Own(b"p{u}".into()), Type::Bytes), "p{u}");
+        assert_eq!(resolve(Piece::Exact(b"#".into()), Type::Topic), "#");
+        assert_eq!(resolve(Piece::Exact(b"${u}/a{u}".into()), Type::Topic), "$TOKEN/aTOKEN");
+    }
+}

@@ -1,0 +1,74 @@
+//! The numbered statements of the standard, in words of our own: `scenarios/statements-*.tsv`.
+
+use std::collections::BTreeMap;
+
+use crate::Version;
+
+/// One numbered statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Whom it binds: `server`, `client` or `either`.
+    pub duty: String,
+    /// Whether a broker's keeping of it shows from outside: `yes`, `partly` or `no`.
+    pub observable: String,
+    /// What it says.
+    pub paraphrase: String,
+}
+
+/// All statements of one version, by id (`MQTT-3.3.1-3`).
+#[derive(Clone, Debug, Default)]
+pub struct Statements(BTreeMap<String, Statement>);
+
+impl Statements {
+    /// The list of `version`, which is part of the kit.
+    pub fn of(version: Version) -> Self {
+        Self::parse(match version {
+            Version::V3_1_1 => include_str!("../../scenarios/statements-3.1.1.tsv"),
+            Version::V5_0 => include_str!("../../scenarios/statements-5.0.tsv"),
+        })
+    }
+
+    /// Reads lines of `id duty observable paraphrase`, separated by tabs, below a line of headings.
+    fn parse(table: &str) -> Self {
+        let row = |line: &str| {
+            let mut cells = line.split('\t').map(str::to_owned);
+            let id = cells.next()?;
+            Some((
+                id,
+                Statement { duty: cells.next()?, observable: cells.next()?, paraphrase: cells.next()? },
+            ))
+        };
+        Statements(table.lines().skip(1).filter_map(row).collect())
+    }
+
+    /// The statement with this id.
+    pub fn get(&self, id: &str) -> Option<&Statement> {
+        self.0.get(id)
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Statement)> {
+        self.0.iter().map(|(id, statement)| (id.as_str(), statement))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_statement() {
+        for (version, table) in [
+            (Version::V3_1_1, include_str!("../../scenarios/statements-3.1.1.tsv")),
+            (Version::V5_0, include_str!("../../scenarios/statements-5.0.tsv")),
+        ] {
+            let statements = Statements::of(version);
+            assert_eq!(statements.iter().count(), table.lines().count() - 1, "{version}");
+            for (id, statement) in statements.iter() {
+                assert!(id.starts_with("MQTT-"), "{id}");
+                assert!(["server", "client", "either"].contains(&statement.duty.as_str()), "{id}");
+                assert!(["yes", "partly", "no"].contains(&statement.observable.as_str()), "{id}");
+            }
+        }
+    }
+}

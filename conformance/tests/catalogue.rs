@@ -1,0 +1,93 @@
+//! The scenarios as a whole: every file is one, and cites statements that there are.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use conformance::Version;
+use conformance::scenario::{LoadError, Scenario, load};
+use conformance::statements::Statements;
+
+fn scenarios() -> Vec<Scenario> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    load(&directory).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_cited_id_is_one_of_its_version() {
+    let mut cited = 0;
+    for scenario in scenarios() {
+        for proof in &scenario.proves {
+            let statements = Statements::of(proof.version);
+            for found in &proof.ids {
+                assert!(
+                    statements.get(&found.id).is_some(),
+                    "{}:{}: {}",
+                    scenario.file,
+                    found.line,
+                    found.id
+                );
+                cited += 1;
+            }
+        }
+    }
+    assert!(cited > 100, "{cited}");
+}
+
+/// Loading refuses what the test above looks for, so that a wrong id is found where it is written.
+#[test]
+fn an_id_that_is_not_there_is_refused_where_it_stands() {
+    let directory = std::env::temp_dir().join(format!("conformance-catalogue-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let file = directory.join("wrong.scenario");
+    std::fs::write(&file, "proves 3.1.1 [MQTT-1.5.3-1]\n  [MQTT-9.9.9-9]\n").expect("written");
+    let no_step = load(&directory).expect_err("must be refused").to_string();
+    std::fs::write(&file, "proves 3.1.1 [MQTT-1.5.3-1] [MQTT-1.5.4-1]\nraw a\na < close\n").expect("written");
+    let wrong_version = load(&directory);
+    std::fs::remove_dir_all(&directory).expect("removed");
+
+    assert!(no_step.starts_with("scenarios/wrong.scenario:2:3: expected an actor"), "{no_step}");
+    let Err(LoadError::Parse(errors)) = wrong_version else { panic!("must be refused") };
+    assert_eq!((errors[0].line, errors[0].column), (1, 29));
+    assert_eq!(errors[0].expected, "a statement of statements-3.1.1.tsv");
+}
+
+#[test]
+fn every_scenario_says_in_plain_words_what_it_shows() {
+    for scenario in scenarios() {
+        assert!(!scenario.about.is_empty(), "{}: a comment on top", scenario.file);
+    }
+}
+
+#[test]
+fn there_are_scenarios_for_every_chapter() {
+    let scenarios = scenarios();
+    let of_3_1_1 =
+        |scenario: &&Scenario| scenario.proves.iter().any(|proof| proof.version == Version::V3_1_1);
+    assert!(scenarios.iter().filter(of_3_1_1).count() >= 60);
+    let chapters: HashSet<_> =
+        scenarios.iter().filter_map(|scenario| scenario.name.split('/').next()).collect();
+    for chapter in
+        ["1.5", "2", "3.1", "3.3", "3.8", "3.10", "3.12", "3.14", "4.3", "4.4", "4.6", "4.7", "4.8"]
+    {
+        let prefix = format!("{chapter}-");
+        assert!(chapters.iter().any(|found| found.starts_with(&prefix)), "{chapter}");
+    }
+}
+
+/// A deviation of a scenario that was renamed or removed would explain nothing.
+#[test]
+fn every_deviation_names_a_scenario_and_a_statement_it_cites() {
+    let scenarios = scenarios();
+    let page = include_str!("../../scenarios/DEVIATIONS.md");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(!rows.is_empty());
+    for row in rows {
+        let name = row.split('`').nth(1).expect("a name");
+        let scenario = scenarios.iter().find(|scenario| scenario.name == name);
+        let scenario = scenario.unwrap_or_else(|| panic!("{name} is no scenario"));
+        for id in row.split('|').nth(2).expect("a cell").split(',').map(str::trim) {
+            let mut cited = scenario.proves.iter().flat_map(|proof| &proof.ids);
+            assert!(cited.any(|cited| cited.id == id), "{name} does not cite {id}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A broker of a few lines that answers every packet on its own, well or badly.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use conformance::frame::decode::Frames;
+use conformance::frame::{Kind, Packet, encode::encode};
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Send(Packet),
+    Bytes(Vec<u8>),
+    Close,
+}
+
+type Manners = dyn Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync;
+
+/// Listens on a port of its own until the test ends.
+pub(crate) struct FakeBroker {
+    address: SocketAddr,
+    heard: Arc<Mutex<Vec<Packet>>>,
+}
+
+impl FakeBroker {
+    /// Answers as `manners` says; where it says `None`, as a broker would.
+    pub(crate) fn start(manners: impl Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (manners, all): (Arc<Manners>, _) = (Arc::new(manners), heard.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (manners, all) = (manners.clone(), all.clone());
+                thread::spawn(move || serve(stream, &*manners, &all));
+            }
+        });
+        FakeBroker { address, heard }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it was sent, on all connections.
+    pub(crate) fn heard(&self) -> Vec<Packet> {
+        self.heard.lock().expect("not poisoned").clone()
+    }
+}
+
+fn serve(mut stream: TcpStream, manners: &Manners, heard: &Mutex<Vec<Packet>>) {
+    let mut frames = Frames::default();
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        frames.push(&buffer[..length]);
+        for packet in frames.by_ref().filter_map(|frame| frame.packet.ok()) {
+            heard.lock().expect("not poisoned").push(packet.clone());
+            for reply in manners(&packet).unwrap_or_else(|| well_mannered(&packet)) {
+                let written = match reply {
+                    Reply::Send(packet) => stream.write_all(&encode(&packet)),
+                    Reply::Bytes(bytes) => stream.write_all(&bytes),
+                    Reply::Close => return,
+                };
+                if written.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Enough for a scenario: there is one topic, and everybody hears only himself.
+fn well_mannered(packet: &Packet) -> Vec<Reply> {
+    let id = packet.number("id").unwrap_or(0);
+    let ack = |kind| vec![Reply::Send(Packet::new(kind).with("id", id))];
+    match packet.kind {
+        Kind::Connect => {
+            vec![Reply::Send(Packet::new(Kind::Connack).with("session_present", 0u64).with("reason", 0u64))]
+        }
+        Kind::Subscribe => {
+            let granted = Packet::new(Kind::Suback).with("id", id);
+            let granted = packet.all("qos").fold(granted, |packet, qos| packet.with("reason", qos.clone()));
+            vec![Reply::Send(granted)]
+        }
+        Kind::Unsubscribe => ack(Kind::Unsuback),
+        Kind::Publish if packet.number("qos") == Some(1) => ack(Kind::Puback),
+        Kind::Publish if packet.number("qos") == Some(0) => vec![Reply::Send(packet.clone())],
+        Kind::Pingreq => vec![Reply::Send(Packet::new(Kind::Pingresp))],
+        Kind::Disconnect => vec![Reply::Close],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,305 @@
+//! Verdicts against a broker that misbehaves on purpose: each fault is found, and its report says what it is.
+
+// Helpers of tests are tests, which clippy.toml does not see outside `#[test]` functions.
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
+
+mod fake;
+
+use std::time::Duration;
+
+use conformance::frame::{Kind, Packet, encode::encode};
+use conformance::scenario::{Duty, parse};
+use conformance::target::Target;
+use conformance::verdict::{Failure, Outcome, Verdict};
+use conformance::{Version, run};
+use fake::{FakeBroker, Reply};
+
+const HEAD: &str = "proves 3.1.1 [MQTT-3.3.1-3]\nraw a\nraw b\na > CONNECT\na < CONNACK reason=0\n";
+
+/// Plays steps that follow HEAD against a broker which answers as `manners` says.
+fn play(steps: &str, manners: impl Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync + 'static) -> Verdict {
+    let broker = FakeBroker::start(manners);
+    let mut target = Target::new(broker.address());
+    target.deadline = Duration::from_secs(1);
+    let scenario =
+        parse("test", "scenarios/test.scenario", &format!("{HEAD}{steps}\n")).expect("a good scenario");
+    run::run(&scenario, Version::V3_1_1, &target)
+}
+
+fn failure(verdict: Verdict) -> Failure {
+    match verdict.outcome {
+        Outcome::Failed(Duty::Must, failure) => *failure,
+        other => panic!("must fail: {other:?}"),
+    }
+}
+
+/// Expected, actual and line of a failure.
+fn told(verdict: Verdict) -> (usize, String, String) {
+    let Failure { line, expected, actual, .. } = failure(verdict);
+    (line, expected, actual)
+}
+
+fn say(line: usize, expected: &str, actual: &str) -> (usize, String, String) {
+    (line, expected.to_owned(), actual.to_owned())
+}
+
+/// No other manners than usual.
+fn usual(_: &Packet) -> Option<Vec<Reply>> {
+    None
+}
+
+/// A delivery to whoever sends PUBACK 1, which has no other meaning for the fake broker.
+fn delivery(dup: u64) -> Packet {
+    Packet::new(Kind::Publish)
+        .with("dup", dup)
+        .with("qos", 1u64)
+        .with("retain", 0u64)
+        .with("topic", "t")
+        .with("id", 7u64)
+        .with("payload", "p")
+}
+
+fn on(kind: Kind, replies: Vec<Reply>) -> impl Fn(&Packet) -> Option<Vec<Reply>> {
+    move |packet| (packet.kind == kind).then(|| replies.clone())
+}
+
+#[test]
+fn good_manners_pass() {
+    let steps = "a > SUBSCRIBE topic=\"a\" qos=1\na < SUBACK reason=1\na < silence";
+    assert!(matches!(play(steps, usual).outcome, Outcome::Passed));
+}
+
+#[test]
+fn a_wrong_field_is_found() {
+    let manners = on(Kind::Puback, vec![Reply::Send(delivery(1))]);
+    let verdict = play("a > PUBACK id=1\na < PUBLISH dup=0 qos=1", manners);
+    assert_eq!(told(verdict), say(7, "dup=0", "dup=1 came"));
+}
+
+#[test]
+fn a_missing_packet_is_found() {
+    let verdict = play("a > PUBLISH topic=\"a\" qos=1 id=7\na < PUBACK id=7", on(Kind::Publish, vec![]));
+    assert_eq!(told(verdict), say(7, "PUBACK id=7", "nothing came within 1.00 s"));
+}
+
+#[test]
+fn an_extra_packet_is_found() {
+    let twice = vec![Reply::Send(delivery(0)), Reply::Send(delivery(0))];
+    let verdict = play("a > PUBACK id=1\na < PUBLISH\na < silence", on(Kind::Puback, twice));
+    let came = "PUBLISH dup=0 qos=1 retain=0 topic=\"t\" id=7 payload=\"p\" came";
+    assert_eq!(told(verdict), say(8, "nothing to come", came));
+}
+
+#[test]
+fn another_packet_is_found() {
+    let other = vec![Reply::Send(Packet::new(Kind::Pubrec).with("id", 7u64))];
+    let verdict = play("a > PUBLISH topic=\"a\" qos=1 id=7\na < PUBACK id=7", on(Kind::Publish, other));
+    assert_eq!(told(verdict), say(7, "PUBACK id=7", "PUBREC id=7 came"));
+}
+
+#[test]
+fn a_malformed_packet_is_found() {
+    let malformed = vec![Reply::Bytes(vec![0x41, 2, 0, 7])];
+    let verdict = play("a > PUBLISH topic=\"a\" qos=1 id=7\na < PUBACK id=7", on(Kind::Publish, malformed));
+    let actual = "a malformed packet came: PUBACK with flags 0001 where 0000 is demanded";
+    assert_eq!(told(verdict), say(7, "PUBACK id=7", actual));
+}
+
+#[test]
+fn a_connection_left_open_is_found() {
+    let verdict = play("a > hex 00 00\na < close", usual);
+    assert_eq!(told(verdict), say(7, "the broker to close the connection", "nothing came within 1.00 s"));
+}
+
+#[test]
+fn a_packet_before_closing_is_found() {
+    let manners = on(Kind::Pubcomp, vec![Reply::Send(Packet::new(Kind::Pingresp)), Reply::Close]);
+    let verdict = play("a > PUBCOMP id=1\na < close", manners);
+    assert_eq!(told(verdict), say(7, "the broker to close the connection", "PINGRESP came"));
+}
+
+#[test]
+fn a_connection_closed_too_early_is_found() {
+    let verdict = play("a > PUBCOMP id=1\na < close within 60s..90s", on(Kind::Pubcomp, vec![Reply::Close]));
+    let (line, expected, actual) = told(verdict);
+    assert_eq!((line, expected.as_str()), (7, "the broker to close the connection after 60.00 s to 90.00 s"));
+    assert!(actual.starts_with("the connection was closed (end of stream) after 0."), "{actual}");
+}
+
+#[test]
+fn a_connection_closed_instead_of_silence_is_found() {
+    let verdict = play("a > PUBCOMP id=1\na < silence", on(Kind::Pubcomp, vec![Reply::Close]));
+    let (line, expected, actual) = told(verdict);
+    assert_eq!((line, expected.as_str()), (7, "nothing to come"));
+    // By an end of stream, or by a reset if the ping was faster.
+    assert!(actual.starts_with("the connection was closed ("), "{actual}");
+}
+
+#[test]
+fn a_broker_that_serves_nobody_afterwards_is_found() {
+    // Closes on PUBCOMP as it should, but from then on takes messages and delivers none.
+    let manners = |packet: &Packet| match packet.kind {
+        Kind::Pubcomp => Some(vec![Reply::Close]),
+        Kind::Publish => Some(vec![Reply::Close]),
+        _ => None,
+    };
+    let verdict = play("a > PUBCOMP id=1\na < close", manners);
+    assert_eq!(
+        told(verdict),
+        say(7, "the broker to serve another client afterwards", "it closes the connection")
+    );
+}
+
+#[test]
+fn nobody_connected_is_found() {
+    assert_eq!(told(play("b < PINGRESP", usual)), say(6, "something to come", "b is not connected"));
+}
+
+#[test]
+fn any_order_is_any_order_but_complete() {
+    let acks = vec![
+        Reply::Send(Packet::new(Kind::Puback).with("id", 2u64)),
+        Reply::Send(Packet::new(Kind::Puback).with("id", 1u64)),
+    ];
+    let block = |ids: [u8; 2]| {
+        let [first, second] = ids;
+        format!("a > PUBCOMP id=1\nany order {{\na < PUBACK id={first}\na < PUBACK id={second}\n}}")
+    };
+    assert!(matches!(play(&block([1, 2]), on(Kind::Pubcomp, acks.clone())).outcome, Outcome::Passed));
+    let verdict = play(&block([2, 3]), on(Kind::Pubcomp, acks));
+    assert_eq!(told(verdict), say(7, "PUBACK id=3", "PUBACK id=1 came"));
+}
+
+#[test]
+fn one_of_several_is_enough() {
+    let steps = "b > CONNECT\nb < CONNACK\nb > PUBACK id=1\na|b < PUBLISH id=7\na|b < silence";
+    assert!(matches!(play(steps, on(Kind::Puback, vec![Reply::Send(delivery(0))])).outcome, Outcome::Passed));
+}
+
+#[test]
+fn what_may_come_may_also_stay_away() {
+    let steps = "a > PUBACK id=1\na <? PUBLISH id=7\na > PINGREQ\na < PINGRESP\na < silence";
+    assert!(matches!(play(steps, on(Kind::Puback, vec![Reply::Send(delivery(0))])).outcome, Outcome::Passed));
+    assert!(matches!(play(steps, on(Kind::Puback, vec![])).outcome, Outcome::Passed));
+}
+
+#[test]
+fn other_peoples_messages_count_only_where_nobody_asked_for_them() {
+    let manners = || on(Kind::Puback, vec![Reply::Send(delivery(0))]);
+    let wide = "a > SUBSCRIBE topic='#' qos=0\na < SUBACK\na > PUBACK id=1\na < silence";
+    assert!(matches!(play(wide, manners()).outcome, Outcome::Passed));
+    let named = "a > SUBSCRIBE topic='#' qos=0\na < SUBACK\na > PUBACK id=1\na < PUBLISH topic='t'";
+    assert!(matches!(play(named, manners()).outcome, Outcome::Passed));
+    let own = "a > SUBSCRIBE topic=\"#\" qos=0\na < SUBACK\na > PUBACK id=1\na < silence";
+    assert!(play(own, manners()).is_failure());
+}
+
+#[test]
+fn should_and_may_are_no_failures() {
+    for (word, duty) in [("should", Duty::Should), ("may", Duty::May)] {
+        let verdict = play(&format!("{word} a < PINGRESP"), usual);
+        assert!(!verdict.is_failure());
+        assert!(matches!(verdict.outcome, Outcome::Failed(found, _) if found == duty), "{word}");
+    }
+}
+
+#[test]
+fn what_the_target_lacks_is_skipped_with_the_reason() {
+    let reason = |head: &str, version| {
+        let text = format!("proves 3.1.1 [MQTT-3.3.1-3]\n{head}\nraw a\na < close\n");
+        let scenario = parse("test", "test", &text).expect("a good scenario");
+        let nowhere = Target::new(([127, 0, 0, 1], 0).into());
+        match run::run(&scenario, version, &nowhere).outcome {
+            Outcome::Skipped(reason) => reason,
+            other => panic!("must be skipped: {other:?}"),
+        }
+    };
+    assert_eq!(reason("needs wildcards acl", Version::V3_1_1), "needs acl");
+    assert_eq!(reason("promises speed", Version::V3_1_1), "promises speed, which is beyond the standard");
+    assert_eq!(reason("", Version::V5_0), "the kit does not speak 5.0");
+}
+
+#[test]
+fn a_client_is_judged_by_what_the_kit_reads() {
+    let broker = FakeBroker::start(|packet| match packet.kind {
+        Kind::Publish => Some(vec![
+            Reply::Send(Packet::new(Kind::Puback).with("id", packet.number("id").unwrap_or(0))),
+            Reply::Bytes(vec![0xd1, 0]),
+        ]),
+        _ => None,
+    });
+    let text = "proves 3.1.1 [MQTT-3.3.1-3]\nclient c\nc > CONNECT\nc < CONNACK reason=0\n\
+                c > PUBLISH topic=\"a\" qos=1\nc < PUBACK\nc < PUBLISH\n";
+    let scenario = parse("test", "test", text).expect("a good scenario");
+    let verdict = run::run(&scenario, Version::V3_1_1, &Target::new(broker.address()));
+    let (line, _, actual) = told(verdict);
+    assert_eq!(line, 7);
+    assert!(actual.starts_with("a malformed packet came: PINGRESP with flags 0001"), "{actual}");
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let broker = FakeBroker::start(usual);
+    let text = "proves 3.1.1 [MQTT-3.3.1-3]\nraw a\n\
+                a > CONNECT clean=0 will_topic=\"w\" will_payload=\"gone\" will_retain=1\na < CONNACK\n\
+                a > PUBLISH topic=\"r\" qos=1 id=1 retain=1 payload=\"kept\"\na < PUBACK id=9\n";
+    let scenario = parse("test", "test", text).expect("a good scenario");
+    let verdict = run::run(&scenario, Version::V3_1_1, &Target::new(broker.address()));
+    assert!(verdict.is_failure(), "cleared away after a failure too");
+
+    let heard = broker.heard();
+    let wiped = |topic: &str| {
+        let empty =
+            |packet: &&Packet| packet.number("retain") == Some(1) && packet.bytes("payload") == Some(b"");
+        let ends =
+            |packet: &&Packet| packet.bytes("topic").is_some_and(|found| found.ends_with(topic.as_bytes()));
+        heard.iter().filter(empty).any(|packet| ends(&packet))
+    };
+    assert!(wiped("/r") && wiped("/w"), "{heard:?}");
+    let ids = |clean| {
+        let connects = heard.iter().filter(move |packet| packet.number("clean") == Some(clean));
+        connects.filter_map(|packet| packet.bytes("client_id")).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(0).len(), 1);
+    assert!(ids(1).contains(&ids(0)[0]), "{heard:?}");
+    let left = heard.iter().position(|packet| packet.kind == Kind::Disconnect);
+    assert!(left.is_some(), "said goodbye, so that the will is not published");
+}
+
+/// The whole report, with times, hexadecimal and the unique token left out.
+#[test]
+fn the_report_says_it_all() {
+    let manners = on(Kind::Puback, vec![Reply::Send(delivery(1))]);
+    let verdict = play("a > PUBACK id=1\na < PUBLISH dup=0 qos=1   # a comment", manners);
+    let report = verdict.to_string();
+    let token =
+        report.split("client_id=\"").nth(1).and_then(|rest| rest.get(..8)).expect("a token").to_owned();
+    let mut plain = String::new();
+    for line in report.lines() {
+        let (line, here) = line.split_once('◀').map_or((line, ""), |(line, _)| (line, "   ◀ here"));
+        let is_trace =
+            line.get(..2) == Some("  ") && line.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        let line = if is_trace {
+            line.get(10..)
+                .and_then(|line| line.trim_end().rsplit_once("  "))
+                .map_or(line, |(what, _hex)| what.trim_end())
+        } else {
+            line
+        };
+        plain.push_str(&format!("{}{here}\n", line.replace(&token, "TOKEN")));
+    }
+    let expected = "\
+scenarios/test.scenario:7 (3.1.1) FAILED
+  a < PUBLISH dup=0 qos=1
+  expected dup=0, but dup=1 came
+  at stake: [MQTT-3.3.1-3] DUP of deliveries says only whether this delivery is a repeat, not what the publisher sent
+  trace (ms since the start):
+  a        >  CONNECT client_id=\"TOKENa\"
+  a        <  CONNACK session_present=0 reason=0
+  a        >  PUBACK id=1
+  a        <  PUBLISH dup=1 qos=1 retain=0 topic=\"t\" id=7 payload=\"p\"   ◀ here
+";
+    assert_eq!(plain, expected, "{report}");
+    assert!(report.contains("3a 06 00 01 74 00 07 70"), "{report}");
+    assert_eq!(encode(&delivery(1)), [0x3a, 6, 0, 1, b't', 0, 7, b'p']);
+}
