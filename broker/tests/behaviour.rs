@@ -22,6 +22,12 @@ fn refused(code: ConnectCode) -> Packet<'static> {
     Packet::Connack(Connack { session_present: false, code })
 }
 
+/// A broker that does one thing after the other.
+fn single_threaded() -> Broker {
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    Broker::start(Config { listen, threads: NonZeroUsize::MIN, ..Config::default() }).unwrap()
+}
+
 // Timeouts
 
 #[test]
@@ -92,14 +98,14 @@ fn conversation() -> (Vec<u8>, Vec<Packet<'static>>) {
     (encode(&packets), answers)
 }
 
+/// Bytes of its CONNECT.
+fn connect_len() -> usize {
+    encode(&[Packet::Connect(connect("talker"))]).len()
+}
+
 #[test]
 fn packets_may_be_cut_anywhere() {
-    let broker = Broker::start(Config {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        threads: NonZeroUsize::MIN,
-        ..Config::default()
-    })
-    .unwrap();
+    let broker = single_threaded();
     let mut subscriber = Client::subscribed(broker.local_addr(), "subscriber", "t", AtMostOnce);
     let mut pacemaker = Client::connect(broker.local_addr(), "pacemaker");
     let (bytes, answers) = conversation();
@@ -276,7 +282,7 @@ fn a_slow_reader_that_catches_up_in_time_stays() {
     let write_timeout = Duration::from_secs(2);
     let connect_timeout = write_timeout + Duration::from_millis(500);
     let broker =
-        broker(Limits { write_timeout, connect_timeout, max_outbox_bytes: 64 << 10, ..Limits::default() });
+        broker(Limits { write_timeout, connect_timeout, max_outbox_bytes: 1 << 20, ..Limits::default() });
     let mut slow = Client::subscribed(broker.local_addr(), "slow", "t", AtMostOnce);
     let mut publisher = Client::connect(broker.local_addr(), "publisher");
     let deadline = Instant::now() + PATIENCE;
@@ -482,16 +488,26 @@ fn a_broker_listens_on_several_addresses() {
     assert_eq!(subscriber.message(), b"across");
 }
 
-/// A client that says nothing more may still read.
+/// A client that says nothing more may still read. Its end may come together with its last packet, while the broker is
+/// busy.
 #[test]
 fn a_client_that_closes_its_half_still_gets_the_answers() {
-    let broker = broker(Limits::default());
-    let mut client = Client::open(broker.local_addr());
+    const PINGS: usize = 10_000;
+    let broker = single_threaded();
+    let mut busy = Client::connect(broker.local_addr(), "busy");
     let (bytes, answers) = conversation();
-    client.send_bytes(&bytes[..bytes.len() - 2]);
-    client.stream.shutdown(Shutdown::Write).unwrap();
-    for answer in answers {
-        client.expect(answer);
+    for _ in 0..50 {
+        let mut client = Client::connect(broker.local_addr(), "");
+        busy.send_bytes(&encode(&[Packet::Pingreq]).repeat(PINGS));
+        // Without its CONNECT and DISCONNECT.
+        client.send_bytes(&bytes[connect_len()..bytes.len() - 2]);
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        for answer in &answers[1..] {
+            client.expect(answer.clone());
+        }
+        client.expect_closed();
+        for _ in 0..PINGS {
+            busy.expect(Packet::Pingresp);
+        }
     }
-    client.expect_closed();
 }
