@@ -12,8 +12,8 @@
 //! 1. `sessions`: client identifier → client. CONNECT and the end of a clean session.
 //! 2. `index`: topic filters → subscriptions. Shared by all publishers for a
 //!    batch each; exclusive for SUBSCRIBE, UNSUBSCRIBE and the end of a session.
-//! 3. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
-//! 4. `Client::session`: one client's session, briefly. Never two at a time.
+//! 3. `Client::session`: one client's session, briefly. Never two at a time.
+//! 4. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
 //!
 //! SUBSCRIBE queues the retained messages under the exclusive `index` lock,
 //! and a publisher stores and delivers under the shared one. So no subscriber

@@ -315,6 +315,62 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_of_the_other_qos_frees_nothing() {
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        deliver(&mut outbound, "a", QoS::AtLeastOnce, Some(&mut outbox));
+        deliver(&mut outbound, "b", QoS::ExactlyOnce, Some(&mut outbox));
+        assert!(!outbound.handle_puback(id(2)));
+        assert!(!outbound.handle_pubrec(id(1), outbox.packets()));
+        assert!(!outbound.handle_pubcomp(id(1)));
+        assert_eq!(outbound.in_flight(), 2);
+    }
+
+    #[test]
+    fn newer_messages_wait_behind_retained_ones_that_found_no_room() {
+        let limits = OutboundLimits { outbox_bytes: 1, ..LIMITS };
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        let mut deliver = |payload: &str, retain, outbox: &mut Outbox| {
+            let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), QoS::AtMostOnce);
+            outbound.deliver(&content, QoS::AtMostOnce, retain, Some(outbox), &limits)
+        };
+        assert_eq!(deliver("fills the outbox", false, &mut outbox), Outcome::Sent);
+        assert_eq!(deliver("live", false, &mut outbox), Outcome::Dropped);
+        assert_eq!(deliver("retained", true, &mut outbox), Outcome::Queued);
+        sent(&mut outbox);
+        assert_eq!(deliver("newer", false, &mut outbox), Outcome::Queued);
+        outbound.poll_queue(&mut outbox, &limits);
+        assert_eq!(sent(&mut outbox), ["PUBLISH 0 retained"]);
+        outbound.poll_queue(&mut outbox, &limits);
+        assert_eq!(sent(&mut outbox), ["PUBLISH 0 newer"]);
+        assert_eq!(outbound.queued_at_most_once, 0);
+    }
+
+    #[test]
+    fn what_waits_at_qos_0_ends_with_the_connection() {
+        let limits = OutboundLimits { outbox_bytes: 0, ..LIMITS };
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        for (payload, qos) in [("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce), ("c", QoS::AtMostOnce)] {
+            let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
+            let outcome = outbound.deliver(&content, qos, true, Some(&mut outbox), &limits);
+            assert_eq!(outcome, Outcome::Queued);
+        }
+        outbound.suspend();
+        outbound.poll_queue(&mut outbox, &LIMITS);
+        assert_eq!(sent(&mut outbox), ["PUBLISH 1 b"]);
+        assert_eq!((outbound.queued(), outbound.queued_bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_queue_is_limited_in_bytes() {
+        let content = Content::new(Name::new("t").unwrap(), &[0; 100], QoS::AtLeastOnce);
+        let bytes = content.to_message().bytes();
+        let limits = OutboundLimits { queued_bytes: 2 * bytes, ..LIMITS };
+        let mut outbound = Outbound::default();
+        let mut deliver = || outbound.deliver(&content, QoS::AtLeastOnce, false, None, &limits);
+        assert_eq!([deliver(), deliver(), deliver()], [Outcome::Queued, Outcome::Queued, Outcome::Dropped]);
+    }
+
+    #[test]
     fn an_identifier_in_use_is_not_given_again() {
         let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
         deliver(&mut outbound, "stuck", QoS::AtLeastOnce, Some(&mut outbox));

@@ -1,0 +1,184 @@
+//! Many clients at once, on several threads of the broker.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use common::{Client, connect, encode, eventually, publish};
+use sol::codec::{Ack, Connack, Connect, ConnectCode, Delivery, Packet, PacketId, Publish, QoS, Unsubscribe};
+use sol::topic::Filter;
+use sol::{Broker, Config};
+
+/// With more threads than cores, so that they interrupt each other.
+fn broker() -> Broker {
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    Broker::start(Config { listen, threads: NonZeroUsize::new(4).unwrap(), ..Config::default() }).unwrap()
+}
+
+/// A payload of two numbers.
+fn payload(publisher: u32, number: u32) -> [u8; 8] {
+    let [a, b, c, d] = publisher.to_be_bytes();
+    let [e, f, g, h] = number.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+fn numbers(payload: &[u8]) -> (usize, u32) {
+    let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+    (number(&payload[..4]) as usize, number(&payload[4..]))
+}
+
+/// Says that it is over also if the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// [MQTT-4.6.0-6]
+#[test]
+fn each_publisher_keeps_its_order() {
+    const PUBLISHERS: u32 = 4;
+    const MESSAGES: u32 = 500;
+    let broker = broker();
+    let subscribers = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::AtLeastOnce]
+        .map(|qos| (qos, Client::subscribed(broker.local_addr(), "", "t/#", qos)));
+    thread::scope(|scope| {
+        for publisher in 0..PUBLISHERS {
+            let address = broker.local_addr();
+            scope.spawn(move || {
+                let mut client = Client::connect(address, "");
+                let topic = format!("t/{publisher}");
+                for number in 0..MESSAGES {
+                    let payload = payload(publisher, number);
+                    client.send(&[Packet::Publish(publish(&topic, &payload, QoS::AtLeastOnce))]);
+                }
+                for _ in 0..MESSAGES {
+                    client.expect(Packet::Puback(Ack { packet_id: PacketId::MIN }));
+                }
+            });
+        }
+        for (qos, mut client) in subscribers {
+            scope.spawn(move || {
+                let mut next = [0; PUBLISHERS as usize];
+                for _ in 0..PUBLISHERS * MESSAGES {
+                    let (publisher, number) = numbers(&client.message());
+                    assert_eq!(number, next[publisher], "of publisher {publisher} at QoS {qos}");
+                    next[publisher] += 1;
+                }
+            });
+        }
+    });
+}
+
+/// Who subscribes in the middle of a stream gets the retained message and then what follows it: nothing twice, nothing
+/// in the wrong order, nothing left out.
+#[test]
+fn the_retained_message_joins_the_live_ones() {
+    let broker = broker();
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut publisher = Client::connect(broker.local_addr(), "publisher");
+            for number in 0_u32.. {
+                let payload = payload(0, number);
+                let message = publish("t", &payload, QoS::AtMostOnce);
+                publisher.send(&[Packet::Publish(Publish { retain: true, ..message })]);
+                // In batches of several messages, with the subscriptions between them.
+                if number % 8 == 0 {
+                    publisher.ping();
+                }
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let _over = Over(&enough);
+        let mut subscriber = Client::connect(broker.local_addr(), "subscriber");
+        for _ in 0..200 {
+            subscriber.subscribe("t", QoS::AtMostOnce);
+            let mut last = None;
+            for _ in 0..10 {
+                let (_, number) = numbers(&subscriber.message());
+                assert!(last.is_none_or(|last| number == last + 1), "{number} behind {last:?}");
+                last = Some(number);
+            }
+            let filters = vec![Filter::new("t").unwrap()];
+            subscriber.send(&[Packet::Unsubscribe(Unsubscribe::new(PacketId::MIN, filters))]);
+            while !matches!(subscriber.receive(), Packet::Unsuback(_)) {}
+        }
+    });
+}
+
+/// Reads and acknowledges messages until the answer to a PINGREQ, or the end of the connection.
+fn read_a_while(client: &mut Client) -> Vec<u32> {
+    let mut got = Vec::new();
+    // The broker may have closed the connection meanwhile.
+    _ = client.try_send_bytes(&encode(&[Packet::Pingreq]));
+    while let Some(Packet::Publish(publish)) = client.receive_or_end() {
+        got.push(numbers(publish.payload).1);
+        let Delivery::AtLeastOnce(packet_id) = publish.delivery else { panic!("{publish:?}") };
+        _ = client.try_send_bytes(&encode(&[Packet::Puback(Ack { packet_id })]));
+    }
+    assert!(got.is_sorted(), "{got:?}");
+    got
+}
+
+/// The connections of one client identifier fight for its session, in the middle of a stream.
+#[test]
+fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
+    const MESSAGES: u32 = 1000;
+    let broker = broker();
+    let address = broker.local_addr();
+    let same = Connect { clean_session: false, ..connect("same") };
+    Client::connect_as(address, same, false).subscribe("t", QoS::AtLeastOnce);
+    let all_published = AtomicBool::new(false);
+
+    let mut got: Vec<u32> = thread::scope(|scope| {
+        scope.spawn(|| {
+            let _over = Over(&all_published);
+            let mut publisher = Client::connect(address, "publisher");
+            for number in 0..MESSAGES {
+                publisher.send(&[Packet::Publish(publish("t", &payload(0, number), QoS::AtLeastOnce))]);
+                publisher.expect(Packet::Puback(Ack { packet_id: PacketId::MIN }));
+            }
+        });
+        let rivals = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let mut got = Vec::new();
+                while !all_published.load(Ordering::Relaxed) {
+                    let mut client = Client::open(address);
+                    client.send(&[Packet::Connect(same)]);
+                    let connack = Connack { session_present: true, code: ConnectCode::Accepted };
+                    if let Some(packet) = client.receive_or_end() {
+                        assert_eq!(packet, Packet::Connack(connack));
+                        got.extend(read_a_while(&mut client));
+                    }
+                }
+                got
+            })
+        });
+        rivals.into_iter().flat_map(|rival| rival.join().unwrap()).collect()
+    });
+    let mut last = Client::connect_as(address, same, true);
+    loop {
+        let before = got.len();
+        // Twice: what acknowledgements let go comes behind the answer to a PINGREQ right behind them.
+        got.extend(read_a_while(&mut last));
+        got.extend(read_a_while(&mut last));
+        if got.len() == before {
+            break;
+        }
+    }
+    got.sort_unstable();
+    got.dedup();
+    assert!(got.iter().copied().eq(0..MESSAGES), "{} of {MESSAGES}", got.len());
+    drop(last);
+    eventually("all are gone", || broker.stats().connections == 0);
+    assert_eq!((broker.stats().sessions, broker.stats().subscriptions), (1, 1));
+}
