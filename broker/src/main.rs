@@ -52,6 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    raise_open_files();
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     let config =
         Config { listen: vec![SocketAddr::new(arguments.address, arguments.port)], ..Config::default() };
@@ -72,6 +73,20 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     info!("stopped");
     Ok(())
 }
+
+/// Each connection is an open file, and the usual limit of a thousand is meant for other programs.
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        log::warn!("cannot raise the limit of open files from {:?}: {error}", limit.current);
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() {}
 
 /// `2026-01-31T12:00:00.000Z INFO  what happened`
 fn line(to: &mut dyn std::io::Write, now: &mut DeferredNow, record: &Record<'_>) -> std::io::Result<()> {

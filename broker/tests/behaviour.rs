@@ -39,8 +39,7 @@ fn silence_ends_the_connection_after_one_and_a_half_keep_alives() {
     let mut silent = Client::connect_as(broker.local_addr(), silent, false);
     let mut heir = Client::subscribed(broker.local_addr(), "heir", "will", AtMostOnce);
     silent.expect_closed();
-    // A thread reads the clock once for all that happens in a turn, so a little early is possible.
-    assert!(before.elapsed() >= Duration::from_millis(1400), "after {:?}", before.elapsed());
+    assert!(before.elapsed() >= Duration::from_millis(1500), "after {:?}", before.elapsed());
     assert_eq!(heir.message(), b"silent");
 }
 

@@ -51,6 +51,9 @@ pub enum Ending {
     /// A new connection uses the client identifier [MQTT-3.1.4-2].
     #[error("another connection took over the client identifier [MQTT-3.1.4-2]")]
     TakenOver,
+    /// The broker failed while it served this connection.
+    #[error("the broker panicked while serving it: this is a bug in the broker")]
+    Panicked,
     /// The broker stops.
     #[error("the broker stops")]
     Stopping,

@@ -12,12 +12,14 @@
 //! 1. `sessions`: client identifier → client. CONNECT and the end of a clean session.
 //! 2. `index`: topic filters → subscriptions. Shared by all publishers for a
 //!    batch each; exclusive for SUBSCRIBE, UNSUBSCRIBE and the end of a session.
-//! 3. `Client::session`: one client's session, briefly. Never two at a time.
-//! 4. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
+//! 3. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
+//! 4. `Client::session`: one client's session, briefly. Never two at a time.
 //!
 //! SUBSCRIBE queues the retained messages under the exclusive `index` lock,
 //! and a publisher stores and delivers under the shared one. So no subscriber
-//! sees an older retained message after a newer live one.
+//! sees an older retained message after a newer live one. Storing and
+//! delivering is one step under `retained`, too: what is retained is what
+//! every subscriber heard last.
 
 mod batch;
 mod connect;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLockWriteGuard;
+
 use super::peer::Connected;
 use super::{Batch, Ending, Hub, SubscriptionIndex};
 use crate::codec::{AckType, Delivery, Publish, encode_ack, encoded_publish_len};
@@ -55,10 +57,11 @@ impl Hub {
 
     /// Stores the message if it is to be retained, and puts it into every session with a matching subscription
     /// [MQTT-4.5.0-1].
+    ///
+    /// The retained messages stay locked until all have theirs: of two publishers of a topic, the one whose message is
+    /// retained is the one that every subscriber hears last.
     fn publish(&self, content: &Content<'_>, retain: bool, index: &SubscriptionIndex, batch: &mut Batch) {
-        if retain {
-            self.retain(content);
-        }
+        let _retained = retain.then(|| self.retain(content));
         let Batch { routes, wakers, bytes, .. } = batch;
         for route in routes.find(index, content.topic()) {
             // The lower of published and granted QoS [MQTT-3.8.4-6].
@@ -77,26 +80,24 @@ impl Hub {
         }
     }
 
-    fn retain(&self, content: &Content<'_>) {
+    fn retain(&self, content: &Content<'_>) -> RwLockWriteGuard<'_, RetainedStore> {
         let mut store = self.retained.write();
-        if content.payload().is_empty() {
-            // Deletes the retained message, and is not stored itself [MQTT-3.3.1-10] [MQTT-3.3.1-11].
-            if let Some(old) = store.messages.remove(content.topic()) {
-                store.bytes = store.bytes.saturating_sub(old.bytes());
-            }
-            return;
+        // Gone in any case: replaced, deleted by an empty payload [MQTT-3.3.1-10] [MQTT-3.3.1-11], or no longer the last.
+        if let Some(old) = store.messages.remove(content.topic()) {
+            store.bytes = store.bytes.saturating_sub(old.bytes());
         }
-        let message = content.to_message();
-        let old = store.messages.get(content.topic()).map(|old| old.bytes());
-        let bytes = store.bytes.saturating_sub(old.unwrap_or(0)).saturating_add(message.bytes());
-        if bytes > self.limits.max_retained_bytes
-            || (old.is_none() && store.messages.len() >= self.limits.max_retained_messages)
+        if content.payload().is_empty() {
+            return store;
+        }
+        let bytes = store.bytes.saturating_add(content.bytes());
+        if bytes > self.limits.max_retained_bytes || store.messages.len() >= self.limits.max_retained_messages
         {
             self.drops.count_retained();
-            return;
+            return store;
         }
         store.bytes = bytes;
-        store.messages.set(content.topic(), message);
+        store.messages.set(content.topic(), content.to_message());
+        store
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::peer::Connected;
+use super::publish::RetainedStore;
 use super::{Batch, Client, Ending, Hub, Subscription, SubscriptionIndex};
 use crate::codec::{
     AckType, Packet, QoS, Suback, Subscribe, SubscribeCode, Unsubscribe, encode_ack, encoded_publish_len,
@@ -22,6 +23,7 @@ impl Hub {
     ) -> Result<(), Ending> {
         let client = &connected.client;
         let mut index = self.index.write();
+        let retained = self.retained.read();
         let mut session = client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
 
@@ -37,7 +39,7 @@ impl Hub {
         }
         for ((filter, qos), code) in subscribe.filters().zip(&codes) {
             if *code != SubscribeCode::Failure {
-                self.replay_retained(&mut session, filter, qos, batch);
+                self.replay(&retained, &mut session, filter, qos, batch);
             }
         }
         Ok(())
@@ -64,8 +66,15 @@ impl Hub {
     }
 
     /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8].
-    fn replay_retained(&self, session: &mut Session, filter: Filter<'_>, granted: QoS, batch: &mut Batch) {
-        self.retained.read().messages.visit(filter, |message| {
+    fn replay(
+        &self,
+        retained: &RetainedStore,
+        session: &mut Session,
+        filter: Filter<'_>,
+        granted: QoS,
+        batch: &mut Batch,
+    ) {
+        retained.messages.visit(filter, |message| {
             let content = Content::shared(message);
             let qos = content.qos().min(granted);
             match session.deliver(&content, qos, true, &self.outbound_limits) {

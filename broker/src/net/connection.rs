@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -102,7 +103,16 @@ impl<'c, S: Socket> Connection<'c, S> {
         }
     }
 
+    /// A panic is the end of this connection, not of the thread and the others on it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx))).unwrap_or_else(|_| {
+            // What was meant for this client must not reach the next.
+            SCRATCH.with_borrow_mut(|scratch| scratch.batch = Batch::new());
+            Poll::Ready(Ending::Panicked)
+        })
+    }
+
+    fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         SCRATCH.with_borrow_mut(|scratch| match self.poll_turns(cx, scratch) {
             Poll::Ready(Err(ending)) => {
                 // What was answered before the end still goes out, as far as it goes at once.
@@ -168,7 +178,7 @@ impl<'c, S: Socket> Connection<'c, S> {
 
     /// Hands bytes to the hub and keeps those that it left.
     fn handle(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<bool, Ending> {
-        let Handled { consumed, next } = self.hub.handle(&mut self.peer, bytes, self.reactor.now(), batch);
+        let Handled { consumed, next } = self.hub.handle(&mut self.peer, bytes, Instant::now(), batch);
         batch.wake();
         self.waiting = self.hub.collect(&self.peer, &mut self.unsent, batch)?;
         let rest = bytes.get(consumed..).unwrap_or_default();

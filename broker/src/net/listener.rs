@@ -11,8 +11,9 @@ use log::{debug, warn};
 use smol::{LocalExecutor, Timer, channel};
 use socket2::{Domain, Protocol, Type};
 
+use super::connection;
 use super::worker::{Accepted, Intake};
-use crate::hub::Hub;
+use crate::hub::{Ending, Hub};
 
 /// How long to wait for descriptors to come free when there are none.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -83,10 +84,13 @@ fn admit(stream: TcpStream, address: SocketAddr, hub: &Hub, workers: &[Intake]) 
     }
     match hub.accept(address, Instant::now()) {
         Some(peer) => {
-            if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
-                worker.serve(Accepted { stream, address, peer });
+            let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) else { return };
+            if let Some(peer) = worker.serve(Accepted { stream, address, peer }) {
+                connection::close(peer, &Ending::Stopping, hub);
             }
         }
-        None => warn!("{address} was not let in: there are as many connections as the limit allows"),
+        None => warn!(
+            "{address} was not let in: the broker stops, or has as many connections as its limit allows"
+        ),
     }
 }

@@ -47,11 +47,13 @@ impl Intake {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Gives it one more.
-    pub(super) fn serve(&self, accepted: Accepted) {
+    /// Gives it one more. One that has failed, and said so, gives it back.
+    pub(super) fn serve(&self, accepted: Accepted) -> Option<Peer> {
+        if let Err(refused) = self.accepted.try_send(accepted) {
+            return Some(refused.into_inner().peer);
+        }
         self.connections.fetch_add(1, Ordering::Relaxed);
-        // Refused only by a worker that has failed, and said so.
-        _ = self.accepted.try_send(accepted);
+        None
     }
 }
 

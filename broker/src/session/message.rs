@@ -32,8 +32,12 @@ impl Message {
 
     /// Memory it takes, in bytes: what the limits on queues and retained messages count.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.topic.as_name().as_str().len() + self.payload.len()
+        message_bytes(self.topic(), &self.payload)
     }
+}
+
+fn message_bytes(topic: Name<'_>, payload: &[u8]) -> usize {
+    size_of::<Message>() + topic.as_str().len() + payload.len()
 }
 
 /// A message on its way to any number of sessions.
@@ -77,6 +81,11 @@ impl<'a> Content<'a> {
     /// The QoS it was published at; a delivery may be at a lower one [MQTT-3.8.4-6].
     pub fn qos(&self) -> QoS {
         self.qos
+    }
+
+    /// What [`Message::bytes`] says of it, once it is kept.
+    pub fn bytes(&self) -> usize {
+        message_bytes(self.topic, self.payload)
     }
 
     /// The message for keeping, copied out of the packet at the first call.

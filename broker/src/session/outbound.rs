@@ -131,14 +131,13 @@ impl Outbound {
     }
 
     fn enqueue(&mut self, content: &Content<'_>, qos: QoS, retain: bool, limits: &OutboundLimits) -> Outcome {
-        let message = content.to_message();
-        let bytes = self.queued_bytes.saturating_add(message.bytes());
+        let bytes = self.queued_bytes.saturating_add(content.bytes());
         if self.queue.len() >= limits.queued_messages || bytes > limits.queued_bytes {
             return Outcome::Dropped;
         }
         self.queued_bytes = bytes;
         self.queued_at_most_once += usize::from(qos == QoS::AtMostOnce);
-        self.queue.push_back(Queued { message, qos, retain });
+        self.queue.push_back(Queued { message: content.to_message(), qos, retain });
         Outcome::Queued
     }
 
