@@ -106,8 +106,8 @@ impl<'c, S: Socket> Connection<'c, S> {
     /// A panic is the end of this connection, not of the thread and the others on it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx))).unwrap_or_else(|_| {
-            // What was meant for this client must not reach the next.
-            SCRATCH.with_borrow_mut(|scratch| scratch.batch = Batch::new());
+            // What was meant for this client must not reach the next; what others were given must reach them.
+            SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.batch).wake());
             Poll::Ready(Ending::Panicked)
         })
     }
