@@ -32,5 +32,8 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
+step "a plain cargo run is the broker"
+cargo run --quiet -- --version | grep '^sol '
+
 step "tests"
 cargo test --workspace
