@@ -35,7 +35,6 @@ pub fn encode_ack(out: &mut Vec<u8>, ack: AckType, packet_id: PacketId) {
 
 impl Ack {
     pub(super) fn decode(packet: PacketType, body: &[u8]) -> Result<Self, Error> {
-        // By hand: up to four of them come for each message.
         match body {
             // [MQTT-2.3.1-1]
             [high, low] => PacketId::new(u16::from_be_bytes([*high, *low]))
