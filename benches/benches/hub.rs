@@ -10,9 +10,10 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use benches::frames::{Frame, walk};
+use benches::load::connect_packet;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use sol::codec::{
-    AckType, Connect, Delivery, Packet, PacketId, PacketType, Publish, QoS, Subscribe, Version, encode_ack,
+    AckType, Delivery, Packet, PacketId, PacketType, Publish, QoS, Subscribe, Version, encode_ack,
 };
 use sol::hub::{Batch, Hub, Limits, Peer, Sleep};
 use sol::session::Outbox;
@@ -110,16 +111,7 @@ impl Client {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let peer = hub.accept(address, Instant::now()).unwrap();
         let mut client = Self { peer, unsent: Outbox::default(), acknowledgements: Vec::new() };
-        let connect = Packet::Connect(Connect {
-            version: Version::V311,
-            clean_session: true,
-            keep_alive: 0,
-            client_id: "",
-            will: None,
-            user_name: None,
-            password: None,
-        });
-        client.send(hub, &encoded(&connect), batch);
+        client.send(hub, &encoded(&connect_packet()), batch);
         assert_eq!(client.count(hub, |frame| frame.is(PacketType::Connack)), 1);
         client
     }

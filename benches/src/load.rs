@@ -101,7 +101,13 @@ pub fn connect(broker: SocketAddr) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(STEP_TIMEOUT))?;
     stream.set_write_timeout(Some(STEP_TIMEOUT))?;
-    let connect = Packet::Connect(Connect {
+    exchange(&mut stream, &connect_packet(), [0x20, 2, 0, 0])?;
+    Ok(stream)
+}
+
+/// A CONNECT of a clean session, without a keep alive and under an identifier of the broker's choice.
+pub fn connect_packet() -> Packet<'static> {
+    Packet::Connect(Connect {
         version: Version::V311,
         clean_session: true,
         keep_alive: 0,
@@ -109,9 +115,7 @@ pub fn connect(broker: SocketAddr) -> io::Result<TcpStream> {
         will: None,
         user_name: None,
         password: None,
-    });
-    exchange(&mut stream, &connect, [0x20, 2, 0, 0])?;
-    Ok(stream)
+    })
 }
 
 fn subscribe(mut stream: TcpStream, topic: &str, qos: QoS) -> io::Result<TcpStream> {

@@ -25,6 +25,7 @@ mod batch;
 mod connect;
 mod ending;
 mod limits;
+mod output;
 mod peer;
 mod publish;
 mod routes;
@@ -35,7 +36,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Waker;
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -43,11 +43,12 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub use batch::Batch;
 pub use ending::Ending;
 pub use limits::Limits;
+pub use output::Sleep;
 pub use peer::Peer;
 pub use stats::{Drops, Stats};
 
 use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
-use crate::session::{ConnectionId, Link, OutboundLimits, Outbox, Session};
+use crate::session::{OutboundLimits, Session};
 use crate::topic::Index;
 use peer::Connected;
 use publish::RetainedStore;
@@ -114,15 +115,6 @@ pub enum Next {
     End(Ending),
 }
 
-/// What [`Hub::sleep`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sleep {
-    /// Nothing to write; the waker is called when there is.
-    Asleep,
-    /// Something to write has come in the meantime.
-    Output,
-}
-
 /// The lock a batch holds from one packet to the next, for runs of packets of one kind.
 enum Held<'h> {
     Nothing,
@@ -174,13 +166,11 @@ impl Hub {
                 Ok(length) => consumed = length,
                 Err(next) => return Handled { consumed, next },
             }
-            peer.last_packet = now;
         }
         let Some(connected) = &peer.connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
         let mut held = Held::Nothing;
-        let first = consumed;
         let next = loop {
             if batch.is_full() {
                 break Next::Yield;
@@ -198,7 +188,7 @@ impl Hub {
             }
         };
         drop(held);
-        if consumed > first {
+        if consumed > 0 {
             peer.last_packet = now;
         }
         Handled { consumed, next }
@@ -241,74 +231,6 @@ impl Hub {
             Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
                 return Err(Ending::ServerPacket(packet.packet_type()));
             }
-        }
-        Ok(())
-    }
-
-    /// Ends a batch for its sender: puts the replies into its outbox and, if nothing is `unsent`, hands the outbox
-    /// over for writing. Gives the bytes that still wait in the outbox.
-    ///
-    /// # Errors
-    ///
-    /// The connection must end: another one has the session.
-    pub fn collect(&self, peer: &Peer, unsent: &mut Outbox, batch: &mut Batch) -> Result<usize, Ending> {
-        let Some(connected) = &peer.connected else {
-            unsent.append(&batch.replies);
-            batch.replies.clear();
-            return Ok(0);
-        };
-        let mut session = connected.client.session.lock();
-        let link = session.link_of(connected.connection);
-        if let Some(link) = link {
-            link.outbox.append(&batch.replies);
-        }
-        batch.replies.clear();
-        self.fill(&mut session, connected.connection, unsent)?;
-        Ok(session.link.as_ref().map_or(0, |link| link.outbox.bytes()))
-    }
-
-    /// Registers the waker for packets to come, unless there is something to write. While some is still `unsent`, the
-    /// connection waits for its client to read, and the waker is called only if it must end.
-    ///
-    /// # Errors
-    ///
-    /// The connection must end: another one has the session, or the broker stops and all is written.
-    pub fn sleep(&self, peer: &Peer, unsent: &mut Outbox, waker: &Waker) -> Result<Sleep, Ending> {
-        let Some(connected) = &peer.connected else {
-            return if self.stopping.load(Ordering::Acquire) {
-                Err(Ending::Stopping)
-            } else {
-                Ok(Sleep::Asleep)
-            };
-        };
-        let mut session = connected.client.session.lock();
-        if unsent.is_empty() {
-            self.fill(&mut session, connected.connection, unsent)?;
-            if !unsent.is_empty() {
-                return Ok(Sleep::Output);
-            }
-        }
-        let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
-        if link.ending && unsent.is_empty() {
-            return Err(Ending::Stopping);
-        }
-        link.sleep(waker, unsent.is_empty());
-        Ok(Sleep::Asleep)
-    }
-
-    /// Moves what the window allows from the queue to the outbox, and the outbox to `unsent` if that is empty.
-    fn fill(
-        &self,
-        session: &mut Session,
-        connection: ConnectionId,
-        unsent: &mut Outbox,
-    ) -> Result<(), Ending> {
-        let Session { outbound, link, .. } = session;
-        let link: &mut Link =
-            link.as_mut().filter(|link| link.connection == connection).ok_or(Ending::TakenOver)?;
-        outbound.poll_queue(&mut link.outbox, &self.outbound_limits);
-        if unsent.is_empty() {
-            link.outbox.move_into(unsent);
         }
         Ok(())
     }

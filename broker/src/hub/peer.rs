@@ -48,11 +48,6 @@ impl Peer {
             Some(connected) => Ending::KeepAliveTimeout(connected.keep_alive),
         }
     }
-
-    /// Whether a CONNECT was accepted.
-    pub fn is_connected(&self) -> bool {
-        self.connected.is_some()
-    }
 }
 
 /// Names the peer in the log: the client identifier if there is one, and the address.

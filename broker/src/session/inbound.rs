@@ -34,16 +34,6 @@ impl Inbound {
             self.received.shrink_to_fit();
         }
     }
-
-    /// How many handshakes are open.
-    pub fn len(&self) -> usize {
-        self.received.len()
-    }
-
-    /// Whether no handshake is open.
-    pub fn is_empty(&self) -> bool {
-        self.received.is_empty()
-    }
 }
 
 #[cfg(test)]

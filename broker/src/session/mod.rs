@@ -101,9 +101,6 @@ impl Session {
         limits: &OutboundLimits,
     ) -> Outcome {
         let outbox = self.link.as_mut().map(|link| &mut link.outbox);
-        if outbox.is_none() && qos == QoS::AtMostOnce {
-            return Outcome::Dropped;
-        }
         self.outbound.deliver(content, qos, retain, outbox, limits)
     }
 

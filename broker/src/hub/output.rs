@@ -1,0 +1,82 @@
+//! What a connection writes: the outbox of its session, handed over when its task looks.
+
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use super::{Batch, Ending, Hub, Peer};
+use crate::session::{ConnectionId, Link, Outbox, Session};
+
+/// What [`Hub::sleep`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleep {
+    /// Nothing to write; the waker is called when there is.
+    Asleep,
+    /// Something to write has come in the meantime.
+    Output,
+}
+
+impl Hub {
+    /// Ends a batch for its sender: puts the replies into its outbox and, if nothing is `unsent`, hands the outbox
+    /// over for writing. Gives the bytes that still wait in the outbox.
+    ///
+    /// # Errors
+    ///
+    /// The connection must end: another one has the session.
+    pub fn collect(&self, peer: &Peer, unsent: &mut Outbox, batch: &mut Batch) -> Result<usize, Ending> {
+        let Some(connected) = &peer.connected else {
+            unsent.append(&batch.replies);
+            batch.replies.clear();
+            return Ok(0);
+        };
+        let mut session = connected.client.session.lock();
+        if let Some(link) = session.link_of(connected.connection) {
+            link.outbox.append(&batch.replies);
+        }
+        batch.replies.clear();
+        let link = self.fill(&mut session, connected.connection, unsent)?;
+        Ok(link.outbox.bytes())
+    }
+
+    /// Registers the waker for packets to come, unless there is something to write. While some is still `unsent`, the
+    /// connection waits for its client to read, and the waker is called only if it must end.
+    ///
+    /// # Errors
+    ///
+    /// The connection must end: another one has the session, or the broker stops and all is written.
+    pub fn sleep(&self, peer: &Peer, unsent: &mut Outbox, waker: &Waker) -> Result<Sleep, Ending> {
+        let Some(connected) = &peer.connected else {
+            let stopping = self.stopping.load(Ordering::Acquire);
+            return if stopping { Err(Ending::Stopping) } else { Ok(Sleep::Asleep) };
+        };
+        let mut session = connected.client.session.lock();
+        if !unsent.is_empty() {
+            session.link_of(connected.connection).ok_or(Ending::TakenOver)?.sleep(waker, false);
+            return Ok(Sleep::Asleep);
+        }
+        let link = self.fill(&mut session, connected.connection, unsent)?;
+        if !unsent.is_empty() {
+            return Ok(Sleep::Output);
+        }
+        if link.ending {
+            return Err(Ending::Stopping);
+        }
+        link.sleep(waker, true);
+        Ok(Sleep::Asleep)
+    }
+
+    /// Moves what the window allows from the queue to the outbox, and the outbox to `unsent` if that is empty.
+    fn fill<'s>(
+        &self,
+        session: &'s mut Session,
+        connection: ConnectionId,
+        unsent: &mut Outbox,
+    ) -> Result<&'s mut Link, Ending> {
+        let Session { outbound, link, .. } = session;
+        let link = link.as_mut().filter(|link| link.connection == connection).ok_or(Ending::TakenOver)?;
+        outbound.poll_queue(&mut link.outbox, &self.outbound_limits);
+        if unsent.is_empty() {
+            link.outbox.move_into(unsent);
+        }
+        Ok(link)
+    }
+}
