@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn broker() -> Broker {
-        Broker::start(Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() }).unwrap()
+        Broker::start(Config::on("127.0.0.1:0".parse().unwrap())).unwrap()
     }
 
     #[test]

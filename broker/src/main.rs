@@ -54,8 +54,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     raise_open_files();
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
-    let config =
-        Config { listen: vec![SocketAddr::new(arguments.address, arguments.port)], ..Config::default() };
+    let config = Config::on(SocketAddr::new(arguments.address, arguments.port));
     let threads = config.threads;
     let broker = Broker::start(config)?;
     for address in broker.local_addrs() {

@@ -5,12 +5,13 @@
 mod common;
 
 use std::io::Read;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, broker, connect, encode, eventually, publish, subscribe};
 use sol::codec::{Ack, Connack, Connect, ConnectCode, Packet, PacketId, QoS, Version, Will};
+use sol::config::{Endpoint, Listener};
 use sol::topic::Name;
 use sol::{Broker, Config, Limits, StartError};
 
@@ -24,8 +25,8 @@ fn refused(code: ConnectCode) -> Packet<'static> {
 
 /// A broker that does one thing after the other.
 fn single_threaded() -> Broker {
-    let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    Broker::start(Config { listen, threads: NonZeroUsize::MIN, ..Config::default() }).unwrap()
+    Broker::start(Config { threads: NonZeroUsize::MIN, ..Config::on("127.0.0.1:0".parse().unwrap()) })
+        .unwrap()
 }
 
 // Timeouts
@@ -471,16 +472,19 @@ fn two_brokers_in_a_process_know_nothing_of_each_other() {
 #[test]
 fn a_broker_needs_an_address_that_is_free() {
     let taken = broker(Limits::default());
-    let listen = |listen| Broker::start(Config { listen, ..Config::default() }).map(|_| ());
-    let error = listen(vec!["127.0.0.1:0".parse().unwrap(), taken.local_addr()]).unwrap_err();
-    assert!(matches!(error, StartError::Listen { address, .. } if address == taken.local_addr()), "{error}");
+    let listen = |listeners| Broker::start(Config { listeners, ..Config::default() }).map(|_| ());
+    let at = |address: SocketAddr| Listener::from(address);
+    let error = listen(vec![at("127.0.0.1:0".parse().unwrap()), at(taken.local_addr())]).unwrap_err();
+    let taken = Endpoint::Tcp(taken.local_addr());
+    assert!(matches!(&error, StartError::Listen { endpoint, .. } if *endpoint == taken), "{error}");
     assert!(matches!(listen(vec![]), Err(StartError::NoListener)));
 }
 
 #[test]
 fn a_broker_listens_on_several_addresses() {
-    let listen = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
-    let broker = Broker::start(Config { listen, ..Config::default() }).unwrap();
+    let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let broker =
+        Broker::start(Config { listeners: vec![free.into(), free.into()], ..Config::default() }).unwrap();
     let [one, other] = broker.local_addrs() else { panic!("{:?}", broker.local_addrs()) };
     let mut subscriber = Client::subscribed(*one, "subscriber", "t", AtMostOnce);
     Client::connect(*other, "publisher").publish("t", b"across");

@@ -15,8 +15,11 @@ use sol::{Broker, Config};
 
 /// With more threads than cores, so that they interrupt each other.
 fn broker() -> Broker {
-    let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    Broker::start(Config { listen, threads: NonZeroUsize::new(4).unwrap(), ..Config::default() }).unwrap()
+    Broker::start(Config {
+        threads: NonZeroUsize::new(4).unwrap(),
+        ..Config::on("127.0.0.1:0".parse().unwrap())
+    })
+    .unwrap()
 }
 
 /// A payload of two numbers.

@@ -58,11 +58,13 @@ impl Tested {
                 (target, None, format!("BROKER_URL={url}"))
             }
             None => {
-                let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
                 // Room for the scenarios that need `large-packets`.
                 let limits = sol::Limits { max_packet_bytes: 4 << 20, ..sol::Limits::default() };
-                let broker = sol::Broker::start(sol::Config { listen, limits, ..sol::Config::default() })
-                    .map_err(|error| format!("the bundled broker does not start: {error}"))?;
+                let broker = sol::Broker::start(sol::Config {
+                    limits,
+                    ..sol::Config::on((Ipv4Addr::LOCALHOST, 0).into())
+                })
+                .map_err(|error| format!("the bundled broker does not start: {error}"))?;
                 let target = Target { promises: true, ..Target::new(broker.local_addr()) };
                 (target, Some(broker), "the bundled broker".to_owned())
             }

@@ -11,7 +11,7 @@ use sol::{Broker, Config};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let broker = Broker::start(Config { listen: vec![free_port], ..Config::default() })?;
+    let broker = Broker::start(Config::on(free_port))?;
     println!("{}", broker.local_addr());
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     broker.stop();

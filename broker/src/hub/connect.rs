@@ -65,7 +65,7 @@ impl Hub {
             peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
         debug!(
             "{} connected as {:?}: MQTT {}, clean session {}, keep alive {keep_alive} s",
-            peer.address,
+            peer.origin,
             connected.client.id(),
             connect.version,
             u8::from(connect.clean_session)

@@ -33,7 +33,6 @@ mod stats;
 mod subscribe;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -44,7 +43,7 @@ pub use batch::Batch;
 pub use ending::Ending;
 pub use limits::Limits;
 pub use output::Sleep;
-pub use peer::Peer;
+pub use peer::{Origin, Peer};
 pub use stats::{Drops, Stats};
 
 use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
@@ -147,7 +146,7 @@ impl Hub {
     }
 
     /// A network connection came in; none if there are too many or the broker stops.
-    pub fn accept(&self, address: SocketAddr, now: Instant) -> Option<Peer> {
+    pub fn accept(&self, origin: impl Into<Origin>, now: Instant) -> Option<Peer> {
         if self.stopping.load(Ordering::Acquire) {
             return None;
         }
@@ -155,7 +154,7 @@ impl Hub {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Peer::new(address, now, &self.limits))
+        Some(Peer::new(origin.into(), now, &self.limits))
     }
 
     /// Handles the whole packets in `bytes`.

@@ -1,6 +1,7 @@
 //! A network connection as the hub sees it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,33 @@ use super::{Client, Ending, Limits};
 use crate::codec::Version;
 use crate::session::ConnectionId;
 
+/// Where a connection comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// The UNIX socket at this path, which does not say who is at the other end.
+    Unix(Arc<Path>),
+}
+
+impl From<SocketAddr> for Origin {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
-    pub(super) address: SocketAddr,
+    pub(super) origin: Origin,
     pub(super) connected: Option<Connected>,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
@@ -26,8 +51,8 @@ pub(super) struct Connected {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, now: Instant, limits: &Limits) -> Self {
-        Self { address, connected: None, last_packet: now, connect_timeout: limits.connect_timeout }
+    pub(super) fn new(origin: Origin, now: Instant, limits: &Limits) -> Self {
+        Self { origin, connected: None, last_packet: now, connect_timeout: limits.connect_timeout }
     }
 
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
@@ -54,8 +79,8 @@ impl Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.connected {
-            Some(connected) => write!(f, "client {:?} at {}", connected.client.id(), self.address),
-            None => write!(f, "{}", self.address),
+            Some(connected) => write!(f, "client {:?} at {}", connected.client.id(), self.origin),
+            None => self.origin.fmt(f),
         }
     }
 }

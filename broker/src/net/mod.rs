@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 use thiserror::Error;
 
-use crate::config::Config;
+use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Stats};
 use listener::Acceptor;
 use worker::Worker;
@@ -27,13 +27,13 @@ const STOP_POLL: Duration = Duration::from_millis(5);
 #[derive(Debug, Error)]
 pub enum StartError {
     /// No address to listen on.
-    #[error("no address to listen on: give at least one in `listen`")]
+    #[error("no address to listen on: give at least one in `listeners`")]
     NoListener,
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    /// The endpoint cannot be listened on.
+    #[error("cannot listen on {endpoint}: {source}")]
     Listen {
-        /// The address asked for.
-        address: SocketAddr,
+        /// The one asked for.
+        endpoint: Endpoint,
         /// What the system said.
         source: std::io::Error,
     },
@@ -48,8 +48,7 @@ pub enum StartError {
 /// use std::io::{Read, Write};
 /// use std::net::TcpStream;
 ///
-/// let config = sol::Config { listen: vec!["127.0.0.1:0".parse()?], ..sol::Config::default() };
-/// let broker = sol::Broker::start(config)?;
+/// let broker = sol::Broker::start(sol::Config::on("127.0.0.1:0".parse()?))?;
 ///
 /// let mut client = TcpStream::connect(broker.local_addr())?;
 /// client.write_all(b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03you")?; // CONNECT
@@ -76,9 +75,10 @@ impl Broker {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
-        for address in config.listen {
-            let failed = |source| StartError::Listen { address, source };
-            let socket = listener::bind(address, config.tcp_backlog.into()).map_err(failed)?;
+        for Listener { endpoint, backlog, .. } in config.listeners {
+            let Endpoint::Tcp(address) = endpoint else { continue };
+            let failed = |source| StartError::Listen { endpoint: endpoint.clone(), source };
+            let socket = listener::bind(address, backlog.into()).map_err(failed)?;
             addresses.push(socket.get_ref().local_addr().map_err(failed)?);
             sockets.push(socket);
         }

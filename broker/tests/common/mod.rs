@@ -22,8 +22,7 @@ pub(crate) const VERSION: Version = Version::V311;
 
 /// A broker on a free port.
 pub(crate) fn broker(limits: Limits) -> Broker {
-    Broker::start(Config { listen: vec!["127.0.0.1:0".parse().unwrap()], limits, ..Config::default() })
-        .unwrap()
+    Broker::start(Config { limits, ..Config::on("127.0.0.1:0".parse().unwrap()) }).unwrap()
 }
 
 /// Waits until it is so.

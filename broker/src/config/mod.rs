@@ -1,10 +1,14 @@
 //! What the broker is told at its start.
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod listener;
+
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 pub use crate::hub::Limits;
+pub use listener::{Endpoint, Listener, Tls, TlsVersions};
 
 /// The port registered for MQTT without TLS.
 pub const DEFAULT_PORT: u16 = 1883;
@@ -12,23 +16,30 @@ pub const DEFAULT_PORT: u16 = 1883;
 /// How a broker runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen for MQTT over TCP. Port 0 takes a free one.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, and for whom.
+    pub listeners: Vec<Listener>,
     /// Threads that serve the connections.
     pub threads: NonZeroUsize,
-    /// Connections the system holds until they are accepted.
-    pub tcp_backlog: u16,
+    /// How often the broker publishes its statistics; none is never.
+    pub stats_interval: Option<Duration>,
     /// How much of everything is allowed.
     pub limits: Limits,
+}
+
+impl Config {
+    /// Plain MQTT at one address, for everybody who reaches it. Port 0 takes a free one.
+    pub fn on(address: SocketAddr) -> Self {
+        Self { listeners: vec![address.into()], ..Self::default() }
+    }
 }
 
 impl Default for Config {
     /// Port 1883, for this machine alone, with a thread a core.
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))],
+            listeners: vec![Listener::default()],
             threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            tcp_backlog: 1024,
+            stats_interval: Some(Duration::from_secs(10)),
             limits: Limits::default(),
         }
     }

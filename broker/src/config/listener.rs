@@ -1,0 +1,90 @@
+//! A place to listen, and the rules that hold there.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::DEFAULT_PORT;
+
+/// A place to listen, and who is let in there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Connections the system holds until they are accepted.
+    pub backlog: u16,
+    /// MQTT over TLS, and how; none is plain MQTT.
+    pub tls: Option<Tls>,
+    /// Whether clients without a user name are let in.
+    pub allow_anonymous: bool,
+    /// Users and their passwords' hashes. Without it nobody's password is looked at.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Default for Listener {
+    /// Port 1883, for this machine alone, open to everybody.
+    fn default() -> Self {
+        Self {
+            endpoint: Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))),
+            backlog: 128,
+            tls: None,
+            allow_anonymous: true,
+            password_file: None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Listener {
+    fn from(address: SocketAddr) -> Self {
+        Self { endpoint: Endpoint::Tcp(address), ..Self::default() }
+    }
+}
+
+/// What is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A TCP address. Port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A UNIX socket.
+    Unix {
+        /// Where it lies in the file system.
+        path: PathBuf,
+        /// Its permissions, as for chmod; none leaves them to the umask.
+        mode: Option<u32>,
+    },
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => path.display().fmt(f),
+        }
+    }
+}
+
+/// How TLS is spoken. All files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The server's certificate and those between it and the authority.
+    pub certfile: PathBuf,
+    /// Its private key.
+    pub keyfile: PathBuf,
+    /// The authorities that sign clients' certificates.
+    pub cafile: Option<PathBuf>,
+    /// Whether a client must show a certificate signed by one of them.
+    pub require_certificate: bool,
+    /// The versions spoken.
+    pub versions: TlsVersions,
+}
+
+/// Versions of TLS. The older ones are not safe, and nobody implements them safely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersions {
+    /// TLS 1.2 alone.
+    V1_2,
+    /// TLS 1.3 alone.
+    V1_3,
+    /// Both.
+    V1_2AndV1_3,
+}
