@@ -1,5 +1,6 @@
 //! Sockets, timers and threads: the only floor that has them.
 
+mod balance;
 mod connection;
 mod listener;
 mod poller;
