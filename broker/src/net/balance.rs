@@ -1,48 +1,82 @@
-//! Which connections a busy thread gives to an idle one.
+//! Which thread serves which connection.
 //!
-//! Connections are dealt out by number when they come, but some work much
-//! harder than others, and that shows only later. So each thread looks back
-//! once a period: if it was busy and another was not, it gives away
-//! connections worth half the difference, and the next periods show whether
-//! that was enough. A connection that is the whole of its thread's work stays:
-//! the others there are given away instead, and it disturbs nobody.
+//! As few threads as the work needs: on a thread that has much to do, one call
+//! brings many packets, and one switch of threads serves many connections,
+//! while two that have little to do wake each other for every packet. So new
+//! connections go to the first thread that has time. Each thread looks back
+//! once a period. If it was never idle and another was, it gives away
+//! connections worth half the difference. A connection that is nearly all of
+//! its thread's work stays, and the others there go, so that it disturbs
+//! nobody. Once an earlier thread can do all of a thread's work beside its
+//! own, it gets it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 /// How far a thread looks back.
-const PERIOD: Duration = Duration::from_millis(100);
-/// Thousandths of a period: a thread that is awake for longer has reason to give.
-const BUSY: u32 = 850;
-/// And if another is awake for so much less.
-const GAP: u32 = 300;
+const PERIOD: Duration = Duration::from_millis(25);
+/// Periods after which a thread that posted nothing has slept.
+const SILENT: u64 = 4;
 /// Periods to wait after giving, until both threads' figures show what it did.
 const SETTLING: u32 = 2;
 
-/// How busy each thread was in its latest period, in thousandths.
+/// A share of a period, in thousandths.
+type Share = u64;
+/// A thread that is awake for longer is short of time.
+const BUSY: Share = 970;
+/// It gives to one that is awake for so much less.
+const GAP: Share = 300;
+/// A thread that is awake for less has time for new connections.
+const ROOM: Share = 700;
+/// A thread that is awake for less gives all to an earlier one ...
+const LITTLE: Share = 200;
+/// ... if both together are then awake for no more than this.
+const TOGETHER: Share = 500;
+
+/// How busy each thread was in its latest period.
 #[derive(Clone)]
-pub(super) struct Board(Arc<[AtomicU32]>);
+pub(super) struct Board {
+    since: Instant,
+    /// Number of the period, then the share it was awake.
+    posts: Arc<[AtomicU64]>,
+}
 
 impl Board {
     pub(super) fn new(threads: usize) -> Self {
-        Self((0..threads).map(|_| AtomicU32::new(0)).collect())
+        Self { since: Instant::now(), posts: (0..threads).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    fn post(&self, thread: usize, busy: u32) {
-        if let Some(posted) = self.0.get(thread) {
-            posted.store(busy, Ordering::Relaxed);
+    /// The thread for a new connection: the first that has room, or else the one that is least busy.
+    pub(super) fn place(&self, now: Instant) -> usize {
+        let with_room = self.shares(now).find(|(_, busy)| *busy < ROOM);
+        with_room.or_else(|| self.idlest(now)).map_or(0, |(thread, _)| thread)
+    }
+
+    fn post(&self, thread: usize, busy: Share, now: Instant) {
+        if let Some(post) = self.posts.get(thread) {
+            post.store(self.period(now) << 16 | busy, Ordering::Relaxed);
         }
     }
 
-    /// The thread that is awake least, and how much it is.
-    fn idlest(&self) -> Option<(usize, u32)> {
-        let busy = self.0.iter().map(|posted| posted.load(Ordering::Relaxed));
-        busy.enumerate().min_by_key(|(_, busy)| *busy)
+    fn shares(&self, now: Instant) -> impl Iterator<Item = (usize, Share)> {
+        let period = self.period(now);
+        let share =
+            move |post: u64| if post >> 16 < period.saturating_sub(SILENT) { 0 } else { post & 0xffff };
+        self.posts.iter().map(move |post| share(post.load(Ordering::Relaxed))).enumerate()
+    }
+
+    fn idlest(&self, now: Instant) -> Option<(usize, Share)> {
+        self.shares(now).min_by_key(|(_, busy)| *busy)
+    }
+
+    fn period(&self, now: Instant) -> u64 {
+        let periods = now.saturating_duration_since(self.since).as_nanos() / PERIOD.as_nanos();
+        u64::try_from(periods).unwrap_or(u64::MAX)
     }
 }
 
@@ -50,30 +84,50 @@ impl Board {
 pub(super) struct Balance {
     thread: usize,
     board: Board,
-    seats: RefCell<Slab<Rc<Seat>>>,
+    seats: RefCell<Slab<Rc<Cost>>>,
     began: Cell<Instant>,
     slept: Cell<Duration>,
     settling: Cell<u32>,
 }
 
-/// A connection's place on its thread.
+/// What a connection cost its thread in this period, and where it is to go.
 #[derive(Default)]
-pub(super) struct Seat {
-    cost: Cell<u64>,
+struct Cost {
+    bytes: Cell<u64>,
     moves_to: Cell<Option<usize>>,
 }
 
+/// A connection's place on its thread.
+pub(super) struct Seat {
+    balance: Rc<Balance>,
+    number: usize,
+    cost: Rc<Cost>,
+}
+
 impl Seat {
-    /// The connection was served: `bytes` were read or written for it.
-    pub(super) fn served(&self, bytes: usize) {
-        // A call costs about as much as moving this many bytes.
-        const CALL: u64 = 4096;
-        self.cost.set(self.cost.get() + CALL + bytes as u64);
+    /// Takes a place on the thread.
+    pub(super) fn on(balance: &Rc<Balance>) -> Self {
+        let cost = Rc::<Cost>::default();
+        let number = balance.seats.borrow_mut().insert(Rc::clone(&cost));
+        Self { balance: Rc::clone(balance), number, cost }
     }
 
-    /// The thread it is to move to.
+    /// A system call moved so many bytes for the connection.
+    pub(super) fn served(&self, bytes: usize) {
+        // The call itself costs about as much as these do.
+        const CALL_BYTES: u64 = 4096;
+        self.cost.bytes.set(self.cost.bytes.get() + CALL_BYTES + bytes as u64);
+    }
+
+    /// The thread that is to serve the connection from now on.
     pub(super) fn moves_to(&self) -> Option<usize> {
-        self.moves_to.get()
+        self.cost.moves_to.get()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.balance.seats.borrow_mut().try_remove(self.number);
     }
 }
 
@@ -89,53 +143,55 @@ impl Balance {
         }
     }
 
-    /// A seat for a connection, and its number for [`Self::leave`].
-    pub(super) fn sit(&self) -> (usize, Rc<Seat>) {
-        let seat = Rc::<Seat>::default();
-        (self.seats.borrow_mut().insert(Rc::clone(&seat)), seat)
-    }
-
-    /// The connection is here no more.
-    pub(super) fn leave(&self, number: usize) {
-        self.seats.borrow_mut().try_remove(number);
-    }
-
-    /// The thread slept from `asleep` to `now`. At the end of a period, tells connections to move.
+    /// The thread slept from `asleep` until `now`. At the end of a period, tells connections to move.
     pub(super) fn woke(&self, asleep: Instant, now: Instant) {
         self.slept.set(self.slept.get() + now.saturating_duration_since(asleep));
         let period = now.saturating_duration_since(self.began.get());
         if period < PERIOD {
             return;
         }
-        let busy = 1000 - thousandths(self.slept.get(), period);
+        let busy = 1000_u64.saturating_sub(thousandths(self.slept.get(), period));
         self.began.set(now);
         self.slept.set(Duration::ZERO);
-        self.board.post(self.thread, busy);
+        self.board.post(self.thread, busy, now);
         if self.settling.get() > 0 {
             self.settling.set(self.settling.get() - 1);
-        } else if busy >= BUSY
-            && let Some((other, its)) = self.board.idlest()
-            && its + GAP <= busy
-            && self.give(other, busy - its, busy)
-        {
+        } else if self.give(busy, now) {
             self.settling.set(SETTLING);
         }
-        self.seats.borrow().iter().for_each(|(_, seat)| seat.cost.set(0));
+        self.seats.borrow().iter().for_each(|(_, cost)| cost.bytes.set(0));
     }
 
-    /// Tells connections worth half the difference to move, the costliest first.
-    fn give(&self, other: usize, difference: u32, busy: u32) -> bool {
+    fn give(&self, busy: Share, now: Instant) -> bool {
+        if busy >= BUSY
+            && let Some((idle, its)) = self.board.idlest(now)
+            && its + GAP <= busy
+        {
+            return self.give_worth(busy - its, 2 * busy, idle);
+        }
+        let has_room = |its: Share| its > 0 && its + busy <= TOGETHER;
+        if busy < LITTLE
+            && let Some((earlier, _)) =
+                self.board.shares(now).take(self.thread).find(|(_, its)| has_room(*its))
+        {
+            return self.give_worth(1, 1, earlier);
+        }
+        false
+    }
+
+    /// Tells connections worth that fraction of the thread's work to move, the costliest first.
+    fn give_worth(&self, numerator: u64, denominator: u64, to: usize) -> bool {
         let seats = self.seats.borrow();
-        let mut seats: Vec<_> =
-            seats.iter().map(|(_, seat)| seat).filter(|seat| seat.cost.get() > 0).collect();
-        seats.sort_by_key(|seat| std::cmp::Reverse(seat.cost.get()));
-        let total: u64 = seats.iter().map(|seat| seat.cost.get()).sum();
-        let mut worth = total.saturating_mul(difference.into()) / u64::from(busy) / 2;
+        let mut costs: Vec<_> =
+            seats.iter().map(|(_, cost)| cost).filter(|cost| cost.bytes.get() > 0).collect();
+        costs.sort_by_key(|cost| std::cmp::Reverse(cost.bytes.get()));
+        let total: u64 = costs.iter().map(|cost| cost.bytes.get()).sum();
+        let mut worth = total.saturating_mul(numerator) / denominator;
         let mut given = false;
-        for seat in seats {
-            if let Some(rest) = worth.checked_sub(seat.cost.get()) {
+        for cost in costs {
+            if let Some(rest) = worth.checked_sub(cost.bytes.get()) {
                 worth = rest;
-                seat.moves_to.set(Some(other));
+                cost.moves_to.set(Some(to));
                 given = true;
             }
         }
@@ -143,69 +199,105 @@ impl Balance {
     }
 }
 
-fn thousandths(part: Duration, whole: Duration) -> u32 {
-    let share = part.as_nanos() * 1000 / whole.as_nanos().max(1);
-    u32::try_from(share).unwrap_or(u32::MAX).min(1000)
+fn thousandths(part: Duration, whole: Duration) -> Share {
+    u64::try_from(part.as_nanos() * 1000 / whole.as_nanos().max(1)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Two threads; the first was awake for the whole period, with connections of these costs. Who moves?
-    fn who_moves(costs: &[usize], other_busy: u32) -> Vec<bool> {
+    /// A thread of two, and the other one's share.
+    fn thread(number: usize, other_busy: Share) -> Rc<Balance> {
         let board = Board::new(2);
-        board.post(1, other_busy);
-        let balance = Balance::new(0, board);
-        let seats: Vec<_> = costs.iter().map(|_| balance.sit().1).collect();
-        for (seat, cost) in seats.iter().zip(costs) {
-            seat.cost.set(*cost as u64 * 1_000_000);
-        }
-        let end = balance.began.get() + PERIOD;
-        balance.woke(end, end);
-        seats.iter().map(|seat| seat.moves_to() == Some(1)).collect()
+        board.post(1 - number, other_busy, board.since);
+        Rc::new(Balance::new(number, board))
+    }
+
+    fn seats(balance: &Rc<Balance>, costs: &[u64]) -> Vec<Seat> {
+        let seat = |cost: &u64| {
+            let seat = Seat::on(balance);
+            seat.cost.bytes.set(*cost);
+            seat
+        };
+        costs.iter().map(seat).collect()
+    }
+
+    /// A period passes in which the thread is awake for this share.
+    fn pass(balance: &Balance, busy: Share) {
+        let (began, end) = (balance.began.get(), balance.began.get() + PERIOD);
+        balance.woke(end - (PERIOD * 1000 - PERIOD * u32::try_from(busy).unwrap()) / 1000, end);
+        assert!(balance.began.get() > began);
+    }
+
+    /// Which of the connections with these costs leave a thread, when it and the other one are so busy?
+    fn leave(number: usize, busy: Share, other_busy: Share, costs: &[u64]) -> Vec<bool> {
+        let balance = thread(number, other_busy);
+        let seats = seats(&balance, costs);
+        pass(&balance, busy);
+        seats.iter().map(|seat| seat.moves_to() == Some(1 - number)).collect()
     }
 
     #[test]
-    fn half_of_the_difference_moves() {
-        assert_eq!(who_moves(&[1, 1, 1, 1], 0), [true, true, false, false]);
-        assert_eq!(who_moves(&[1, 1, 1, 1], 500), [true, false, false, false]);
+    fn half_of_the_difference_leaves_a_busy_thread() {
+        assert_eq!(leave(0, 1000, 0, &[8, 8, 8, 8]), [true, true, false, false]);
+        assert_eq!(leave(1, 1000, 500, &[8, 8, 8, 8]), [true, false, false, false]);
     }
 
     #[test]
     fn a_connection_that_is_most_of_the_work_stays_and_the_others_go() {
-        assert_eq!(who_moves(&[1, 90, 1], 0), [true, false, true]);
-        assert_eq!(who_moves(&[90], 0), [false]);
+        assert_eq!(leave(0, 1000, 0, &[8, 900, 8]), [true, false, true]);
+        assert_eq!(leave(0, 1000, 0, &[900]), [false]);
     }
 
     #[test]
-    fn nobody_moves_between_threads_that_are_about_as_busy() {
-        assert_eq!(who_moves(&[1, 1, 1, 1], 800), [false; 4]);
+    fn nobody_leaves_for_a_thread_that_is_about_as_busy() {
+        assert_eq!(leave(0, 1000, 800, &[8, 8, 8, 8]), [false; 4]);
     }
 
     #[test]
-    fn nobody_moves_from_a_thread_that_has_time() {
-        let balance = Balance::new(0, Board::new(2));
-        let (_, seat) = balance.sit();
-        seat.served(1 << 20);
-        let began = balance.began.get();
-        balance.woke(began, began + PERIOD / 2);
-        balance.woke(began + PERIOD, began + PERIOD);
-        assert_eq!(balance.board.idlest(), Some((1, 0)));
-        assert_eq!(seat.moves_to(), None);
-        assert_eq!(seat.cost.get(), 0, "the next period begins anew");
+    fn nobody_leaves_a_thread_that_has_time() {
+        assert_eq!(leave(0, 900, 0, &[8, 8]), [false; 2]);
+        assert_eq!(leave(0, 100, 100, &[8, 8]), [false; 2], "the first thread is the last to be idle");
+        assert_eq!(leave(1, 300, 100, &[8, 8]), [false; 2]);
+    }
+
+    #[test]
+    fn all_that_do_something_leave_for_an_earlier_thread_that_has_time() {
+        assert_eq!(leave(1, 100, 300, &[8, 0, 8]), [true, false, true]);
+        assert_eq!(leave(1, 100, 450, &[8, 0, 8]), [false; 3]);
+        assert_eq!(leave(1, 100, 0, &[8, 0, 8]), [false; 3], "one sleeping thread is as good as another");
     }
 
     #[test]
     fn after_giving_a_thread_waits_for_its_effect() {
-        let balance = Balance::new(0, Board::new(2));
-        let seats = [(); 4].map(|()| balance.sit().1);
-        for period in 1..=SETTLING + 2 {
+        let balance = thread(0, 0);
+        let seats = seats(&balance, &[0; 4]);
+        for period in 0..2 * (SETTLING + 1) {
             seats.iter().for_each(|seat| seat.served(1 << 20));
-            let end = balance.began.get() + PERIOD;
-            balance.woke(end, end);
-            let told = seats.iter().filter(|seat| seat.moves_to.take().is_some()).count();
-            assert_eq!(told, if (period - 1) % (SETTLING + 1) == 0 { 2 } else { 0 }, "period {period}");
+            pass(&balance, 1000);
+            let told = seats.iter().filter(|seat| seat.cost.moves_to.take().is_some()).count();
+            assert_eq!(told, if period % (SETTLING + 1) == 0 { 2 } else { 0 }, "period {period}");
         }
+    }
+
+    #[test]
+    fn new_connections_go_to_the_first_thread_with_room() {
+        let board = Board::new(3);
+        let now = board.since;
+        assert_eq!(board.place(now), 0);
+        board.post(0, 900, now);
+        assert_eq!(board.place(now), 1);
+        board.post(1, 800, now);
+        board.post(2, 850, now);
+        assert_eq!(board.place(now), 1, "none has room, this one is least busy");
+        assert_eq!(board.place(now + PERIOD * 6), 0, "a thread that posts nothing sleeps");
+    }
+
+    #[test]
+    fn who_leaves_costs_nothing_any_more() {
+        let balance = thread(0, 0);
+        drop(seats(&balance, &[8, 8]));
+        assert!(balance.seats.borrow().is_empty());
     }
 }
