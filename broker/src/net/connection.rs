@@ -42,8 +42,11 @@ pub(super) async fn serve(mut socket: impl Socket, peer: Peer, hub: &Hub, reacto
     let mut connection = Connection::new(&mut socket, peer, hub, Rc::clone(&reactor));
     let ending = poll_fn(|cx| connection.poll(cx)).await;
     close(connection.peer, &ending, hub);
-    if matches!(ending, Ending::Refused { .. }) {
-        linger(socket, reactor).await;
+    match ending {
+        Ending::Refused { .. } | Ending::Tls(_) => linger(socket, reactor).await,
+        // Whatever state it is in.
+        Ending::Panicked => {}
+        _ => socket.say_goodbye(),
     }
 }
 
@@ -55,7 +58,7 @@ pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
     });
 }
 
-/// Closes so that the client can read its CONNACK: closing over unread bytes would reset the connection.
+/// Closes so that the client can read its CONNACK, or its alert: closing over unread bytes would reset the connection.
 async fn linger(mut socket: impl Socket, reactor: Rc<Reactor>) {
     if socket.shut_down().is_err() {
         return;
@@ -237,9 +240,13 @@ impl<'c, S: Socket> Connection<'c, S> {
 
 fn ending(error: &io::Error) -> Ending {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            Ending::Closed
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        // Closed without the word that TLS has for it: usual, and MQTT has its own.
+        | io::ErrorKind::UnexpectedEof => Ending::Closed,
+        // A plain socket takes any data.
+        io::ErrorKind::InvalidData => Ending::Tls(error.to_string()),
         kind => Ending::Network(kind),
     }
 }

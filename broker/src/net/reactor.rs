@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use socket2::Socket;
 
 use super::poller::{Poller, Ready};
 
@@ -88,7 +88,7 @@ impl Reactor {
 /// A socket that the reactor watches for as long as this lives.
 pub(super) struct Registered {
     reactor: Rc<Reactor>,
-    socket: TcpStream,
+    socket: Socket,
     key: usize,
 }
 
@@ -100,8 +100,8 @@ pub(super) enum Way {
 }
 
 impl Registered {
-    /// Watches a nonblocking socket.
-    pub(super) fn new(reactor: Rc<Reactor>, socket: TcpStream) -> io::Result<Self> {
+    /// Watches a nonblocking stream socket, of whatever family.
+    pub(super) fn new(reactor: Rc<Reactor>, socket: Socket) -> io::Result<Self> {
         let readiness = Readiness { readable: true, writable: true, ended: false, waker: None };
         let key = reactor.sockets.borrow_mut().insert(readiness);
         let registered = Self { reactor, socket, key };
@@ -109,7 +109,7 @@ impl Registered {
         Ok(registered)
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
 

@@ -1,7 +1,6 @@
 //! A thread, and the connections it serves from their first byte to their last.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,21 +9,24 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use log::{debug, error};
+use log::error;
 use smol::future::Future;
 use smol::{LocalExecutor, channel};
+use socket2::Socket;
 
 use super::connection;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
-use super::socket::Tcp;
+use super::socket::Plain;
+use super::tls::{self, Secure};
 use crate::hub::{Ending, Hub, Peer};
 
 /// A connection that was let in.
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) address: SocketAddr,
+    pub(super) socket: Socket,
     pub(super) peer: Peer,
+    /// None for plain MQTT.
+    pub(super) tls: Option<tls::Acceptor>,
 }
 
 /// A thread that serves connections until it is stopped.
@@ -92,20 +94,36 @@ async fn serve_all(
     hub: Arc<Hub>,
     connections: Arc<AtomicUsize>,
 ) {
-    while let Ok(Accepted { stream, address, peer }) = accepted.recv().await {
-        let (reactor, hub, connections) = (Rc::clone(reactor), Arc::clone(&hub), Arc::clone(&connections));
-        let serve = async move {
-            match Registered::new(Rc::clone(&reactor), stream) {
-                Ok(registered) => connection::serve(Tcp::new(registered), peer, &hub, reactor).await,
-                Err(error) => {
-                    debug!("{address}: {error}");
-                    connection::close(peer, &Ending::Network(error.kind()), &hub);
-                }
+    while let Ok(Accepted { socket, peer, tls }) = accepted.recv().await {
+        let plain = match Registered::new(Rc::clone(reactor), socket) {
+            Ok(registered) => Plain::new(registered),
+            Err(error) => {
+                connection::close(peer, &Ending::Network(error.kind()), &hub);
+                connections.fetch_sub(1, Ordering::Relaxed);
+                continue;
             }
-            connections.fetch_sub(1, Ordering::Relaxed);
         };
-        executor.spawn(serve).detach();
+        let (reactor, hub, connections) = (Rc::clone(reactor), Arc::clone(&hub), Arc::clone(&connections));
+        // Two kinds of task, so that what TLS keeps takes no room in the other.
+        match tls {
+            None => executor.spawn(serve(plain, peer, hub, reactor, connections)).detach(),
+            Some(acceptor) => {
+                let secure = Secure::new(&acceptor, plain);
+                executor.spawn(serve(secure, peer, hub, reactor, connections)).detach();
+            }
+        }
     }
+}
+
+async fn serve(
+    socket: impl super::socket::Socket,
+    peer: Peer,
+    hub: Arc<Hub>,
+    reactor: Rc<Reactor>,
+    connections: Arc<AtomicUsize>,
+) {
+    connection::serve(socket, peer, &hub, reactor).await;
+    connections.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Runs a future to its end, the thread's sockets and timers beside it.

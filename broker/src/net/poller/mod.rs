@@ -37,15 +37,17 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
+    use socket2::Socket;
+
     use super::Ready;
 
     const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
-    fn pair() -> (TcpStream, TcpStream) {
+    fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         near.set_nonblocking(true).unwrap();
-        (near, listener.accept().unwrap().0)
+        (near.into(), listener.accept().unwrap().0)
     }
 
     macro_rules! each_poller {
@@ -55,7 +57,7 @@ mod tests {
                 use crate::net::poller::$module::Poller;
 
                 /// Waits until the socket is reported as readable.
-                fn wait_readable(poller: &Poller, near: &TcpStream) {
+                fn wait_readable(poller: &Poller, near: &Socket) {
                     let mut ready: Vec<Ready> = Vec::new();
                     while !ready.iter().any(|ready| ready.key == 7 && ready.readable) {
                         poller.rearm(near, 7, true, false).unwrap();

@@ -1,0 +1,207 @@
+//! MQTT over TLS.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice, Read};
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use async_tls::server::TlsStream;
+use async_tls::{Accept, TlsAcceptor};
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::net::socket::{Plain, Socket};
+
+/// Bytes read from the socket at a time, and at most in a turn: a client that sends nothing but empty records must not
+/// keep the thread.
+const READ_BYTES: usize = 64 * 1024;
+/// The most that one TLS record carries.
+const RECORD_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// A TLS connection. The handshake is part of the first read, so that the deadline for CONNECT holds for both.
+pub(in crate::net) struct Secure {
+    wire: Rc<Wire>,
+    state: State,
+    /// Bytes that are encrypted, and not all of them written.
+    taken: usize,
+    /// To be told when what came before is read.
+    failure: Option<io::Error>,
+}
+
+enum State {
+    Handshake(Accept<Handle>),
+    Open(TlsStream<Handle>),
+    /// Nothing is understood any more; what still comes is given as it is, to be thrown away.
+    Failed,
+}
+
+impl Secure {
+    pub(in crate::net) fn new(acceptor: &TlsAcceptor, plain: Plain) -> Self {
+        let wire = Rc::new(Wire { plain, allowance: Cell::new(0), ahead: RefCell::default() });
+        let state = State::Handshake(acceptor.accept(Handle(Rc::clone(&wire))));
+        Self { wire, state, taken: 0, failure: None }
+    }
+
+    fn fail(&mut self, error: io::Error) -> Poll<io::Result<usize>> {
+        self.state = State::Failed;
+        Poll::Ready(Err(error))
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let State::Open(stream) = &mut self.state else { return self.wire.plain.close_writing() };
+        // What cannot be written now is not waited for.
+        match Pin::new(stream).poll_close(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(closed) => closed,
+            Poll::Pending => self.wire.plain.close_writing(),
+        }
+    }
+}
+
+impl Socket for Secure {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.wire.allowance.set(READ_BYTES);
+        if let State::Handshake(accept) = &mut self.state {
+            match ready!(Pin::new(accept).poll(cx)) {
+                Ok(stream) => self.state = State::Open(stream),
+                Err(error) => return self.fail(error),
+            }
+        }
+        if let Some(error) = self.failure.take() {
+            return self.fail(error);
+        }
+        let State::Open(stream) = &mut self.state else { return self.wire.plain.recv(cx, buffer) };
+        match fill(stream, cx, buffer) {
+            (0, Poll::Pending) => Poll::Pending,
+            (0, Poll::Ready(Err(error))) => self.fail(error),
+            (n, end) => {
+                if let Poll::Ready(Err(error)) = end {
+                    self.failure = Some(error);
+                }
+                Poll::Ready(Ok(n))
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let State::Open(stream) = &mut self.state else {
+            // Nobody is answered before the handshake, nor after it failed.
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        // Writing reads too, as far as TLS itself has to.
+        self.wire.allowance.set(READ_BYTES);
+        let mut stream = Pin::new(stream);
+        if self.taken == 0 {
+            self.taken = match slices {
+                [one] => ready!(stream.as_mut().poll_write(cx, one))?,
+                _ => ready!(stream.as_mut().poll_write(cx, &record(slices)))?,
+            };
+        }
+        // Bytes count as written when the socket has them: who does not read must be seen not to.
+        ready!(stream.poll_flush(cx))?;
+        Poll::Ready(Ok(mem::take(&mut self.taken)))
+    }
+
+    fn shut_down(&mut self) -> io::Result<()> {
+        self.close()
+    }
+
+    fn say_goodbye(&mut self) {
+        _ = self.close();
+    }
+}
+
+/// Decrypts until the buffer is full or there is no more, since a record at a time would make small batches. Gives how
+/// much there was, and what stands behind it.
+fn fill(
+    stream: &mut TlsStream<Handle>,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> (usize, Poll<io::Result<()>>) {
+    let mut filled = 0;
+    while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+        match Pin::new(&mut *stream).poll_read(cx, free) {
+            Poll::Ready(Ok(0)) => break,
+            Poll::Ready(Ok(n)) => filled += n,
+            Poll::Ready(Err(error)) => return (filled, Poll::Ready(Err(error))),
+            Poll::Pending => return (filled, Poll::Pending),
+        }
+    }
+    (filled, Poll::Ready(Ok(())))
+}
+
+/// As many of the bytes as go into one record.
+fn record(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+    let mut record = Vec::with_capacity(bytes.min(RECORD_BYTES));
+    for slice in slices {
+        let room = RECORD_BYTES - record.len();
+        record.extend_from_slice(slice.get(..room).unwrap_or(slice));
+    }
+    record
+}
+
+/// What async-tls reads from and writes to. It keeps its own to itself, so it is given a handle.
+struct Wire {
+    plain: Plain,
+    /// Bytes that may still be read in this turn.
+    allowance: Cell<usize>,
+    /// What was read and not asked for yet: TLS asks for 4 KiB, which would be four calls for a record.
+    ahead: RefCell<io::Cursor<Vec<u8>>>,
+}
+
+impl Wire {
+    fn recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut ahead = self.ahead.borrow_mut();
+        let n = ahead.read(buffer)?;
+        if n > 0 {
+            return Poll::Ready(Ok(n));
+        }
+        // An idle client keeps no buffer.
+        *ahead = io::Cursor::default();
+        let allowance = self.allowance.get();
+        if allowance == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let n = ready!(self.plain.recv(cx, scratch))?;
+            self.allowance.set(allowance.saturating_sub(n));
+            let mut received = scratch.get(..n).unwrap_or_default();
+            let n = received.read(buffer)?;
+            *ahead = io::Cursor::new(received.to_vec());
+            Poll::Ready(Ok(n))
+        })
+    }
+}
+
+struct Handle(Rc<Wire>);
+
+impl AsyncRead for Handle {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.recv(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Handle {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(self.0.plain.send(cx, &[IoSlice::new(bytes)]))? {
+            // Tried again for ever otherwise.
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            n => Poll::Ready(Ok(n)),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.plain.close_writing())
+    }
+}
