@@ -180,7 +180,8 @@ fn a_file_of_somebody_else_stays_at_the_stop() {
 fn a_start_that_fails_leaves_no_file() {
     let (_directory, path) = path();
     let taken = Broker::start(Config::on("127.0.0.1:0".parse().unwrap())).unwrap();
-    let unix = Listener { endpoint: Endpoint::Unix { path: path.clone(), mode: None }, ..Listener::default() };
+    let unix =
+        Listener { endpoint: Endpoint::Unix { path: path.clone(), mode: None }, ..Listener::default() };
     let listeners = vec![unix, taken.local_addr().into()];
     assert!(Broker::start(Config { listeners, ..Config::default() }).is_err());
     assert!(!path.exists());

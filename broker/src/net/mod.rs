@@ -103,7 +103,10 @@ impl Broker {
         // Files first: nobody should be able to connect to a broker that will not start.
         let mut terms = Vec::new();
         for listener in &config.listeners {
-            let Some(tls) = listener.tls.clone() else { terms.push(None); continue };
+            let Some(tls) = listener.tls.clone() else {
+                terms.push(None);
+                continue;
+            };
             terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls)?)));
         }
         let (mut listening, mut endpoints) = (Vec::new(), Vec::new());

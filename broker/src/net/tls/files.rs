@@ -117,16 +117,15 @@ fn private_key(file: &Path) -> Result<(PrivateKey, Arc<dyn SigningKey>), TlsErro
         Err(_) => return Err(TlsError::NoKey { file: file.to_owned() }),
     };
     let key = PrivateKey(der.secret_der().to_vec());
-    let signing =
-        sign::any_supported_type(&key).map_err(|_| TlsError::Key { file: file.to_owned() })?;
+    let signing = sign::any_supported_type(&key).map_err(|_| TlsError::Key { file: file.to_owned() })?;
     Ok((key, signing))
 }
 
 /// Whether a key that could not be read asks for a passphrase.
 fn is_encrypted(pem: &[u8]) -> bool {
-    String::from_utf8_lossy(pem).lines().any(|line| {
-        line == "-----BEGIN ENCRYPTED PRIVATE KEY-----" || line == "Proc-Type: 4,ENCRYPTED"
-    })
+    String::from_utf8_lossy(pem)
+        .lines()
+        .any(|line| line == "-----BEGIN ENCRYPTED PRIVATE KEY-----" || line == "Proc-Type: 4,ENCRYPTED")
 }
 
 fn belongs(key: &dyn SigningKey, certificate: &Certificate) -> bool {
