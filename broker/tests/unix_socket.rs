@@ -109,6 +109,8 @@ fn a_served_socket_is_refused_and_goes_on_serving() {
     client(&path, "client").ping();
 }
 
+/// Elsewhere the system does not tell this from nobody there.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_socket_whose_process_is_too_busy_to_accept_is_served() {
     use socket2::{Domain, SockAddr, Socket, Type};

@@ -74,6 +74,7 @@ fn is_served(path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(false),
+            // As many wait already as may.
             io::ErrorKind::WouldBlock => Ok(true),
             _ => Err(error),
         },

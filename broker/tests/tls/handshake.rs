@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroUsize;
 use std::panic;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -120,12 +121,16 @@ fn a_required_certificate_must_be_there_and_of_the_authority() {
 fn plain_mqtt_is_closed_and_others_are_served() {
     let pki = Pki::new("authority");
     let broker = broker(pki.server("server").tls(), Limits::default());
+    let log = Log::start();
     let mut plain = tcp(broker.local_addr());
+    let from = plain.local_addr().unwrap().to_string();
     plain.write_all(&encode(&[Packet::Connect(connect("plain"))])).unwrap();
     // At most an alert.
     let answer = read_to_end(&mut plain);
     assert!(answer.is_empty() || answer[0] == ALERT, "{answer:?}");
     serves(&broker, &pki);
+    let lines = log.lines_of(&from);
+    assert!(lines.len() == 1 && lines[0].contains("disconnected: TLS failed: "), "{lines:?}");
 }
 
 #[test]
@@ -210,7 +215,7 @@ fn garbage_hurts_nobody() {
             // Nonsense.
             _ => bytes = (0..random.index(300)).map(|_| random.byte()).collect(),
         }
-        if random.next() % 2 == 0 {
+        if random.next().is_multiple_of(2) {
             bytes.extend((0..random.index(20_000)).map(|_| random.byte()));
         }
         let mut stream = tcp(broker.local_addr());
@@ -239,6 +244,37 @@ fn garbage_behind_the_handshake_hurts_nobody() {
     let error = torn.stream.read(&mut [0; 8]).unwrap_err().to_string();
     assert!(error.contains("BadRecordMac"), "{error}");
     serves(&broker, &pki);
+}
+
+/// What the broker logs, from level info on.
+struct Log;
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Log {
+    fn start() -> Self {
+        log::set_logger(&Self).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+        Self
+    }
+
+    fn lines_of(&self, address: &str) -> Vec<String> {
+        LINES.lock().unwrap().iter().filter(|line| line.contains(address)).cloned().collect()
+    }
+}
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("sol")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// Xorshift: the same each time.

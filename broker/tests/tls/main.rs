@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use client::{VERSIONS, Version, broker, client, open};
 use common::peers::has_mosquitto;
-use common::{Running, connect, encode, eventually, publish, running};
+use common::{PATIENCE, Running, connect, encode, eventually, publish, running};
 use pki::{Identity, Pki};
 use sol::Limits;
 use sol::codec::{Packet, QoS};
@@ -176,21 +176,28 @@ fn a_client_that_reads_nothing_is_disconnected() {
     publisher.ping();
 }
 
-/// More than the socket takes, for one who reads late: what TLS could not write at once follows.
+/// More than the socket takes, for one who reads late: what TLS could not write at once follows, also when the broker
+/// stops meanwhile.
 #[test]
 fn a_client_that_reads_late_gets_everything() {
     const MESSAGES: usize = 100;
     let pki = Pki::new("authority");
-    let broker = broker(pki.server("server").tls(), Limits::default());
+    let limits = Limits { stop_timeout: PATIENCE, ..Limits::default() };
+    let broker = broker(pki.server("server").tls(), limits);
     let mut late = client(broker.local_addr(), &pki.cafile(), "late");
     late.subscribe("t", QoS::AtMostOnce);
     let mut publisher = client(broker.local_addr(), &pki.cafile(), "publisher");
     for n in 0..MESSAGES {
         publisher.publish("t", &vec![n.to_le_bytes()[0]; 100_000]);
     }
-    for n in 0..MESSAGES {
-        assert_eq!(late.message(), vec![n.to_le_bytes()[0]; 100_000]);
-    }
+    thread::scope(|scope| {
+        scope.spawn(|| broker.stop());
+        publisher.expect_closed();
+        for n in 0..MESSAGES {
+            assert_eq!(late.message(), vec![n.to_le_bytes()[0]; 100_000]);
+        }
+        late.expect_closed();
+    });
 }
 
 #[test]

@@ -205,3 +205,78 @@ impl AsyncWrite for Handle {
         Poll::Ready(self.0.plain.close_writing())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustls::{
+        Certificate, ClientConfig, ClientConnection, PrivateKey, RootCertStore, ServerConfig, StreamOwned,
+    };
+
+    use super::*;
+    use crate::net::poller::Poller;
+    use crate::net::reactor::{Reactor, Registered};
+
+    /// A server, and a client that has done nothing yet.
+    fn pair(reactor: &Rc<Reactor>) -> (Secure, StreamOwned<ClientConnection, TcpStream>) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = Certificate(cert.der().to_vec());
+        let server = ServerConfig::builder()
+            .with_safe_defaults()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], PrivateKey(signing_key.serialize_der()))
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(&certificate).unwrap();
+        let client =
+            ClientConfig::builder().with_safe_defaults().with_root_certificates(roots).with_no_client_auth();
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = listener.accept().unwrap().0;
+        near.set_nonblocking(true).unwrap();
+        let plain = Plain::new(Registered::new(Rc::clone(reactor), near.into()).unwrap());
+        let client = ClientConnection::new(client.into(), "localhost".try_into().unwrap()).unwrap();
+        (Secure::new(&server.into(), plain), StreamOwned::new(client, far))
+    }
+
+    /// What is not in the socket yet is not reported as written.
+    #[test]
+    fn all_that_is_reported_as_written_arrives() {
+        let reactor = Rc::new(Reactor::new(Arc::new(Poller::new().unwrap())));
+        let (mut server, mut client) = pair(&reactor);
+        let client = thread::spawn(move || {
+            io::Write::write_all(&mut client, b"go").unwrap();
+            client
+        });
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut buffer = [0; 8];
+        while server.poll_recv(&mut cx, &mut buffer).map(Result::unwrap) != Poll::Ready(2) {
+            reactor.wait(Some(Duration::from_millis(1))).unwrap();
+            reactor.dispatch();
+        }
+        let mut client = client.join().unwrap();
+
+        let (large, small) = (vec![7; 100_000], [7; 100]);
+        let mut reported = 0;
+        let slices =
+            [[IoSlice::new(&large), IoSlice::new(&small)], [IoSlice::new(&small), IoSlice::new(&large)]];
+        for slices in slices.iter().cycle() {
+            match server.poll_send(&mut cx, slices) {
+                Poll::Ready(written) => reported += written.unwrap(),
+                Poll::Pending => break,
+            }
+        }
+        drop(server);
+        let mut received = Vec::new();
+        // No close_notify: the end of the socket came first.
+        client.read_to_end(&mut received).unwrap_err();
+        assert!(received.len() >= reported, "{} of {reported}", received.len());
+        assert!(received.iter().all(|byte| *byte == 7));
+    }
+}
