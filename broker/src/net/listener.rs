@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Type};
 
 use super::connection;
 use super::worker::{Accepted, Intake};
+use crate::auth::Access;
 use crate::hub::{Ending, Hub};
 
 /// How long to wait for descriptors to come free when there are none.
@@ -41,15 +42,15 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn start(
-        listeners: Vec<Async<TcpListener>>,
+        listeners: Vec<(Async<TcpListener>, Arc<Access>)>,
         hub: Arc<Hub>,
         workers: Vec<Intake>,
     ) -> io::Result<Self> {
         let (running, stopped) = channel::bounded::<()>(1);
         let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
             let executor = LocalExecutor::new();
-            for listener in &listeners {
-                executor.spawn(accept(listener, &hub, &workers)).detach();
+            for (listener, access) in &listeners {
+                executor.spawn(accept(listener, access, &hub, &workers)).detach();
             }
             smol::block_on(executor.run(async { _ = stopped.recv().await }));
         })?;
@@ -64,10 +65,10 @@ impl Acceptor {
 }
 
 /// Accepts connections for ever, each for the worker that has the fewest.
-async fn accept(listener: &Async<TcpListener>, hub: &Hub, workers: &[Intake]) {
+async fn accept(listener: &Async<TcpListener>, access: &Arc<Access>, hub: &Hub, workers: &[Intake]) {
     loop {
         match listener.read_with(TcpListener::accept).await {
-            Ok((stream, address)) => admit(stream, address, hub, workers),
+            Ok((stream, address)) => admit(stream, address, Arc::clone(access), hub, workers),
             Err(error) => {
                 warn!("cannot accept a connection: {error}");
                 Timer::after(EXHAUSTED_PAUSE).await;
@@ -76,13 +77,13 @@ async fn accept(listener: &Async<TcpListener>, hub: &Hub, workers: &[Intake]) {
     }
 }
 
-fn admit(stream: TcpStream, address: SocketAddr, hub: &Hub, workers: &[Intake]) {
+fn admit(stream: TcpStream, address: SocketAddr, access: Arc<Access>, hub: &Hub, workers: &[Intake]) {
     // Batches are as large as they can be already; what is small should not wait.
     if let Err(error) = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)) {
         debug!("{address}: {error}");
         return;
     }
-    match hub.accept(address, Instant::now()) {
+    match hub.accept(address, access, Instant::now()) {
         Some(peer) => {
             let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) else { return };
             if let Some(peer) = worker.serve(Accepted { stream, address, peer }) {

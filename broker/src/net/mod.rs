@@ -2,12 +2,14 @@
 
 mod connection;
 mod listener;
+mod logins;
 mod poller;
 mod reactor;
 mod socket;
 mod worker;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,9 +17,11 @@ use std::time::{Duration, Instant};
 use log::warn;
 use thiserror::Error;
 
+use crate::auth::{self, Access, Passwords};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Stats};
 use listener::Acceptor;
+use logins::Logins;
 use worker::Worker;
 
 /// How often a stop looks whether the clients are gone.
@@ -37,6 +41,12 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A password file cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Passwords(Vec<auth::Error>),
+    /// A listener lets nobody in.
+    #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
+    NobodyAllowed(Endpoint),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -62,6 +72,8 @@ pub enum StartError {
 pub struct Broker {
     hub: Arc<Hub>,
     addresses: Vec<SocketAddr>,
+    /// Each file once.
+    passwords: Vec<Arc<Passwords>>,
     workers: Vec<Worker>,
     acceptor: Option<Acceptor>,
 }
@@ -71,24 +83,32 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened on, or a thread that cannot be started; then nothing is left running.
+    /// An address that cannot be listened on, a password file that cannot be used, or a thread that cannot be started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
-        for Listener { endpoint, backlog, .. } in config.listeners {
+        let mut passwords = Vec::new();
+        for Listener { endpoint, backlog, allow_anonymous, password_file, .. } in config.listeners {
+            if !allow_anonymous && password_file.is_none() {
+                return Err(StartError::NobodyAllowed(endpoint));
+            }
+            let file = password_file.map(|path| load(&path, &mut passwords)).transpose();
+            let access = Access { allow_anonymous, passwords: file.map_err(StartError::Passwords)? };
             let Endpoint::Tcp(address) = endpoint else { continue };
             let failed = |source| StartError::Listen { endpoint: endpoint.clone(), source };
             let socket = listener::bind(address, backlog.into()).map_err(failed)?;
             addresses.push(socket.get_ref().local_addr().map_err(failed)?);
-            sockets.push(socket);
+            sockets.push((socket, Arc::new(access)));
         }
         if sockets.is_empty() {
             return Err(StartError::NoListener);
         }
         let hub = Arc::new(Hub::new(config.limits));
-        let mut broker = Self { hub, addresses, workers: Vec::new(), acceptor: None };
+        let logins = Arc::new(Logins::new(hub.limits()));
+        let mut broker = Self { hub, addresses, passwords, workers: Vec::new(), acceptor: None };
         for number in 0..config.threads.get() {
-            let worker = Worker::start(number, Arc::clone(&broker.hub)).map_err(StartError::Thread)?;
+            let worker = Worker::start(number, Arc::clone(&broker.hub), Arc::clone(&logins))
+                .map_err(StartError::Thread)?;
             broker.workers.push(worker);
         }
         let intakes = broker.workers.iter().map(Worker::intake).collect();
@@ -114,10 +134,31 @@ impl Broker {
         self.hub.stats()
     }
 
+    /// Reads the password files again. Who logs in from now on is checked against what they say now; who is connected
+    /// stays.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the files. One that has errors goes on as it was.
+    pub fn reload(&self) -> Result<(), Vec<auth::Error>> {
+        let errors: Vec<_> = self.passwords.iter().filter_map(|file| file.reload().err()).flatten().collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
     /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends.
     ///
     /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
     pub fn stop(self) {}
+}
+
+/// The password file at the path, which several listeners may share.
+fn load(path: &Path, passwords: &mut Vec<Arc<Passwords>>) -> Result<Arc<Passwords>, Vec<auth::Error>> {
+    if let Some(known) = passwords.iter().find(|known| known.path() == path) {
+        return Ok(Arc::clone(known));
+    }
+    let loaded = Arc::new(Passwords::load(path)?);
+    passwords.push(Arc::clone(&loaded));
+    Ok(loaded)
 }
 
 impl Drop for Broker {

@@ -15,6 +15,7 @@ use smol::future::Future;
 use smol::{LocalExecutor, channel};
 
 use super::connection;
+use super::logins::Logins;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
 use super::socket::Tcp;
@@ -58,7 +59,7 @@ impl Intake {
 }
 
 impl Worker {
-    pub(super) fn start(number: usize, hub: Arc<Hub>) -> io::Result<Self> {
+    pub(super) fn start(number: usize, hub: Arc<Hub>, logins: Arc<Logins>) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
         let (sender, accepted) = channel::unbounded();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -66,7 +67,7 @@ impl Worker {
         let thread = thread::Builder::new().name(format!("sol-{number}")).spawn(move || {
             let reactor = Rc::new(Reactor::new(Arc::clone(&poller)));
             let executor = LocalExecutor::new();
-            let serve_all = executor.run(serve_all(accepted, &executor, &reactor, hub, connections));
+            let serve_all = executor.run(serve_all(accepted, &executor, &reactor, hub, logins, connections));
             if let Err(error) = drive(serve_all, &reactor, poller) {
                 error!("cannot wait for sockets any more: {error}");
             }
@@ -90,13 +91,15 @@ async fn serve_all(
     executor: &LocalExecutor<'_>,
     reactor: &Rc<Reactor>,
     hub: Arc<Hub>,
+    logins: Arc<Logins>,
     connections: Arc<AtomicUsize>,
 ) {
     while let Ok(Accepted { stream, address, peer }) = accepted.recv().await {
         let (reactor, hub, connections) = (Rc::clone(reactor), Arc::clone(&hub), Arc::clone(&connections));
+        let logins = Arc::clone(&logins);
         let serve = async move {
             match Registered::new(Rc::clone(&reactor), stream) {
-                Ok(registered) => connection::serve(Tcp::new(registered), peer, &hub, reactor).await,
+                Ok(registered) => connection::serve(Tcp::new(registered), peer, &hub, &logins, reactor).await,
                 Err(error) => {
                     debug!("{address}: {error}");
                     connection::close(peer, &Ending::Network(error.kind()), &hub);
