@@ -249,7 +249,7 @@ fn who_reads_the_file_meanwhile_sees_a_whole_one() {
 
 /// Types at a terminal what it is given, and prints what a terminal shows.
 const TERMINAL: &str = r#"
-import os, pty, sys
+import os, pty, sys, termios, time
 child, terminal = pty.fork()
 if child == 0:
     os.execv(sys.argv[1], ["sol", "passwd", sys.argv[2], "anna"])
@@ -257,6 +257,9 @@ shown = b""
 for prompt, typed in ((b"Password: ", sys.argv[3]), (b"again: ", sys.argv[4])):
     while not shown.endswith(prompt):
         shown += os.read(terminal, 1000)
+    # The prompt comes a moment before the terminal stops to show what is typed.
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        time.sleep(0.001)
     os.write(terminal, typed.encode() + b"\n")
 try:
     while more := os.read(terminal, 1000):

@@ -61,15 +61,18 @@ pub enum FormError {
 /// The hash of a password. Its `Debug` tells the form alone.
 pub struct Hash(Form);
 
+type Salt = Box<[u8]>;
+type Sha512Digest = Box<[u8; 64]>;
+
 enum Form {
     /// `$5$` and `$6$` of crypt(3).
     Crypt(Crypt),
     /// mosquitto's `$7$iterations$salt$hash`: PBKDF2 with HMAC-SHA-512.
-    Pbkdf2 { iterations: u32, salt: Box<[u8]>, digest: Box<[u8; 64]> },
+    Pbkdf2 { iterations: u32, salt: Salt, digest: Sha512Digest },
     /// mosquitto's older `$6$salt$hash`: SHA-512 of the password and the salt, once.
-    Salted { salt: Box<[u8]>, digest: Box<[u8; 64]> },
+    Salted { salt: Salt, digest: Sha512Digest },
     /// `$argon2id$v=19$m=…,t=…,p=…$salt$hash`
-    Argon2id { argon2: Box<Argon2<'static>>, salt: Box<[u8]>, digest: Box<[u8]> },
+    Argon2id { argon2: Box<Argon2<'static>>, salt: Salt, digest: Box<[u8]> },
 }
 
 impl Hash {
@@ -147,14 +150,14 @@ impl fmt::Debug for Hash {
 }
 
 /// `salt$hash`, both in base64.
-fn parse_salted(fields: &str) -> Result<(Box<[u8]>, Box<[u8; 64]>), FormError> {
+fn parse_salted(fields: &str) -> Result<(Salt, Sha512Digest), FormError> {
     let (salt, digest) = fields.split_once('$').ok_or(FormError::Fields)?;
     let decode = |text| Base64::decode_vec(text).map_err(|_| FormError::Fields);
     let (salt, digest) = (decode(salt)?, decode(digest)?);
     if salt.len() > MAX_SALT_BYTES {
         return Err(FormError::Salt { length: salt.len(), max: MAX_SALT_BYTES });
     }
-    let digest = Box::<[u8; 64]>::try_from(digest.into_boxed_slice()).map_err(|_| FormError::Fields)?;
+    let digest = Sha512Digest::try_from(digest.into_boxed_slice()).map_err(|_| FormError::Fields)?;
     Ok((salt.into(), digest))
 }
 

@@ -73,7 +73,7 @@ impl Hub {
                 }
                 (Some(_), Some(_), None) => bad("no password"),
                 _ if peer.access.allow_anonymous => return Ok(()),
-                _ => Refusal { code: ConnectCode::NotAuthorized, why: "no user name" },
+                _ => Refusal { code: ConnectCode::NotAuthorized, why: "anonymous clients are not let in" },
             },
         };
         let source = match &peer.origin {
