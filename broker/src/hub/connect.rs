@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use log::{debug, info};
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ impl Hub {
         &self,
         peer: &mut Peer,
         bytes: &[u8],
+        now: Instant,
         batch: &mut Batch,
     ) -> Result<usize, Next> {
         let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
@@ -33,6 +35,7 @@ impl Hub {
         let Packet::Connect(connect) = packet else {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
+        self.admit(peer, &connect, now, batch)?;
         self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
         Ok(length)
     }
@@ -206,7 +209,8 @@ fn accept(link: &mut Link, version: Version, session_present: bool) {
     Connack { session_present, code: ConnectCode::Accepted }.encode(version, link.outbox.packets());
 }
 
-fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
+/// CONNACK with a code, and the end.
+pub(super) fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
     Connack { session_present: false, code }.encode(Version::V311, &mut batch.replies);
     Ending::Refused { code, reason }
 }

@@ -1,7 +1,10 @@
 //! How much of everything the broker takes.
 
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::auth::DelayLimits;
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
@@ -33,6 +36,12 @@ pub struct Limits {
     pub max_retained_bytes: usize,
     /// From accepting a connection to its CONNECT.
     pub connect_timeout: Duration,
+    /// Passwords verified at a time, each on a thread beside those that serve the connections.
+    pub max_login_threads: NonZeroUsize,
+    /// Logins that wait for one of these threads; further clients get CONNACK code 3.
+    pub max_waiting_logins: usize,
+    /// How long the refusal of a failed login is held back.
+    pub login_delay: DelayLimits,
     /// A client that reads nothing for so long, although something waits for it, is disconnected.
     pub write_timeout: Duration,
     /// How long a stop waits for clients to read what is left.
@@ -54,6 +63,18 @@ impl Default for Limits {
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1 << 30,
             connect_timeout: Duration::from_secs(10),
+            // The other half is left for those who are logged in.
+            max_login_threads: available_parallelism()
+                .ok()
+                .and_then(|threads| NonZeroUsize::new(threads.get() / 2))
+                .unwrap_or(NonZeroUsize::MIN),
+            max_waiting_logins: 4096,
+            login_delay: DelayLimits {
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(4),
+                memory: Duration::from_secs(15 * 60),
+                addresses: 10_000,
+            },
             write_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(5),
         }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::login::Login;
 use super::{Client, Ending, Limits};
+use crate::auth::Access;
 use crate::codec::Version;
 use crate::session::ConnectionId;
 
@@ -36,6 +38,8 @@ impl std::fmt::Display for Origin {
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
     pub(super) origin: Origin,
+    pub(super) access: Arc<Access>,
+    pub(super) login: Login,
     pub(super) connected: Option<Connected>,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
@@ -51,8 +55,10 @@ pub(super) struct Connected {
 }
 
 impl Peer {
-    pub(super) fn new(origin: Origin, now: Instant, limits: &Limits) -> Self {
-        Self { origin, connected: None, last_packet: now, connect_timeout: limits.connect_timeout }
+    pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
+        let login = Login::Unverified;
+        let connect_timeout = limits.connect_timeout;
+        Self { origin, access, login, connected: None, last_packet: now, connect_timeout }
     }
 
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
