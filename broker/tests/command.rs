@@ -23,6 +23,8 @@ fn output(arguments: &[&str]) -> Output {
 fn it_says_where_it_listens_and_serves() {
     let sol = Sol::start();
     assert!(sol.address.ip().is_loopback());
+    let back_end = if cfg!(target_os = "linux") { " over epoll: " } else { " over " };
+    assert!(sol.greeting.contains(back_end), "{}", sol.greeting);
     let mut client = Client::subscribed(sol.address, "client", "t", QoS::AtMostOnce);
     client.send(&[Packet::Publish(publish("t", b"served", QoS::AtMostOnce))]);
     assert_eq!(client.message(), b"served");

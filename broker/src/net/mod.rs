@@ -153,6 +153,12 @@ impl Broker {
         self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
+    /// The system's interface by which it waits for sockets, as its log names it: `epoll`, `kqueue`, `event ports`,
+    /// `IOCP` or `poll`.
+    pub fn back_end(&self) -> &'static str {
+        poller::INTERFACE
+    }
+
     /// Reads the listeners' certificates, keys and authorities again. Handshakes from now on use them; connections
     /// that are there stay as they are.
     ///

@@ -12,6 +12,8 @@ use super::eventually;
 pub(crate) struct Sol {
     process: Child,
     stderr: BufReader<ChildStderr>,
+    /// The first line of its log.
+    pub(crate) greeting: String,
     pub(crate) address: SocketAddr,
 }
 
@@ -19,11 +21,11 @@ impl Sol {
     pub(crate) fn start() -> Self {
         let mut process = sol(&["-p", "0"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let (_, behind) = line.split_once(" listens on ").unwrap_or_else(|| panic!("{line:?}"));
+        let mut greeting = String::new();
+        stderr.read_line(&mut greeting).unwrap();
+        let (_, behind) = greeting.split_once(" listens on ").unwrap_or_else(|| panic!("{greeting:?}"));
         let address = behind.split_whitespace().next().unwrap().parse().unwrap();
-        Self { process, stderr, address }
+        Self { process, stderr, greeting, address }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -16,6 +16,25 @@ pub(super) use epoll::Poller;
 #[cfg(any(not(target_os = "linux"), feature = "portable-poller"))]
 pub(super) use portable::Poller;
 
+/// The system's interface behind [`Poller`], by its name.
+pub(super) const INTERFACE: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
+    "epoll"
+} else if cfg!(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)) {
+    "kqueue"
+} else if cfg!(any(target_os = "illumos", target_os = "solaris")) {
+    "event ports"
+} else if cfg!(windows) {
+    "IOCP"
+} else {
+    "poll"
+};
+
 /// Sockets reported at a time.
 const EVENTS: usize = 1024;
 
