@@ -40,6 +40,14 @@ for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
     fi
 done
 
+step "dependencies"
+# Building it takes longer than all the rest, so it is used where it is; the workflow on GitHub has it.
+if command -v cargo-deny >/dev/null; then
+    cargo deny check
+else
+    echo "skipped: cargo-deny is not installed"
+fi
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
