@@ -58,4 +58,5 @@ step "tests"
 cargo test --workspace
 
 step "tests of sockets, with the poller of other systems"
-cargo test -p sol --features portable-poller --test behaviour --test parallel --test survival
+cargo test -p sol --features portable-poller \
+    --test behaviour --test parallel --test survival --test tls --test unix_socket
