@@ -76,7 +76,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         } else {
             "anyone who can reach this address can connect"
         };
-        info!("sol {} listens on {address} with {threads} threads: {reach}", env!("CARGO_PKG_VERSION"));
+        info!(
+            "sol {} listens on {address} with {threads} threads over {}: {reach}",
+            env!("CARGO_PKG_VERSION"),
+            broker.back_end()
+        );
     }
     if let Some(signal) = smol::block_on(signals.next()) {
         info!("stops on {:?}", signal?);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use log::{debug, info};
 use parking_lot::Mutex;
 
-use super::peer::Connected;
+use super::peer::{Connected, Shown};
 use super::{Batch, Client, Ending, Hub, Next, Peer};
 use crate::codec::{Connack, Connect, ConnectCode, Decoded, Packet, Version, decode};
 use crate::session::{Link, Session, Will};
@@ -67,9 +67,9 @@ impl Hub {
         let connected =
             peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
         debug!(
-            "{} connected as {:?}: MQTT {}, clean session {}, keep alive {keep_alive} s",
+            "{} connected as {}: MQTT {}, clean session {}, keep alive {keep_alive} s",
             peer.origin,
-            connected.client.id(),
+            Shown(connected.client.id()),
             connect.version,
             u8::from(connect.clean_session)
         );

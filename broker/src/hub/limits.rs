@@ -18,6 +18,8 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Subscriptions of one client; further ones are answered with failure in SUBACK.
     pub max_subscriptions: usize,
+    /// Topic filters of one SUBSCRIBE, which others wait for; further ones are answered with failure in SUBACK.
+    pub max_filters: usize,
     /// Levels of a topic filter; a deeper one is answered with failure in SUBACK.
     pub max_filter_levels: usize,
     /// QoS 1 and 2 messages in flight to one client; further ones are queued.
@@ -55,6 +57,7 @@ impl Default for Limits {
             max_connections: 100_000,
             max_sessions: 1_000_000,
             max_subscriptions: 100_000,
+            max_filters: 1_000,
             max_filter_levels: 256,
             max_in_flight_messages: 100,
             max_queued_messages: 100_000,

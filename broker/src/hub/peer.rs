@@ -11,6 +11,9 @@ use crate::auth::Access;
 use crate::codec::Version;
 use crate::session::ConnectionId;
 
+/// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
+const SHOWN_CHARS: usize = 64;
+
 /// Where a connection comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -85,8 +88,33 @@ impl Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.connected {
-            Some(connected) => write!(f, "client {:?} at {}", connected.client.id(), self.origin),
+            Some(connected) => write!(f, "client {} at {}", Shown(connected.client.id()), self.origin),
             None => self.origin.fmt(f),
         }
+    }
+}
+
+/// A client identifier in the log: quoted, its control characters escaped, and cut where a line has no room for it.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.char_indices().nth(SHOWN_CHARS) {
+            Some((end, _)) => write!(f, "{:?}…", self.0.get(..end).unwrap_or_default()),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_identifier_is_shown_on_one_line_that_ends() {
+        assert_eq!(Shown("a\"b\n").to_string(), r#""a\"b\n""#);
+        let long = "ä".repeat(SHOWN_CHARS);
+        assert_eq!(Shown(&long).to_string(), format!("{long:?}"));
+        assert_eq!(Shown(&format!("{long}ä")).to_string(), format!("{long:?}…"));
     }
 }

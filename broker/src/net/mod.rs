@@ -55,7 +55,7 @@ pub enum StartError {
         errors: Vec<TlsError>,
     },
     /// A password file cannot be used.
-    #[error("{}", list(.0))]
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Passwords(Vec<auth::Error>),
     /// A listener lets nobody in.
     #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
@@ -166,6 +166,12 @@ impl Broker {
     /// The first TCP address it listens on; port 0 if there is none.
     pub fn local_addr(&self) -> SocketAddr {
         self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The system's interface by which it waits for sockets, as its log names it: `epoll`, `kqueue`, `event ports`,
+    /// `IOCP` or `poll`.
+    pub fn back_end(&self) -> &'static str {
+        poller::INTERFACE
     }
 
     /// Reads the listeners' certificates, keys, authorities and password files again. Who connects from now on meets
