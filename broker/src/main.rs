@@ -1,10 +1,12 @@
 //! The command `sol`: a broker until it is told to stop.
 
+mod passwd;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use async_signal::{Signal, Signals};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use flexi_logger::{DeferredNow, Logger};
 use log::{LevelFilter, Record, error, info};
 use smol::stream::StreamExt;
@@ -16,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An MQTT broker: MQTT 3.1 and 3.1.1 over TCP.
 #[derive(Parser)]
-#[command(name = "sol", version)]
+#[command(name = "sol", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Address to listen on; 0.0.0.0 lets other machines in
     #[arg(short, long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -29,10 +31,21 @@ struct Arguments {
     /// Log every connection as it comes and goes
     #[arg(short, long)]
     verbose: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Passwd(passwd::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Passwd(arguments)) = &arguments.command {
+        return passwd::run(arguments);
+    }
     let level = if arguments.verbose { LevelFilter::Debug } else { LevelFilter::Info };
     // Held until the end: dropping it flushes the log.
     let _log = match Logger::with(level).format(line).log_to_stderr().start() {
@@ -63,7 +76,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         } else {
             "anyone who can reach this address can connect"
         };
-        info!("sol {} listens on {address} with {threads} threads: {reach}", env!("CARGO_PKG_VERSION"));
+        info!(
+            "sol {} listens on {address} with {threads} threads over {}: {reach}",
+            env!("CARGO_PKG_VERSION"),
+            broker.back_end()
+        );
     }
     if let Some(signal) = smol::block_on(signals.next()) {
         info!("stops on {:?}", signal?);

@@ -1,52 +1,27 @@
 //! Clients that others wrote: mosquitto's, paho, rumqttc.
 //!
-//! A program that is not installed is skipped with a word on standard error, and is a failure where
-//! `SOL_REQUIRE_PEERS=1`.
+//! A test whose program is not installed is skipped, see `common/peers.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
+use common::peers::{exit_status, has, has_mosquitto};
 use common::{PATIENCE, Running, broker, eventually, running};
 use rumqttc::{Event, Incoming, MqttOptions};
 use sol::{Broker, Limits};
 
 const MESSAGES: usize = 1000;
 
-/// Whether to go on with a test that needs a program.
-fn has(name: &str, is_installed: bool) -> bool {
-    if !is_installed {
-        let is_required = std::env::var("SOL_REQUIRE_PEERS").is_ok_and(|required| required == "1");
-        assert!(!is_required, "{name} is not installed");
-        // Not by `eprintln!`, which is shown of failed tests only.
-        let reason = format!("SKIPPED: {name} is not installed\n");
-        std::io::stderr().write_all(reason.as_bytes()).unwrap();
-    }
-    is_installed
-}
-
-/// How a program ended; none if there is no such program.
-fn exit_status(program: &str, arguments: &[&str]) -> Option<ExitStatus> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()
-}
-
 fn lines(count: usize) -> String {
     (0..count).map(|n| format!("{n}\n")).collect()
 }
 
 // mosquitto
-
-fn has_mosquitto() -> bool {
-    ["mosquitto_pub", "mosquitto_sub"]
-        .iter()
-        .all(|program| has(program, exit_status(program, &["--help"]).is_some()))
-}
 
 fn mosquitto(program: &str, address: SocketAddr, arguments: &[&str]) -> Running {
     let mut command = Command::new(program);

@@ -5,57 +5,14 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::net::TcpListener;
+use std::process::Output;
 
+use common::process::{Sol, sol};
 use common::{Client, connect, publish, running};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use sol::codec::{Connect, Packet, QoS, Will};
 use sol::topic::Name;
-
-/// `sol` on a free port, killed if the test fails.
-struct Sol {
-    process: Child,
-    stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
-}
-
-impl Sol {
-    fn start() -> Self {
-        let mut process = sol(&["-p", "0"]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let (_, behind) = line.split_once(" listens on ").unwrap_or_else(|| panic!("{line:?}"));
-        let address = behind.split_whitespace().next().unwrap().parse().unwrap();
-        Self { process, stderr, address }
-    }
-
-    fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.process), signal).unwrap();
-    }
-
-    /// Waits for the end. Gives the exit code and what was printed since the first line.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        self.stderr.read_to_string(&mut log).unwrap();
-        (self.process.wait().unwrap().code(), log)
-    }
-}
-
-impl Drop for Sol {
-    fn drop(&mut self) {
-        _ = self.process.kill();
-        _ = self.process.wait();
-    }
-}
-
-fn sol(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sol"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
 
 /// Runs to its end.
 fn output(arguments: &[&str]) -> Output {
@@ -66,6 +23,8 @@ fn output(arguments: &[&str]) -> Output {
 fn it_says_where_it_listens_and_serves() {
     let sol = Sol::start();
     assert!(sol.address.ip().is_loopback());
+    let back_end = if cfg!(target_os = "linux") { " over epoll: " } else { " over " };
+    assert!(sol.greeting.contains(back_end), "{}", sol.greeting);
     let mut client = Client::subscribed(sol.address, "client", "t", QoS::AtMostOnce);
     client.send(&[Packet::Publish(publish("t", b"served", QoS::AtMostOnce))]);
     assert_eq!(client.message(), b"served");

@@ -17,6 +17,7 @@ use sol::{Broker, Config};
 fn broker() -> Broker {
     Broker::start(Config {
         threads: NonZeroUsize::new(4).unwrap(),
+        spread: true,
         ..Config::on("127.0.0.1:0".parse().unwrap())
     })
     .unwrap()

@@ -20,6 +20,9 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Threads that serve the connections.
     pub threads: NonZeroUsize,
+    /// Deal connections out to all threads in turn from the start, not to as few as can do the work. Costs more time of
+    /// the processors and is for tests that want threads to meet.
+    pub spread: bool,
     /// How often the broker publishes its statistics; none is never.
     pub stats_interval: Option<Duration>,
     /// How much of everything is allowed.
@@ -39,6 +42,7 @@ impl Default for Config {
         Self {
             listeners: vec![Listener::default()],
             threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            spread: false,
             stats_interval: Some(Duration::from_secs(10)),
             limits: Limits::default(),
         }

@@ -16,6 +16,9 @@ pub enum Ending {
     /// Reading or writing failed.
     #[error("the connection failed: {0}")]
     Network(std::io::ErrorKind),
+    /// The handshake failed, or bytes came that are no TLS.
+    #[error("TLS failed: {0}")]
+    Tls(String),
     /// Bytes that are no valid packet.
     #[error("malformed packet: {0}")]
     Malformed(#[from] codec::Error),

@@ -33,6 +33,8 @@ impl Drops {
 pub struct Stats {
     /// Open network connections.
     pub connections: usize,
+    /// Connections that went from one thread to another, so that no thread had to wait while others slept.
+    pub connections_moved: u64,
     /// Sessions, connected or not.
     pub sessions: usize,
     /// Subscriptions of all sessions.
@@ -52,6 +54,8 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
+            // Only who has threads knows.
+            connections_moved: 0,
             sessions: self.sessions.lock().len(),
             subscriptions: self.index.read().len(),
             retained: self.retained.read().messages.len(),

@@ -13,7 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -42,17 +42,23 @@ const TOGETHER: Share = 500;
 #[derive(Clone)]
 pub(super) struct Board {
     since: Instant,
+    /// Connections that were dealt out, if they are dealt out to all threads in turn.
+    dealt: Option<Arc<AtomicUsize>>,
     /// Number of the period, then the share it was awake.
     posts: Arc<[AtomicU64]>,
 }
 
 impl Board {
-    pub(super) fn new(threads: usize) -> Self {
-        Self { since: Instant::now(), posts: (0..threads).map(|_| AtomicU64::new(0)).collect() }
+    pub(super) fn new(threads: usize, spread: bool) -> Self {
+        let posts = (0..threads).map(|_| AtomicU64::new(0)).collect();
+        Self { since: Instant::now(), dealt: spread.then(Arc::default), posts }
     }
 
     /// The thread for a new connection: the first that has room, or else the one that is least busy.
     pub(super) fn place(&self, now: Instant) -> usize {
+        if let Some(dealt) = &self.dealt {
+            return dealt.fetch_add(1, Ordering::Relaxed) % self.posts.len().max(1);
+        }
         let with_room = self.shares(now).find(|(_, busy)| *busy < ROOM);
         with_room.or_else(|| self.idlest(now)).map_or(0, |(thread, _)| thread)
     }
@@ -171,6 +177,7 @@ impl Balance {
         }
         let has_room = |its: Share| its > 0 && its + busy <= TOGETHER;
         if busy < LITTLE
+            && self.board.dealt.is_none()
             && let Some((earlier, _)) =
                 self.board.shares(now).take(self.thread).find(|(_, its)| has_room(*its))
         {
@@ -209,7 +216,7 @@ mod tests {
 
     /// A thread of two, and the other one's share.
     fn thread(number: usize, other_busy: Share) -> Rc<Balance> {
-        let board = Board::new(2);
+        let board = Board::new(2, false);
         board.post(1 - number, other_busy, board.since);
         Rc::new(Balance::new(number, board))
     }
@@ -283,7 +290,7 @@ mod tests {
 
     #[test]
     fn new_connections_go_to_the_first_thread_with_room() {
-        let board = Board::new(3);
+        let board = Board::new(3, false);
         let now = board.since;
         assert_eq!(board.place(now), 0);
         board.post(0, 900, now);
@@ -292,6 +299,12 @@ mod tests {
         board.post(2, 850, now);
         assert_eq!(board.place(now), 1, "none has room, this one is least busy");
         assert_eq!(board.place(now + PERIOD * 6), 0, "a thread that posts nothing sleeps");
+    }
+
+    #[test]
+    fn connections_may_be_dealt_out_in_turn() {
+        let board = Board::new(2, true);
+        assert_eq!([(); 3].map(|()| board.place(board.since)), [0, 1, 0]);
     }
 
     #[test]

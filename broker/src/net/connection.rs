@@ -1,17 +1,21 @@
 //! One network connection: bytes from the socket to the hub, packets from the outbox to the socket.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use smol::future::FutureExt;
 
+use super::balance::Seat;
+use super::logins::Logins;
 use super::reactor::{Reactor, Timer};
 use super::socket::Socket;
+use crate::auth::Verdict;
 use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use crate::session::Outbox;
 
@@ -37,14 +41,81 @@ thread_local! {
         RefCell::new(Scratch { buffer: vec![0; READ_BYTES].into(), batch: Batch::new() });
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(mut socket: impl Socket, peer: Peer, hub: &Hub, reactor: Rc<Reactor>) {
-    let mut connection = Connection::new(&mut socket, peer, hub, Rc::clone(&reactor));
-    let ending = poll_fn(|cx| connection.poll(cx)).await;
-    close(connection.peer, &ending, hub);
-    if matches!(ending, Ending::Refused { .. }) {
-        linger(socket, reactor).await;
+/// A network connection, whatever thread serves it.
+pub(super) struct Connection<S> {
+    socket: S,
+    peer: Peer,
+    /// Bytes received and not handled: part of a packet, or what had to wait for others.
+    received: Vec<u8>,
+    /// How many bytes `received` must have before it is worth looking at.
+    wanted: usize,
+    /// Packets handed over for writing.
+    unsent: Outbox,
+    /// Bytes that wait behind them.
+    waiting: usize,
+    /// Since when the client has read nothing of `unsent`.
+    stuck_since: Option<Instant>,
+}
+
+impl<S: Socket> Connection<S> {
+    /// A connection that came just now.
+    pub(super) fn new(socket: S, peer: Peer) -> Self {
+        Self {
+            socket,
+            peer,
+            received: Vec::new(),
+            wanted: 1,
+            unsent: Outbox::default(),
+            waiting: 0,
+            stuck_since: None,
+        }
     }
+
+    /// Joins this thread, after it left another.
+    pub(super) fn join(&mut self) -> io::Result<()> {
+        self.socket.join()
+    }
+
+    /// Who is at the other end.
+    pub(super) fn into_peer(self) -> Peer {
+        self.peer
+    }
+}
+
+/// Serves a connection to its end, or until it is to go to another thread: then gives it, and which.
+pub(super) async fn serve<S: Socket>(
+    connection: Connection<S>,
+    hub: &Hub,
+    logins: &Logins,
+    reactor: Rc<Reactor>,
+) -> Option<(Connection<S>, usize)> {
+    let mut served = Served {
+        connection,
+        hub,
+        logins,
+        pause: Pause::No,
+        seat: Seat::on(reactor.balance()),
+        timer: Timer::new(Rc::clone(&reactor)),
+        reactor: Rc::clone(&reactor),
+    };
+    let end = poll_fn(|cx| served.poll(cx)).await;
+    let mut connection = served.connection;
+    let ending = match end {
+        End::Moves(thread) => {
+            connection.socket.leave();
+            return Some((connection, thread));
+        }
+        End::Over(ending) => ending,
+    };
+    let Connection { mut socket, peer, .. } = connection;
+    close(peer, &ending, hub);
+    match ending {
+        Ending::Refused { .. } | Ending::Tls(_) => linger(socket, reactor).await,
+        // Whatever state it is in.
+        Ending::Panicked => {}
+        _ => socket.say_goodbye(),
+    }
+    None
 }
 
 /// Tells the hub that a connection is over.
@@ -55,7 +126,7 @@ pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
     });
 }
 
-/// Closes so that the client can read its CONNACK: closing over unread bytes would reset the connection.
+/// Closes so that the client can read its CONNACK, or its alert: closing over unread bytes would reset the connection.
 async fn linger(mut socket: impl Socket, reactor: Rc<Reactor>) {
     if socket.shut_down().is_err() {
         return;
@@ -69,47 +140,47 @@ async fn linger(mut socket: impl Socket, reactor: Rc<Reactor>) {
     discard.or(poll_fn(|cx| timer.poll(cx, until))).await;
 }
 
-struct Connection<'c, S> {
-    socket: &'c mut S,
-    hub: &'c Hub,
-    peer: Peer,
-    /// Bytes received and not handled: part of a packet, or what had to wait for others.
-    received: Vec<u8>,
-    /// How many bytes `received` must have before it is worth looking at.
-    wanted: usize,
-    /// Packets handed over for writing.
-    unsent: Outbox,
-    /// Bytes that wait behind them.
-    waiting: usize,
-    /// Since when the client has read nothing of `unsent`.
-    stuck_since: Option<Instant>,
+/// A connection on its thread.
+struct Served<'s, S> {
+    connection: Connection<S>,
+    hub: &'s Hub,
+    logins: &'s Logins,
+    /// What must come before anything else is read.
+    pause: Pause,
+    seat: Seat,
     reactor: Rc<Reactor>,
     timer: Timer,
 }
 
-impl<'c, S: Socket> Connection<'c, S> {
-    fn new(socket: &'c mut S, peer: Peer, hub: &'c Hub, reactor: Rc<Reactor>) -> Self {
-        Self {
-            socket,
-            hub,
-            peer,
-            received: Vec::new(),
-            wanted: 1,
-            unsent: Outbox::default(),
-            waiting: 0,
-            stuck_since: None,
-            timer: Timer::new(Rc::clone(&reactor)),
-            reactor,
-        }
-    }
+/// Why a thread serves a connection no longer.
+enum End {
+    Over(Ending),
+    /// To the thread with this number.
+    Moves(usize),
+}
 
+/// Why nothing is read at the moment.
+enum Pause {
+    No,
+    /// The client's password is being verified.
+    Login(Pin<Box<dyn Future<Output = Verdict>>>),
+    /// Its refusal is held back.
+    Until(Instant),
+}
+
+impl<S: Socket> Served<'_, S> {
     /// A panic is the end of this connection, not of the thread and the others on it.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx))).unwrap_or_else(|_| {
-            // What was meant for this client must not reach the next; what others were given must reach them.
-            SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.batch).wake());
-            Poll::Ready(Ending::Panicked)
-        })
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(thread) = self.seat.moves_to().filter(|_| self.connection.peer.is_connected()) {
+            return Poll::Ready(End::Moves(thread));
+        }
+        catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx)))
+            .unwrap_or_else(|_| {
+                // What was meant for this client must not reach the next; what others were given must reach them.
+                SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.batch).wake());
+                Poll::Ready(Ending::Panicked)
+            })
+            .map(End::Over)
     }
 
     fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -131,71 +202,104 @@ impl<'c, S: Socket> Connection<'c, S> {
     fn poll_turns(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), Ending>> {
         for _ in 0..TURNS {
             self.flush(cx)?;
-            let may_read = self.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
+            if self.poll_pause(cx).is_pending() {
+                return self.poll_deadline(cx).map(Err);
+            }
+            let may_read = self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
             }
-            match self.hub.sleep(&self.peer, &mut self.unsent, cx.waker())? {
-                Sleep::Output => self.waiting = 0,
+            match self.hub.sleep(&self.connection.peer, &mut self.connection.unsent, cx.waker())? {
+                Sleep::Output => self.connection.waiting = 0,
                 Sleep::Asleep => return self.poll_deadline(cx).map(Err),
             }
         }
         Poll::Ready(Ok(()))
     }
 
+    /// Ready when what was read may be looked at.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.pause {
+            Pause::No => return Poll::Ready(()),
+            Pause::Login(login) => {
+                let verdict = ready!(login.as_mut().poll(cx));
+                self.connection.peer.verified(verdict);
+            }
+            Pause::Until(until) => ready!(self.timer.poll(cx, *until)),
+        }
+        self.pause = Pause::No;
+        Poll::Ready(())
+    }
+
     /// Reads and handles once. True to go on, false to let others write first.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<bool, Ending>> {
         let Scratch { buffer, batch } = scratch;
-        if self.received.len() >= self.wanted {
+        if self.connection.received.len() >= self.connection.wanted {
             // Whole packets that had to wait.
-            let received = std::mem::take(&mut self.received);
+            let received = std::mem::take(&mut self.connection.received);
             return Poll::Ready(self.handle(&received, batch));
         }
-        let carried = if self.received.len() <= CARRY_BYTES { self.received.len() } else { 0 };
+        let carried =
+            if self.connection.received.len() <= CARRY_BYTES { self.connection.received.len() } else { 0 };
         let (front, free) = buffer.split_at_mut(carried);
-        let n = match self.socket.poll_recv(cx, free) {
+        let n = match self.connection.socket.poll_recv(cx, free) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),
-            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Ok(n)) => {
+                self.seat.served(n);
+                n
+            }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(ending(&error))),
         };
         let fresh = free.get(..n).unwrap_or_default();
-        if self.received.len() + n < self.wanted {
-            self.received.extend_from_slice(fresh);
+        if self.connection.received.len() + n < self.connection.wanted {
+            self.connection.received.extend_from_slice(fresh);
             return Poll::Ready(Ok(true));
         }
-        Poll::Ready(if carried == self.received.len() {
-            front.copy_from_slice(&self.received);
-            self.received.clear();
+        Poll::Ready(if carried == self.connection.received.len() {
+            front.copy_from_slice(&self.connection.received);
+            self.connection.received.clear();
             let whole = buffer.get(..carried + n).unwrap_or_default();
             self.handle(whole, batch)
         } else {
-            self.received.extend_from_slice(fresh);
-            let received = std::mem::take(&mut self.received);
+            self.connection.received.extend_from_slice(fresh);
+            let received = std::mem::take(&mut self.connection.received);
             self.handle(&received, batch)
         })
     }
 
     /// Hands bytes to the hub and keeps those that it left.
     fn handle(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<bool, Ending> {
-        let Handled { consumed, next } = self.hub.handle(&mut self.peer, bytes, Instant::now(), batch);
+        let Handled { consumed, next } =
+            self.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
         batch.wake();
-        self.waiting = self.hub.collect(&self.peer, &mut self.unsent, batch)?;
+        self.connection.waiting =
+            self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch)?;
         let rest = bytes.get(consumed..).unwrap_or_default();
         if rest.is_empty() {
             // An idle client keeps no buffer.
-            self.received = Vec::new();
+            self.connection.received = Vec::new();
         } else {
-            self.received.extend_from_slice(rest);
+            self.connection.received.extend_from_slice(rest);
         }
         match next {
             Next::Read(needed) => {
-                self.wanted = rest.len() + needed;
+                self.connection.wanted = rest.len() + needed;
                 Ok(true)
             }
             Next::Yield => {
-                self.wanted = rest.len();
+                self.connection.wanted = rest.len();
                 Ok(false)
+            }
+            Next::Verify(verification) => {
+                self.pause = Pause::Login(self.logins.verify(verification));
+                self.connection.wanted = rest.len();
+                Ok(true)
+            }
+            Next::Hold(until) => {
+                self.pause = Pause::Until(until);
+                self.connection.wanted = rest.len();
+                Ok(true)
             }
             Next::End(ending) => Err(ending),
         }
@@ -203,17 +307,18 @@ impl<'c, S: Socket> Connection<'c, S> {
 
     /// Writes until all is written or the client must read first.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        while !self.unsent.is_empty() {
+        while !self.connection.unsent.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            match self.socket.poll_send(cx, self.unsent.slices(&mut slices)) {
+            match self.connection.socket.poll_send(cx, self.connection.unsent.slices(&mut slices)) {
                 Poll::Ready(Ok(0)) => return Err(Ending::Closed),
                 Poll::Ready(Ok(n)) => {
-                    self.unsent.advance(n);
-                    self.stuck_since = None;
+                    self.seat.served(n);
+                    self.connection.unsent.advance(n);
+                    self.connection.stuck_since = None;
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {
-                    self.stuck_since.get_or_insert_with(|| self.reactor.now());
+                    self.connection.stuck_since.get_or_insert_with(|| self.reactor.now());
                     return Ok(());
                 }
             }
@@ -223,23 +328,28 @@ impl<'c, S: Socket> Connection<'c, S> {
 
     /// Ready when the client has been silent, or has not read, for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let write = self.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
-        let deadline = match (self.peer.deadline(), write) {
+        let write =
+            self.connection.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
+        let deadline = match (self.connection.peer.deadline(), write) {
             (Some(read), Some(write)) => read.min(write),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Poll::Pending,
         };
-        self.timer
-            .poll(cx, deadline)
-            .map(|()| if write == Some(deadline) { Ending::WriteTimeout } else { self.peer.timeout() })
+        self.timer.poll(cx, deadline).map(|()| {
+            if write == Some(deadline) { Ending::WriteTimeout } else { self.connection.peer.timeout() }
+        })
     }
 }
 
 fn ending(error: &io::Error) -> Ending {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            Ending::Closed
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        // Closed without the word that TLS has for it: usual, and MQTT has its own.
+        | io::ErrorKind::UnexpectedEof => Ending::Closed,
+        // A plain socket takes any data.
+        io::ErrorKind::InvalidData => Ending::Tls(error.to_string()),
         kind => Ending::Network(kind),
     }
 }

@@ -1,26 +1,84 @@
-//! Accepting connections.
+//! Listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use async_io::Async;
-use log::{debug, warn};
-use smol::{LocalExecutor, Timer, channel};
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::connection;
-use super::worker::{Accepted, Intake};
-use crate::hub::{Ending, Hub};
+use super::StartError;
+use super::tls::{Acceptor, Terms};
+use super::unix::{self, SocketFile};
+use crate::auth::Access;
+use crate::config::{Endpoint, Listener};
+use crate::hub::Origin;
 
-/// How long to wait for descriptors to come free when there are none.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// A socket that clients connect to.
+pub(super) struct Listening {
+    /// Before the socket: as long as that is open, the system gives no other file the same identity.
+    _file: Option<SocketFile>,
+    socket: Async<Socket>,
+    /// The path of a UNIX socket.
+    path: Option<Arc<Path>>,
+    tls: Option<Arc<Terms>>,
+    access: Arc<Access>,
+}
 
-/// Opens a listening socket.
-pub(super) fn bind(address: SocketAddr, backlog: i32) -> io::Result<Async<TcpListener>> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+impl Listening {
+    /// Opens a listener's socket. Gives also where it is: with the port taken for port 0.
+    pub(super) fn open(
+        listener: &Listener,
+        tls: Option<Arc<Terms>>,
+        access: Access,
+    ) -> Result<(Self, Endpoint), StartError> {
+        let access = Arc::new(access);
+        let Listener { endpoint, backlog, .. } = listener;
+        let open = || match endpoint {
+            Endpoint::Tcp(address) => {
+                let socket = listen(*address, i32::from(*backlog))?;
+                let address = socket.local_addr()?.as_socket().unwrap_or(*address);
+                let socket = Async::new(socket)?;
+                Ok((Self { _file: None, socket, path: None, tls, access }, Endpoint::Tcp(address)))
+            }
+            Endpoint::Unix { path, mode } => {
+                let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
+                let socket = Async::new(socket)?;
+                let path = Some(path.as_path().into());
+                Ok((Self { _file: Some(file), socket, path, tls, access }, endpoint.clone()))
+            }
+        };
+        open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
+    }
+
+    /// Waits for the next connection.
+    pub(super) async fn accept(&self) -> io::Result<(Socket, SockAddr)> {
+        self.socket.read_with(Socket::accept).await
+    }
+
+    /// Where a connection accepted here comes from.
+    pub(super) fn origin(&self, address: &SockAddr) -> Option<Origin> {
+        match &self.path {
+            Some(path) => Some(Origin::Unix(Arc::clone(path))),
+            None => address.as_socket().map(Origin::Tcp),
+        }
+    }
+
+    /// Who is let in.
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
+    }
+
+    /// How TLS is spoken with it.
+    pub(super) fn tls(&self) -> Option<Acceptor> {
+        self.tls.as_ref().map(|terms| terms.acceptor())
+    }
+}
+
+/// Listens on a TCP address.
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As mosquitto does: a restart must not wait for the old connections' last packets.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
@@ -29,68 +87,5 @@ pub(super) fn bind(address: SocketAddr, backlog: i32) -> io::Result<Async<TcpLis
     }
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
-    Async::new(socket.into())
-}
-
-/// The thread that accepts connections for the workers.
-pub(super) struct Acceptor {
-    /// Closing it ends the thread.
-    running: channel::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Acceptor {
-    pub(super) fn start(
-        listeners: Vec<Async<TcpListener>>,
-        hub: Arc<Hub>,
-        workers: Vec<Intake>,
-    ) -> io::Result<Self> {
-        let (running, stopped) = channel::bounded::<()>(1);
-        let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
-            let executor = LocalExecutor::new();
-            for listener in &listeners {
-                executor.spawn(accept(listener, &hub, &workers)).detach();
-            }
-            smol::block_on(executor.run(async { _ = stopped.recv().await }));
-        })?;
-        Ok(Self { running, thread })
-    }
-
-    /// Closes the listening sockets.
-    pub(super) fn stop(self) -> thread::Result<()> {
-        drop(self.running);
-        self.thread.join()
-    }
-}
-
-/// Accepts connections for ever, each for the worker that has the fewest.
-async fn accept(listener: &Async<TcpListener>, hub: &Hub, workers: &[Intake]) {
-    loop {
-        match listener.read_with(TcpListener::accept).await {
-            Ok((stream, address)) => admit(stream, address, hub, workers),
-            Err(error) => {
-                warn!("cannot accept a connection: {error}");
-                Timer::after(EXHAUSTED_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn admit(stream: TcpStream, address: SocketAddr, hub: &Hub, workers: &[Intake]) {
-    // Batches are as large as they can be already; what is small should not wait.
-    if let Err(error) = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)) {
-        debug!("{address}: {error}");
-        return;
-    }
-    match hub.accept(address, Instant::now()) {
-        Some(peer) => {
-            let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) else { return };
-            if let Some(peer) = worker.serve(Accepted { stream, address, peer }) {
-                connection::close(peer, &Ending::Stopping, hub);
-            }
-        }
-        None => warn!(
-            "{address} was not let in: the broker stops, or has as many connections as its limit allows"
-        ),
-    }
+    Ok(socket)
 }

@@ -1,11 +1,15 @@
 //! Sockets, timers and threads: the only floor that has them.
 
+mod acceptor;
 mod balance;
 mod connection;
 mod listener;
+mod logins;
 mod poller;
 mod reactor;
 mod socket;
+mod tls;
+mod unix;
 mod worker;
 
 use std::net::SocketAddr;
@@ -16,10 +20,14 @@ use std::time::{Duration, Instant};
 use log::warn;
 use thiserror::Error;
 
+use crate::auth::{self, Access, Passwords};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Stats};
-use listener::Acceptor;
-use worker::Worker;
+use acceptor::Acceptor;
+use listener::Listening;
+use tls::Terms;
+pub use tls::{TlsError, check_tls};
+use worker::{Team, Worker};
 
 /// How often a stop looks whether the clients are gone.
 const STOP_POLL: Duration = Duration::from_millis(5);
@@ -38,9 +46,32 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// TLS cannot be spoken at the endpoint.
+    #[error("cannot speak TLS on {endpoint}: {}", list(errors))]
+    Tls {
+        /// The one asked for.
+        endpoint: Endpoint,
+        /// Everything that is wrong with its files.
+        errors: Vec<TlsError>,
+    },
+    /// A password file cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Passwords(Vec<auth::Error>),
+    /// A listener lets nobody in.
+    #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
+    NobodyAllowed(Endpoint),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// What [`Broker::reload`] could not read again. For these, what was read before stays in use.
+#[derive(Debug, Error)]
+#[error("not reloaded, what was loaded before stays in use: {}", list(.0))]
+pub struct ReloadError(pub Vec<StartError>);
+
+fn list(errors: &[impl ToString]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A broker that runs in this process, until it is stopped or dropped.
@@ -62,7 +93,13 @@ pub enum StartError {
 /// ```
 pub struct Broker {
     hub: Arc<Hub>,
+    endpoints: Vec<Endpoint>,
     addresses: Vec<SocketAddr>,
+    /// How TLS is spoken, for each listener that does.
+    tls: Vec<Arc<Terms>>,
+    /// Each file once.
+    passwords: Vec<Arc<Passwords>>,
+    team: Arc<Team>,
     workers: Vec<Worker>,
     acceptor: Option<Acceptor>,
 }
@@ -72,53 +109,119 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened on, or a thread that cannot be started; then nothing is left running.
+    /// A certificate, key or password file that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
+    /// started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let mut sockets = Vec::new();
-        let mut addresses = Vec::new();
-        for Listener { endpoint, backlog, .. } in config.listeners {
-            let Endpoint::Tcp(address) = endpoint else { continue };
-            let failed = |source| StartError::Listen { endpoint: endpoint.clone(), source };
-            let socket = listener::bind(address, backlog.into()).map_err(failed)?;
-            addresses.push(socket.get_ref().local_addr().map_err(failed)?);
-            sockets.push(socket);
+        // Files first: nobody should be able to connect to a broker that will not start.
+        let (mut terms, mut passwords, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
+        for listener in &config.listeners {
+            accesses.push(access(listener, &mut passwords)?);
+            let Some(tls) = listener.tls.clone() else {
+                terms.push(None);
+                continue;
+            };
+            terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls)?)));
         }
-        if sockets.is_empty() {
+        let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
+        for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
+            let (socket, endpoint) = Listening::open(listener, terms.clone(), access)?;
+            listening.push(socket);
+            endpoints.push(endpoint);
+        }
+        if listening.is_empty() {
             return Err(StartError::NoListener);
         }
         let hub = Arc::new(Hub::new(config.limits));
-        let mut broker = Self { hub, addresses, workers: Vec::new(), acceptor: None };
-        for number in 0..config.threads.get() {
-            let worker = Worker::start(number, Arc::clone(&broker.hub)).map_err(StartError::Thread)?;
+        let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub));
+        let mut broker = Self {
+            hub,
+            addresses: endpoints.iter().filter_map(tcp).collect(),
+            endpoints,
+            tls: terms.into_iter().flatten().collect(),
+            passwords,
+            team: Arc::clone(&team),
+            workers: Vec::new(),
+            acceptor: None,
+        };
+        for (number, arrivals) in arrivals.into_iter().enumerate() {
+            let worker = Worker::start(number, arrivals, Arc::clone(&team)).map_err(StartError::Thread)?;
             broker.workers.push(worker);
         }
-        let intakes = broker.workers.iter().map(Worker::intake).collect();
         let acceptor =
-            Acceptor::start(sockets, Arc::clone(&broker.hub), intakes).map_err(StartError::Thread)?;
+            Acceptor::start(listening, Arc::clone(&broker.hub), team).map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
         Ok(broker)
     }
 
     /// Where it listens, in the order of the configuration, with the ports taken for port 0.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Its TCP addresses among them.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The first address it listens on.
+    /// The first TCP address it listens on; port 0 if there is none.
     pub fn local_addr(&self) -> SocketAddr {
-        // `start` lets no broker be without one.
         self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The system's interface by which it waits for sockets, as its log names it: `epoll`, `kqueue`, `event ports`,
+    /// `IOCP` or `poll`.
+    pub fn back_end(&self) -> &'static str {
+        poller::INTERFACE
+    }
+
+    /// Reads the listeners' certificates, keys, authorities and password files again. Who connects from now on meets
+    /// them; connections that are there stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// All that cannot be read or used, each with its file. There, and there only, nothing changes.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        let tls = self.tls.iter().filter_map(|terms| terms.reload().err());
+        let passwords =
+            self.passwords.iter().filter_map(|file| file.reload().err()).map(StartError::Passwords);
+        let errors: Vec<_> = tls.chain(passwords).collect();
+        if errors.is_empty() { Ok(()) } else { Err(ReloadError(errors)) }
     }
 
     /// The broker's counters.
     pub fn stats(&self) -> Stats {
-        self.hub.stats()
+        Stats { connections_moved: self.team.moved(), ..self.hub.stats() }
     }
 
     /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends.
     ///
     /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
     pub fn stop(self) {}
+}
+
+/// Whom a listener lets in. Several may share a password file.
+fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access, StartError> {
+    let Listener { endpoint, allow_anonymous, password_file, .. } = listener;
+    let passwords = match password_file {
+        None if !allow_anonymous => return Err(StartError::NobodyAllowed(endpoint.clone())),
+        None => None,
+        Some(path) => Some(match known.iter().find(|passwords| passwords.path() == path) {
+            Some(passwords) => Arc::clone(passwords),
+            None => {
+                let passwords = Arc::new(Passwords::load(path).map_err(StartError::Passwords)?);
+                known.push(Arc::clone(&passwords));
+                passwords
+            }
+        }),
+    };
+    Ok(Access { allow_anonymous: *allow_anonymous, passwords })
+}
+
+fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
+    match endpoint {
+        Endpoint::Tcp(address) => Some(*address),
+        Endpoint::Unix { .. } => None,
+    }
 }
 
 impl Drop for Broker {

@@ -1,20 +1,26 @@
 //! The sockets and timers of one thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use socket2::Socket;
 
+use super::balance::Balance;
 use super::poller::{Poller, Ready};
+
+thread_local! {
+    static CURRENT: OnceCell<Rc<Reactor>> = const { OnceCell::new() };
+}
 
 /// Wakes the tasks of a thread when their socket is ready or their time has come.
 pub(super) struct Reactor {
+    balance: Rc<Balance>,
     poller: Arc<Poller>,
     sockets: RefCell<Slab<Readiness>>,
     /// By time; the number tells apart those of the same time.
@@ -34,15 +40,25 @@ struct Readiness {
 }
 
 impl Reactor {
-    pub(super) fn new(poller: Arc<Poller>) -> Self {
-        Self {
-            poller,
-            sockets: RefCell::default(),
-            timers: RefCell::default(),
-            timers_made: Cell::new(0),
-            now: Cell::new(Instant::now()),
-            ready: RefCell::default(),
-        }
+    /// The reactor of the calling thread, which has no other.
+    pub(super) fn start(poller: Arc<Poller>, balance: Balance) -> Rc<Self> {
+        let new = || {
+            Rc::new(Self {
+                balance: Rc::new(balance),
+                poller,
+                sockets: RefCell::default(),
+                timers: RefCell::default(),
+                timers_made: Cell::new(0),
+                now: Cell::new(Instant::now()),
+                ready: RefCell::default(),
+            })
+        };
+        CURRENT.with(|current| Rc::clone(current.get_or_init(new)))
+    }
+
+    /// Who is served on the thread.
+    pub(super) fn balance(&self) -> &Rc<Balance> {
+        &self.balance
     }
 
     /// The time at the thread's latest look at its sockets: exact enough for deadlines of seconds.
@@ -57,8 +73,10 @@ impl Reactor {
             (Some(Duration::ZERO), _) | (_, None) => limit,
             (_, Some(at)) => Some(at.saturating_duration_since(Instant::now())),
         };
+        let asleep = Instant::now();
         self.poller.wait(&mut self.ready.borrow_mut(), timeout)?;
         self.now.set(Instant::now());
+        self.balance.woke(asleep, self.now());
         Ok(())
     }
 
@@ -85,11 +103,11 @@ impl Reactor {
     }
 }
 
-/// A socket that the reactor watches for as long as this lives.
+/// A socket that the reactor of its thread watches. It may go to another thread in between.
 pub(super) struct Registered {
-    reactor: Rc<Reactor>,
-    socket: TcpStream,
-    key: usize,
+    socket: Socket,
+    /// Where the reactor has it.
+    key: Option<usize>,
 }
 
 /// Which way.
@@ -100,60 +118,86 @@ pub(super) enum Way {
 }
 
 impl Registered {
-    /// Watches a nonblocking socket.
-    pub(super) fn new(reactor: Rc<Reactor>, socket: TcpStream) -> io::Result<Self> {
-        let readiness = Readiness { readable: true, writable: true, ended: false, waker: None };
-        let key = reactor.sockets.borrow_mut().insert(readiness);
-        let registered = Self { reactor, socket, key };
-        registered.reactor.poller.add(&registered.socket, key)?;
+    /// A nonblocking stream socket, of whatever family, watched from now on.
+    pub(super) fn new(socket: Socket) -> io::Result<Self> {
+        let mut registered = Self { socket, key: None };
+        registered.join()?;
         Ok(registered)
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    /// Has this thread's reactor watch it.
+    pub(super) fn join(&mut self) -> io::Result<()> {
+        CURRENT.with(|current| {
+            let reactor = current.get().ok_or_else(|| io::Error::other("the thread has no reactor"))?;
+            let readiness = Readiness { readable: true, writable: true, ended: false, waker: None };
+            let key = reactor.sockets.borrow_mut().insert(readiness);
+            self.key = Some(key);
+            reactor.poller.add(&self.socket, key)
+        })
+    }
+
+    /// Has this thread's reactor watch it no more.
+    pub(super) fn leave(&mut self) {
+        if let Some(key) = self.key.take() {
+            // Without one the thread has ended, and its reactor with it.
+            _ = CURRENT.try_with(|current| {
+                let Some(reactor) = current.get() else { return };
+                // Fails for a socket that was never added; closing it takes it out too.
+                _ = reactor.poller.delete(&self.socket);
+                reactor.sockets.borrow_mut().try_remove(key);
+            });
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
 
     /// Whether a call in that direction may do something; if not, the task is woken when it may.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>, way: Way) -> Poll<io::Result<()>> {
-        let mut sockets = self.reactor.sockets.borrow_mut();
-        let Some(known) = sockets.get_mut(self.key) else { return Poll::Ready(Ok(())) };
-        let is_ready = if way == Way::Read { known.readable } else { known.writable };
-        if is_ready {
-            return Poll::Ready(Ok(()));
-        }
-        match &mut known.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => known.waker = Some(cx.waker().clone()),
-        }
-        match self.reactor.poller.rearm(&self.socket, self.key, !known.readable, !known.writable) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        let wait = |reactor: &Reactor, key: usize, known: &mut Readiness| {
+            let is_ready = if way == Way::Read { known.readable } else { known.writable };
+            if is_ready {
+                return Poll::Ready(Ok(()));
+            }
+            match &mut known.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => known.waker = Some(cx.waker().clone()),
+            }
+            match reactor.poller.rearm(&self.socket, key, !known.readable, !known.writable) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            }
+        };
+        self.known(wait).unwrap_or(Poll::Ready(Ok(())))
     }
 
     /// The socket said that it is not ready that way: the next event will say when it is.
     pub(super) fn exhausted(&self, way: Way) {
-        if let Some(known) = self.reactor.sockets.borrow_mut().get_mut(self.key) {
-            match way {
-                Way::Read => known.readable = false,
-                Way::Write => known.writable = false,
-            }
-        }
+        self.known(|_, _, known| match way {
+            Way::Read => known.readable = false,
+            Way::Write => known.writable = false,
+        });
     }
 
     /// A read took all there was, so that another would only say so.
     pub(super) fn drained(&self) {
-        if let Some(known) = self.reactor.sockets.borrow_mut().get_mut(self.key) {
-            known.readable = known.ended;
-        }
+        self.known(|_, _, known| known.readable = known.ended);
+    }
+
+    fn known<T>(&self, then: impl FnOnce(&Reactor, usize, &mut Readiness) -> T) -> Option<T> {
+        let key = self.key?;
+        CURRENT.with(|current| {
+            let reactor = current.get()?;
+            let mut sockets = reactor.sockets.borrow_mut();
+            sockets.get_mut(key).map(|known| then(reactor, key, known))
+        })
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // Fails for a socket that was never added; closing it takes it out too.
-        _ = self.reactor.poller.delete(&self.socket);
-        self.reactor.sockets.borrow_mut().try_remove(self.key);
+        self.leave();
     }
 }
 

@@ -6,26 +6,54 @@ use std::task::{Context, Poll, ready};
 
 use super::reactor::{Registered, Way};
 
-/// A two-way byte stream.
-pub(super) trait Socket {
+/// A two-way byte stream, of one thread at a time.
+pub(super) trait Socket: Send {
     /// Reads what is there; 0 is the end.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Writes what goes without waiting.
+    /// Writes what goes without waiting. If that is nothing, the next call begins with the same bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
     /// Says that nothing more will be written.
     fn shut_down(&mut self) -> io::Result<()>;
+
+    /// Says what the protocol says before the socket is closed.
+    fn say_goodbye(&mut self) {}
+
+    /// Leaves this thread, for [`Self::join`] on another.
+    fn leave(&mut self);
+
+    /// Joins this thread.
+    fn join(&mut self) -> io::Result<()>;
 }
 
-/// MQTT over plain TCP.
-pub(super) struct Tcp {
+/// MQTT over a plain socket, TCP or UNIX.
+pub(super) struct Plain {
     registered: Registered,
 }
 
-impl Tcp {
+impl Plain {
     pub(super) fn new(registered: Registered) -> Self {
         Self { registered }
+    }
+
+    pub(super) fn recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let n = ready!(self.poll_call(cx, Way::Read, || self.registered.socket().read(buffer)))?;
+        if n < buffer.len() {
+            self.registered.drained();
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    pub(super) fn send(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll_call(cx, Way::Write, || match slices {
+            [one] => self.registered.socket().write(one),
+            _ => self.registered.socket().write_vectored(slices),
+        })
+    }
+
+    pub(super) fn close_writing(&self) -> io::Result<()> {
+        self.registered.socket().shutdown(Shutdown::Write)
     }
 
     /// Calls until it does something or the socket must be waited for.
@@ -46,23 +74,24 @@ impl Tcp {
     }
 }
 
-impl Socket for Tcp {
+impl Socket for Plain {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let n = ready!(self.poll_call(cx, Way::Read, || self.registered.socket().read(buffer)))?;
-        if n < buffer.len() {
-            self.registered.drained();
-        }
-        Poll::Ready(Ok(n))
+        self.recv(cx, buffer)
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.poll_call(cx, Way::Write, || match slices {
-            [one] => self.registered.socket().write(one),
-            _ => self.registered.socket().write_vectored(slices),
-        })
+        self.send(cx, slices)
     }
 
     fn shut_down(&mut self) -> io::Result<()> {
-        self.registered.socket().shutdown(Shutdown::Write)
+        self.close_writing()
+    }
+
+    fn leave(&mut self) {
+        self.registered.leave();
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        self.registered.join()
     }
 }

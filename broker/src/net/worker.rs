@@ -1,72 +1,125 @@
 //! A thread, and the connections it serves from their first byte to their last.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use log::{debug, error};
+use log::error;
 use smol::future::Future;
 use smol::{LocalExecutor, channel};
+use socket2::Socket;
 
-use super::connection;
+use super::balance::{Balance, Board};
+use super::connection::{self, Connection};
+use super::logins::Logins;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
-use super::socket::Tcp;
+use super::socket::Plain;
+use super::tls::{self, Secure};
 use crate::hub::{Ending, Hub, Peer};
 
 /// A connection that was let in.
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) address: SocketAddr,
+    pub(super) socket: Socket,
     pub(super) peer: Peer,
+    /// None for plain MQTT.
+    pub(super) tls: Option<tls::Acceptor>,
+}
+
+/// A connection on its way to a thread.
+pub(super) enum Arrival {
+    New(Accepted),
+    Plain(Box<Connection<Plain>>),
+    Secure(Box<Connection<Secure>>),
+}
+
+impl From<Connection<Plain>> for Arrival {
+    fn from(connection: Connection<Plain>) -> Self {
+        Self::Plain(connection.into())
+    }
+}
+
+impl From<Connection<Secure>> for Arrival {
+    fn from(connection: Connection<Secure>) -> Self {
+        Self::Secure(connection.into())
+    }
+}
+
+impl Arrival {
+    fn into_peer(self) -> Peer {
+        match self {
+            Self::New(accepted) => accepted.peer,
+            Self::Plain(connection) => connection.into_peer(),
+            Self::Secure(connection) => connection.into_peer(),
+        }
+    }
+}
+
+/// All threads that serve connections, and the ways to them.
+pub(super) struct Team {
+    hub: Arc<Hub>,
+    logins: Logins,
+    board: Board,
+    /// Never longer than the number of connections that the hub lets in.
+    intakes: Box<[channel::Sender<Arrival>]>,
+    moved: AtomicU64,
+}
+
+impl Team {
+    /// A team, and where each of its threads takes connections from.
+    pub(super) fn new(
+        threads: usize,
+        spread: bool,
+        hub: Arc<Hub>,
+    ) -> (Arc<Self>, Vec<channel::Receiver<Arrival>>) {
+        let (intakes, arrivals): (Vec<_>, Vec<_>) = (0..threads).map(|_| channel::unbounded()).unzip();
+        let logins = Logins::new(hub.limits());
+        let (board, moved) = (Board::new(threads, spread), AtomicU64::new(0));
+        (Arc::new(Self { hub, logins, board, intakes: intakes.into(), moved }), arrivals)
+    }
+
+    /// Has a connection served that was let in.
+    pub(super) fn serve(&self, accepted: Accepted) {
+        self.send(self.board.place(Instant::now()), Arrival::New(accepted));
+    }
+
+    /// Connections that went from one thread to another so far.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, thread: usize, arrival: Arrival) {
+        let Some(intake) = self.intakes.get(thread) else { return };
+        if let Err(refused) = intake.try_send(arrival) {
+            connection::close(refused.into_inner().into_peer(), &Ending::Stopping, &self.hub);
+        }
+    }
 }
 
 /// A thread that serves connections until it is stopped.
 pub(super) struct Worker {
-    intake: Intake,
+    intake: channel::Sender<Arrival>,
     thread: JoinHandle<()>,
 }
 
-/// The way to a worker.
-#[derive(Clone)]
-pub(super) struct Intake {
-    /// Never longer than the number of connections that the hub lets in.
-    accepted: channel::Sender<Accepted>,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Intake {
-    /// How many connections the worker serves.
-    pub(super) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Gives it one more. One that has failed, and said so, gives it back.
-    pub(super) fn serve(&self, accepted: Accepted) -> Option<Peer> {
-        if let Err(refused) = self.accepted.try_send(accepted) {
-            return Some(refused.into_inner().peer);
-        }
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-}
-
 impl Worker {
-    pub(super) fn start(number: usize, hub: Arc<Hub>) -> io::Result<Self> {
+    pub(super) fn start(
+        number: usize,
+        arrivals: channel::Receiver<Arrival>,
+        team: Arc<Team>,
+    ) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
-        let (sender, accepted) = channel::unbounded();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let intake = Intake { accepted: sender, connections: Arc::clone(&connections) };
+        let intake = team.intakes.get(number).cloned().ok_or(io::ErrorKind::NotFound)?;
         let thread = thread::Builder::new().name(format!("sol-{number}")).spawn(move || {
-            let reactor = Rc::new(Reactor::new(Arc::clone(&poller)));
+            let balance = Balance::new(number, team.board.clone());
+            let reactor = Reactor::start(Arc::clone(&poller), balance);
             let executor = LocalExecutor::new();
-            let serve_all = executor.run(serve_all(accepted, &executor, &reactor, hub, connections));
+            let serve_all = executor.run(serve_all(arrivals, &executor, &reactor, team));
             if let Err(error) = drive(serve_all, &reactor, poller) {
                 error!("cannot wait for sockets any more: {error}");
             }
@@ -74,37 +127,61 @@ impl Worker {
         Ok(Self { intake, thread })
     }
 
-    pub(super) fn intake(&self) -> Intake {
-        self.intake.clone()
-    }
-
     /// Ends it, and the connections it still has.
     pub(super) fn stop(self) -> thread::Result<()> {
-        self.intake.accepted.close();
+        self.intake.close();
         self.thread.join()
     }
 }
 
 async fn serve_all(
-    accepted: channel::Receiver<Accepted>,
+    arrivals: channel::Receiver<Arrival>,
     executor: &LocalExecutor<'_>,
     reactor: &Rc<Reactor>,
-    hub: Arc<Hub>,
-    connections: Arc<AtomicUsize>,
+    team: Arc<Team>,
 ) {
-    while let Ok(Accepted { stream, address, peer }) = accepted.recv().await {
-        let (reactor, hub, connections) = (Rc::clone(reactor), Arc::clone(&hub), Arc::clone(&connections));
-        let serve = async move {
-            match Registered::new(Rc::clone(&reactor), stream) {
-                Ok(registered) => connection::serve(Tcp::new(registered), peer, &hub, reactor).await,
-                Err(error) => {
-                    debug!("{address}: {error}");
-                    connection::close(peer, &Ending::Network(error.kind()), &hub);
+    while let Ok(arrival) = arrivals.recv().await {
+        let (reactor, team) = (Rc::clone(reactor), Arc::clone(&team));
+        // Two kinds of task, so that what TLS keeps takes no room in the other.
+        match arrival {
+            Arrival::New(Accepted { socket, peer, tls }) => match (Registered::new(socket), tls) {
+                (Ok(registered), None) => {
+                    let connection = Connection::new(Plain::new(registered), peer);
+                    executor.spawn(serve(connection, reactor, team)).detach();
                 }
-            }
-            connections.fetch_sub(1, Ordering::Relaxed);
-        };
-        executor.spawn(serve).detach();
+                (Ok(registered), Some(acceptor)) => {
+                    let connection = Connection::new(Secure::new(&acceptor, Plain::new(registered)), peer);
+                    executor.spawn(serve(connection, reactor, team)).detach();
+                }
+                (Err(error), _) => connection::close(peer, &Ending::Network(error.kind()), &team.hub),
+            },
+            Arrival::Plain(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
+            Arrival::Secure(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
+        }
+    }
+}
+
+/// Serves a connection that was served elsewhere before.
+async fn go_on<S>(mut connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
+where
+    S: super::socket::Socket,
+    Arrival: From<Connection<S>>,
+{
+    match connection.join() {
+        Ok(()) => serve(connection, reactor, team).await,
+        Err(error) => connection::close(connection.into_peer(), &Ending::Network(error.kind()), &team.hub),
+    }
+}
+
+async fn serve<S>(connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
+where
+    S: super::socket::Socket,
+    Arrival: From<Connection<S>>,
+{
+    if let Some((connection, thread)) = connection::serve(connection, &team.hub, &team.logins, reactor).await
+    {
+        team.moved.fetch_add(1, Ordering::Relaxed);
+        team.send(thread, connection.into());
     }
 }
 

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub(crate) mod peers;
+#[cfg(unix)]
+pub(crate) mod process;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
@@ -26,7 +30,7 @@ pub(crate) fn broker(limits: Limits) -> Broker {
 }
 
 /// Waits until it is so.
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -69,8 +73,8 @@ pub(crate) fn encode(packets: &[Packet<'_>]) -> Vec<u8> {
 }
 
 /// One end of a network connection.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
     received: Vec<u8>,
     /// Bytes of the packet given last.
     taken: usize,
@@ -83,7 +87,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, received: Vec::new(), taken: 0 }
+        Self::over(stream)
     }
 
     /// Connected, with a clean session.
@@ -93,8 +97,7 @@ impl Client {
 
     pub(crate) fn connect_as(address: SocketAddr, connect: Connect<'_>, session_present: bool) -> Self {
         let mut client = Self::open(address);
-        client.send(&[Packet::Connect(connect)]);
-        client.expect(Packet::Connack(Connack { session_present, code: ConnectCode::Accepted }));
+        client.say_connect(connect, session_present);
         client
     }
 
@@ -103,6 +106,19 @@ impl Client {
         let mut client = Self::connect(address, client_id);
         client.subscribe(filter, qos);
         client
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// A network connection of any kind without CONNECT. Its patience is its own.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, received: Vec::new(), taken: 0 }
+    }
+
+    /// CONNECT, and the answer that it is accepted.
+    pub(crate) fn say_connect(&mut self, connect: Connect<'_>, session_present: bool) {
+        self.send(&[Packet::Connect(connect)]);
+        self.expect(Packet::Connack(Connack { session_present, code: ConnectCode::Accepted }));
     }
 
     pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) {

@@ -1,7 +1,6 @@
 //! Linux: epoll, edge-triggered.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
+use socket2::Socket;
 
 use super::{EVENTS, Ready};
 
@@ -31,18 +31,18 @@ impl Poller {
     }
 
     /// Reports each change of the socket's readiness under `key`, until [`Self::delete`].
-    pub(in crate::net) fn add(&self, socket: &TcpStream, key: usize) -> io::Result<()> {
+    pub(in crate::net) fn add(&self, socket: &Socket, key: usize) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(key as u64), flags)?)
     }
 
     /// Nothing to do: an edge is reported whenever it comes.
-    pub(in crate::net) fn rearm(&self, _: &TcpStream, _: usize, _read: bool, _write: bool) -> io::Result<()> {
+    pub(in crate::net) fn rearm(&self, _: &Socket, _: usize, _read: bool, _write: bool) -> io::Result<()> {
         Ok(())
     }
 
     /// Reports the socket no more.
-    pub(in crate::net) fn delete(&self, socket: &TcpStream) -> io::Result<()> {
+    pub(in crate::net) fn delete(&self, socket: &Socket) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 

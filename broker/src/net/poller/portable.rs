@@ -1,12 +1,12 @@
 //! kqueue, event ports, IOCP, by way of `polling`.
 
 use std::io;
-use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use polling::{Event, Events, PollMode};
+use socket2::Socket;
 
 use super::{EVENTS, Ready};
 
@@ -28,7 +28,7 @@ impl Poller {
     }
 
     /// Reports changes of the socket's readiness under `key`, until [`Self::delete`].
-    pub(in crate::net) fn add(&self, socket: &TcpStream, key: usize) -> io::Result<()> {
+    pub(in crate::net) fn add(&self, socket: &Socket, key: usize) -> io::Result<()> {
         // SAFETY: who adds a socket deletes it before it is closed (`Registered` in `reactor.rs`).
         #[expect(
             unsafe_code,
@@ -42,7 +42,7 @@ impl Poller {
     /// Asks for the next report where each asks for one.
     pub(in crate::net) fn rearm(
         &self,
-        socket: &TcpStream,
+        socket: &Socket,
         key: usize,
         read: bool,
         write: bool,
@@ -54,7 +54,7 @@ impl Poller {
     }
 
     /// Reports the socket no more.
-    pub(in crate::net) fn delete(&self, socket: &TcpStream) -> io::Result<()> {
+    pub(in crate::net) fn delete(&self, socket: &Socket) -> io::Result<()> {
         self.poller.delete(socket)
     }
 

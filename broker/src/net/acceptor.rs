@@ -1,0 +1,79 @@
+//! Accepting connections.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use smol::{LocalExecutor, Timer, channel};
+use socket2::{SockAddr, Socket};
+
+use super::listener::Listening;
+use super::worker::{Accepted, Team};
+use crate::hub::{Hub, Origin};
+
+/// How long to wait for descriptors to come free when there are none.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The thread that accepts connections for the workers.
+pub(super) struct Acceptor {
+    /// Closing it ends the thread.
+    running: channel::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Acceptor {
+    pub(super) fn start(listeners: Vec<Listening>, hub: Arc<Hub>, team: Arc<Team>) -> io::Result<Self> {
+        let (running, stopped) = channel::bounded::<()>(1);
+        let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
+            let executor = LocalExecutor::new();
+            for listener in &listeners {
+                executor.spawn(accept(listener, &hub, &team)).detach();
+            }
+            smol::block_on(executor.run(async { _ = stopped.recv().await }));
+        })?;
+        Ok(Self { running, thread })
+    }
+
+    /// Closes the listening sockets.
+    pub(super) fn stop(self) -> thread::Result<()> {
+        drop(self.running);
+        self.thread.join()
+    }
+}
+
+/// Accepts connections for ever.
+async fn accept(listener: &Listening, hub: &Hub, team: &Team) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, address)) => admit(listener, socket, &address, hub, team),
+            Err(error) => {
+                warn!("cannot accept a connection: {error}");
+                Timer::after(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, team: &Team) {
+    let Some(origin) = listener.origin(address) else { return };
+    if let Err(error) = prepare(&socket, &origin) {
+        debug!("{origin}: {error}");
+        return;
+    }
+    let Some(peer) = hub.accept(origin.clone(), listener.access(), Instant::now()) else {
+        warn!("{origin} was not let in: the broker stops, or has as many connections as its limit allows");
+        return;
+    };
+    team.serve(Accepted { socket, peer, tls: listener.tls() });
+}
+
+fn prepare(socket: &Socket, origin: &Origin) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    match origin {
+        // Batches are as large as they can be already; what is small should not wait.
+        Origin::Tcp(_) => socket.set_tcp_nodelay(true),
+        Origin::Unix(_) => Ok(()),
+    }
+}
