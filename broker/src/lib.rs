@@ -23,4 +23,4 @@ pub mod topic;
 
 pub use config::{Config, Limits};
 pub use hub::Stats;
-pub use net::{Broker, ReloadError, StartError, TlsError, check_tls};
+pub use net::{Broker, ReloadError, StartError, TlsError, check_tls, io_backend};

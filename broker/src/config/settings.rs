@@ -75,6 +75,20 @@ impl Settings {
         Problem { file: self.sources.file.clone().filter(|_| line.is_some()), line, column: None, what }
     }
 
+    /// The files that listeners read: each with the listener's number and its key.
+    pub fn files(&self) -> Vec<(usize, &'static str, &Path)> {
+        let mut files = Vec::new();
+        for (number, listener) in self.broker.listeners.iter().enumerate() {
+            if let Some(tls) = &listener.tls {
+                files.push((number, "certfile", tls.certfile.as_path()));
+                files.push((number, "keyfile", tls.keyfile.as_path()));
+                files.extend(tls.cafile.as_deref().map(|path| (number, "cafile", path)));
+            }
+            files.extend(listener.password_file.as_deref().map(|path| (number, "password_file", path)));
+        }
+        files
+    }
+
     /// Makes relative paths absolute, so that they hold in another directory too.
     pub fn anchor(&mut self, directory: &Path) {
         let Process { log_path, pid_file, .. } = &mut self.process;

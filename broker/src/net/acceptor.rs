@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use smol::{LocalExecutor, Timer, channel};
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, Socket, TcpKeepalive};
 
 use super::connection;
 use super::listener::Listening;
 use super::worker::{Accepted, Intake};
-use crate::hub::{Ending, Hub, Origin};
+use crate::hub::{Ending, Hub, Limits, Origin};
 
 /// How long to wait for descriptors to come free when there are none.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// How often the other end of a silent connection is asked whether it is there, until it is given up.
+const PROBES: u32 = 4;
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The thread that accepts connections for the workers.
 pub(super) struct Acceptor {
@@ -59,7 +62,7 @@ async fn accept(listener: &Listening, hub: &Hub, workers: &[Intake]) {
 
 fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, workers: &[Intake]) {
     let Some(origin) = listener.origin(address) else { return };
-    if let Err(error) = prepare(&socket, &origin) {
+    if let Err(error) = prepare(&socket, &origin, hub.limits()) {
         debug!("{origin}: {error}");
         return;
     }
@@ -73,11 +76,16 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, wo
     }
 }
 
-fn prepare(socket: &Socket, origin: &Origin) -> io::Result<()> {
+fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     match origin {
-        // Batches are as large as they can be already; what is small should not wait.
-        Origin::Tcp(_) => socket.set_tcp_nodelay(true),
+        Origin::Tcp(_) => {
+            // Batches are as large as they can be already; what is small should not wait.
+            socket.set_tcp_nodelay(true)?;
+            let Some(silence) = limits.tcp_keep_alive else { return Ok(()) };
+            let probes = TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+            socket.set_tcp_keepalive(&probes)
+        }
         Origin::Unix(_) => Ok(()),
     }
 }

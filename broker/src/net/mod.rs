@@ -22,6 +22,7 @@ use crate::config::{Config, Endpoint};
 use crate::hub::{Batch, Hub, Stats};
 use acceptor::Acceptor;
 use listener::Listening;
+pub use poller::io_backend;
 use tls::Terms;
 pub use tls::{TlsError, check_tls};
 use worker::Worker;

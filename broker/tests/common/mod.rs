@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub(crate) mod peers;
+pub(crate) mod sol;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,12 +11,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sol::codec::{
+use ::sol::codec::{
     Ack, Connack, Connect, ConnectCode, Decoded, Delivery, Packet, PacketId, Publish, QoS, Subscribe,
     SubscribeCode, Version, decode,
 };
-use sol::topic::{Filter, Name};
-use sol::{Broker, Config, Limits};
+use ::sol::topic::{Filter, Name};
+use ::sol::{Broker, Config, Limits};
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

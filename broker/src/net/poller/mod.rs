@@ -15,6 +15,11 @@ pub(super) use epoll::Poller;
 #[cfg(not(target_os = "linux"))]
 pub(super) use portable::Poller;
 
+/// What tells the broker which sockets are ready.
+pub fn io_backend() -> &'static str {
+    if cfg!(target_os = "linux") { "epoll" } else { "the system's way, by polling" }
+}
+
 /// Sockets reported at a time.
 const EVENTS: usize = 1024;
 
