@@ -83,7 +83,8 @@ fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> 
             // Batches are as large as they can be already; what is small should not wait.
             socket.set_tcp_nodelay(true)?;
             let Some(silence) = limits.tcp_keep_alive else { return Ok(()) };
-            let probes = TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+            let probes =
+                TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
             socket.set_tcp_keepalive(&probes)
         }
         Origin::Unix(_) => Ok(()),
