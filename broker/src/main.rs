@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let source = Source::new(&arguments);
-    let settings = match source.read() {
+    let settings = match source.read_and_check() {
         Ok(settings) => settings,
         Err(problems) => return Failure::Configuration(problems).tell().into(),
     };

@@ -138,7 +138,7 @@ fn every_error_of_the_configuration_is_told() {
     );
     let expected = "\
         $D/sol.conf:2: `certfile`: cannot read $D/none: No such file or directory (os error 2)\n\
-        $D/sol.conf:3: `keyfile`: cannot read $D: it is a directory\n\
+        $D/sol.conf:3: `keyfile`: cannot read $D: Is a directory (os error 21)\n\
         $D/sol.conf:4: `user`: this system has no user `nobody-of-that-name`: create it, or name another\n\
         $D/sol.conf:5: `password_file`: cannot read $D/none too: No such file or directory (os error 2)\n";
     for arguments in [&["-t"][..], &[], &["-d"]] {

@@ -6,9 +6,10 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
@@ -50,9 +51,10 @@ impl<'p> Daemon<'p> {
         Some(fields.split(' ').map(str::to_owned).collect())
     }
 
-    /// Whoever inherits it need not look after it.
+    /// Whoever inherits it need not look after it. Its files are open up to the end of its last thread.
     fn is_gone(&self) -> bool {
-        self.stat().is_none_or(|stat| stat[0] == "Z")
+        let threads = || fs::read_dir(self.proc("task")).map_or(0, Iterator::count);
+        self.stat().is_none_or(|stat| stat[0] == "Z" && threads() <= 1)
     }
 
     fn stop(self) {
@@ -94,6 +96,31 @@ fn it_leaves_everything_of_its_starter_behind() {
     assert_eq!(fs::metadata(place.path("pid")).unwrap().permissions().mode() & 0o777, 0o644);
     Client::connect(daemon.address(), "me").ping();
     daemon.stop();
+}
+
+#[test]
+fn a_unix_socket_is_served_and_removed() {
+    let place = Place::new("unix_socket sock\nunix_socket_mode 0666\npid_file $D/pid\nlog_path $D/log\n");
+    let mut start = command(&["-d", "-c", &place.config()]);
+    start.current_dir(place.directory());
+    assert_eq!(said(running(start).output()), (Some(0), String::new(), String::new()));
+    let daemon = Daemon { place: &place, pid: place.read("pid").trim().parse().unwrap() };
+    let served = || {
+        let mut client = UnixStream::connect(place.path("sock")).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me").unwrap();
+        let mut connack = [0; 4];
+        client.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+    };
+    served();
+    assert_eq!(fs::metadata(place.path("sock")).unwrap().permissions().mode() & 0o777, 0o666);
+    fs::rename(place.path("log"), place.path("log.1")).unwrap();
+    daemon.signal(Signal::HUP);
+    eventually("opened anew", || place.read("log").contains("opened the log anew\n"));
+    served();
+    daemon.stop();
+    assert!(!place.path("sock").exists());
 }
 
 #[test]

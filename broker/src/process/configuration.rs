@@ -1,12 +1,14 @@
 //! The settings that hold: the file's, and above them the command line's.
 
 use std::env;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use sol::config::{Overrides, Problem, Settings};
+use sol::check_tls;
+use sol::config::{Overrides, Problem, Settings, Tls};
 
 use super::Arguments;
 use super::system::Identity;
@@ -28,12 +30,29 @@ impl<'a> Source<'a> {
         Self { arguments, directory }
     }
 
-    /// Reads them, and looks at the files they name.
+    /// Reads them, and looks at everything they name outside their file.
     ///
     /// # Errors
     ///
     /// Everything that is wrong.
-    pub(crate) fn read(&self) -> Result<Settings, Vec<Problem>> {
+    pub(crate) fn read_and_check(&self) -> Result<Settings, Vec<Problem>> {
+        let settings = self.read()?;
+        let mut problems = check(&settings);
+        if problems.is_empty() {
+            return Ok(settings);
+        }
+        // Listeners may share a file.
+        problems.sort();
+        problems.dedup();
+        Err(problems)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong.
+    pub(super) fn read(&self) -> Result<Settings, Vec<Problem>> {
         let Arguments { address, port, verbose, quiet, .. } = *self.arguments;
         let overrides = Overrides { address, port };
         let mut settings = match self.file() {
@@ -48,8 +67,7 @@ impl<'a> Source<'a> {
         if let Some(directory) = &self.directory {
             settings.anchor(directory);
         }
-        let problems = check(&settings);
-        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+        Ok(settings)
     }
 
     fn file(&self) -> Option<PathBuf> {
@@ -65,27 +83,34 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Looks at everything that settings name outside their file.
 fn check(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (listener, key, path) in settings.files() {
-        if let Err(error) = readable(path) {
-            let what = format!("`{key}`: cannot read {}: {error}", path.display());
-            problems.push(settings.problem(Some(listener), key, what));
+    for (number, listener) in settings.broker.listeners.iter().enumerate() {
+        let mut wrong = |key: &str, error: &dyn Display| {
+            problems.push(settings.problem(Some(number), key, format!("`{key}`: {error}")));
+        };
+        if let Some(tls) = &listener.tls
+            && let Err(errors) = check_tls(tls)
+        {
+            errors.iter().for_each(|error| wrong(key_of(error.file(), tls), error));
+        }
+        if let Some(path) = &listener.password_file
+            && let Err(error) = File::open(path)
+        {
+            wrong("password_file", &format_args!("cannot read {}: {error}", path.display()));
         }
     }
     if let Err((key, what)) = Identity::find(&settings.process) {
         problems.push(settings.problem(None, key, format!("`{key}`: {what}")));
     }
-    problems.sort();
     problems
 }
 
-fn readable(path: &Path) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_dir() => Err("it is a directory".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+/// The key whose value names the file.
+fn key_of(file: Option<&Path>, tls: &Tls) -> &'static str {
+    match file {
+        Some(file) if file == tls.keyfile => "keyfile",
+        Some(file) if Some(file) == tls.cafile.as_deref() => "cafile",
+        _ => "certfile",
     }
 }

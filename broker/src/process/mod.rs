@@ -14,7 +14,7 @@ use std::fs::File;
 
 use ::log::{info, warn};
 use async_signal::Signals;
-use sol::config::{Endpoint, Listener, Settings};
+use sol::config::{Endpoint, Settings};
 use sol::{Broker, Config, io_backend};
 
 pub(crate) use arguments::Arguments;
@@ -84,27 +84,19 @@ fn become_user(identity: &Identity, settings: &Settings) -> Result<(), Failure> 
 
 /// A line for each listener: where, for whom, and how it is served.
 fn announce(broker: &Broker, config: &Config) {
-    let mut addresses = broker.local_addrs().iter();
-    for Listener { endpoint, tls, allow_anonymous, .. } in &config.listeners {
-        let (place, reach) = match endpoint {
-            Endpoint::Tcp(_) => match addresses.next() {
-                Some(address) if address.ip().is_loopback() => {
-                    (address.to_string(), "only this machine can reach it")
-                }
-                Some(address) => (address.to_string(), "anyone who can reach this address can connect"),
-                None => continue,
-            },
-            Endpoint::Unix { path, .. } => {
-                (path.display().to_string(), "its permissions say who can connect")
-            }
+    for (endpoint, listener) in broker.endpoints().iter().zip(&config.listeners) {
+        let reach = match endpoint {
+            Endpoint::Tcp(address) if address.ip().is_loopback() => "only this machine can reach it",
+            Endpoint::Tcp(_) => "anyone who can reach this address can connect",
+            Endpoint::Unix { .. } => "its permissions say who can connect",
         };
         info!(
-            "sol {} listens on {place} with {} threads over {}, {}, {}: {reach}",
+            "sol {} listens on {endpoint} with {} threads over {}, {}, {}: {reach}",
             env!("CARGO_PKG_VERSION"),
             config.threads,
             io_backend(),
-            if tls.is_some() { "TLS" } else { "no TLS" },
-            if *allow_anonymous { "no password needed" } else { "passwords needed" },
+            if listener.tls.is_some() { "TLS" } else { "no TLS" },
+            if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
         );
     }
 }

@@ -66,7 +66,10 @@ impl Running<'_> {
                 error!("the configuration is not read again: what was read before stays in force");
             }
         }
-        // The files that the listeners name.
+        match self.broker.reload() {
+            Ok(()) => info!("read the listeners' files again"),
+            Err(error) => error!("{error}"),
+        }
         service::ready();
     }
 
