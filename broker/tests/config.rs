@@ -234,15 +234,51 @@ fn keepalive_has_the_system_ask_whether_the_client_is_there() {
 }
 
 #[test]
-fn access_and_tls_are_checked_with_their_files() {
+fn access_is_checked_with_its_file() {
     let place = Place::new("allow_anonymous false\npassword_file $D/passwd\n");
     let (code, _, stderr) = said(output(&["-t", "-c", &place.config()]));
     assert_eq!(code, Some(78), "{stderr}");
     assert!(stderr.contains("sol.conf:2: `password_file`: "), "{stderr}");
-    place.configure("certfile $D/cert\nkeyfile $D/key\ncafile $D/ca\ntls_protocols tlsv1_3\n");
-    let (code, _, stderr) = said(output(&["-t", "-c", &place.config()]));
+}
+
+/// Writes a certificate that signs itself, and its key.
+fn write_certificate(place: &Place) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(place.path("cert"), made.cert.pem()).unwrap();
+    fs::write(place.path("key"), made.signing_key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn tls_is_checked_with_its_files() {
+    let place = Place::new("certfile $D/cert\nkeyfile $D/key\ncafile $D/ca\ntls_protocols tlsv1_3\n");
+    let test = || said(output(&["-t", "-c", &place.config()]));
+    let (code, _, stderr) = test();
     assert_eq!(code, Some(78), "{stderr}");
     for (line, key) in [(1, "certfile"), (2, "keyfile"), (3, "cafile")] {
-        assert!(stderr.contains(&format!("sol.conf:{line}: `{key}`: ")), "{stderr}");
+        assert!(stderr.contains(&format!("sol.conf:{line}: `{key}`: cannot read ")), "{stderr}");
     }
+    write_certificate(&place);
+    fs::copy(place.path("cert"), place.path("ca")).unwrap();
+    assert_eq!(test(), (Some(0), "ok\n".to_owned(), String::new()));
+
+    let certificate = fs::read(place.path("cert")).unwrap();
+    write_certificate(&place);
+    fs::write(place.path("cert"), certificate).unwrap();
+    let (code, _, stderr) = test();
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.contains("sol.conf:2: `keyfile`: the private key in "), "{stderr}");
+}
+
+#[test]
+fn certificates_are_read_again_on_a_hangup() {
+    let place = Place::new("ip_port 0\ncertfile $D/cert\nkeyfile $D/key\n");
+    write_certificate(&place);
+    let mut sol = place.start();
+    write_certificate(&place);
+    sol.signal(Signal::HUP);
+    sol.line("read the listeners' files again");
+    fs::write(place.path("cert"), "none").unwrap();
+    sol.signal(Signal::HUP);
+    let line = sol.line("what was loaded before stays in use");
+    assert!(line.contains(place.path("cert").to_str().unwrap()), "{line}");
 }

@@ -1,6 +1,5 @@
 //! Becoming somebody with fewer rights.
 
-use std::ffi::CString;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
@@ -84,7 +83,7 @@ impl Identity {
 
     #[cfg(not(target_vendor = "apple"))]
     fn assume_groups(&self) -> io::Result<()> {
-        let name = CString::new(self.name.as_str())?;
+        let name = std::ffi::CString::new(self.name.as_str())?;
         Ok(nix::unistd::initgroups(&name, self.gid)?)
     }
 
