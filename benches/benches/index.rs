@@ -4,6 +4,7 @@
 
 use std::cell::LazyCell;
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -159,6 +160,7 @@ fn retained(criterion: &mut Criterion, size: u32, label: &str) {
                 retained.visit(black_box(filter), |device| {
                     black_box(device);
                     found += 1;
+                    ControlFlow::Continue(())
                 });
                 assert_eq!(found, matches);
             });

@@ -8,12 +8,13 @@
 //! | floor | modules | what it knows |
 //! |---|---|---|
 //! | 4 | [`config`], `net` | sockets, timers, threads |
-//! | 3 | [`hub`] | who is connected, who gets what |
+//! | 3 | [`hub`], [`auth`] | who is connected, who gets what; who may connect |
 //! | 2 | [`session`] | one client's state |
 //! | 1 | [`codec`], [`topic`] | bytes ↔ packets; names, filters, retained messages |
 //!
 //! Below `net` there is no socket, no thread, no clock and no async.
 
+pub mod auth;
 pub mod codec;
 pub mod config;
 pub mod hub;
@@ -23,4 +24,4 @@ pub mod topic;
 
 pub use config::{Config, Limits};
 pub use hub::Stats;
-pub use net::{Broker, ReloadError, StartError, TlsError, check_tls, io_backend};
+pub use net::{Broker, ReloadError, StartError, TlsError, check_tls};

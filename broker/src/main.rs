@@ -1,18 +1,22 @@
 //! The command `sol`: a broker until it is told to stop.
 
+mod passwd;
 mod process;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use process::{Arguments, Failure, Source, Starter};
+use process::{Arguments, Command, Failure, Source, Starter};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Passwd(arguments)) = &arguments.command {
+        return passwd::run(arguments);
+    }
     let source = Source::new(&arguments);
     let settings = match source.read_and_check() {
         Ok(settings) => settings,

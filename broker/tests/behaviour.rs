@@ -10,9 +10,12 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, broker, connect, encode, eventually, publish, subscribe};
-use sol::codec::{Ack, Connack, Connect, ConnectCode, Packet, PacketId, QoS, Version, Will};
+use sol::codec::{
+    Ack, Connack, Connect, ConnectCode, Packet, PacketId, Publish, QoS, Suback, Subscribe, SubscribeCode,
+    Version, Will,
+};
 use sol::config::{Endpoint, Listener};
-use sol::topic::Name;
+use sol::topic::{Filter, Name};
 use sol::{Broker, Config, Limits, StartError};
 
 use QoS::{AtMostOnce, ExactlyOnce};
@@ -86,10 +89,10 @@ fn conversation() -> (Vec<u8>, Vec<Packet<'static>>) {
         Packet::Publish(publish("t", b"last", AtMostOnce)),
         Packet::Disconnect,
     ];
-    let codes = vec![sol::codec::SubscribeCode::Granted(AtMostOnce)].into();
+    let codes = vec![SubscribeCode::Granted(AtMostOnce)].into();
     let answers = vec![
         Packet::Connack(Connack { session_present: false, code: ConnectCode::Accepted }),
-        Packet::Suback(sol::codec::Suback { packet_id: ID.packet_id, codes }),
+        Packet::Suback(Suback { packet_id: ID.packet_id, codes }),
         Packet::Pubrec(ID),
         Packet::Puback(ID),
         Packet::Pubcomp(ID),
@@ -303,7 +306,7 @@ fn retained_messages_are_limited_in_bytes() {
     let mut client = Client::subscribed(broker.local_addr(), "client", "t/#", AtMostOnce);
     let mut retain = |topic, payload: &[u8]| {
         let message = publish(topic, payload, AtMostOnce);
-        client.send(&[Packet::Publish(sol::codec::Publish { retain: true, ..message })]);
+        client.send(&[Packet::Publish(Publish { retain: true, ..message })]);
         assert_eq!(client.message(), payload);
         (broker.stats().retained, broker.stats().dropped_retained_full)
     };
@@ -314,6 +317,27 @@ fn retained_messages_are_limited_in_bytes() {
     assert_eq!(retain("t/small", &[4; 600]), (1, 2));
     assert_eq!(retain("t/small", b""), (0, 2));
     assert_eq!(retain("t/other", &[5; 500]), (1, 2));
+}
+
+/// All others wait for a SUBSCRIBE, so it must not be made to last.
+#[test]
+fn what_a_subscribe_may_cost_is_limited() {
+    let broker =
+        broker(Limits { max_filters: 3, max_queued_messages: 1, max_outbox_bytes: 1, ..Limits::default() });
+    let mut client = Client::connect(broker.local_addr(), "client");
+    for topic in ["t/1", "t/2", "t/3", "t/4"] {
+        let message = publish(topic, b"retained", AtMostOnce);
+        client.send(&[Packet::Publish(Publish { retain: true, ..message })]);
+    }
+    let filters = ["t/#", "t/+", "#", "+/1"].map(|filter| (Filter::new(filter).unwrap(), AtMostOnce));
+    client.send(&[Packet::Subscribe(Subscribe::new(ID.packet_id, filters.into()))]);
+    let granted = SubscribeCode::Granted(AtMostOnce);
+    let codes = vec![granted, granted, granted, SubscribeCode::Failure].into();
+    client.expect(Packet::Suback(Suback { packet_id: ID.packet_id, codes }));
+    assert_eq!(client.message(), b"retained");
+    client.ping();
+    // For each filter one more was looked at, which found no room.
+    assert_eq!(broker.stats().dropped_outbox_full, 3);
 }
 
 // CONNECT
@@ -382,8 +406,7 @@ fn nobody_writes_to_the_brokers_topics() {
     for topic in ["$SYS/broker", "$SOL/broker", "$SYS"] {
         for retain in [false, true] {
             let [one, two] = [QoS::AtLeastOnce, ExactlyOnce].map(|qos| publish(topic, b"forged", qos));
-            client
-                .send(&[one, two].map(|publish| Packet::Publish(sol::codec::Publish { retain, ..publish })));
+            client.send(&[one, two].map(|publish| Packet::Publish(Publish { retain, ..publish })));
             client.expect(Packet::Puback(ID));
             client.expect(Packet::Pubrec(ID));
             client.send(&[Packet::Pubrel(ID)]);

@@ -7,7 +7,7 @@ mod common;
 
 use std::net::TcpListener;
 
-use common::sol::{Place, Sol, output, said};
+use common::process::{Place, Sol, output, said};
 use common::{Client, connect, publish};
 use rustix::process::Signal;
 use sol::codec::{Connect, Packet, QoS, Will};
@@ -17,6 +17,8 @@ use sol::topic::Name;
 fn it_says_where_it_listens_and_serves() {
     let sol = Sol::start();
     assert!(sol.address.ip().is_loopback());
+    let back_end = if cfg!(target_os = "linux") { " over epoll, " } else { " over " };
+    assert!(sol.greeting.contains(back_end), "{}", sol.greeting);
     let mut client = Client::subscribed(sol.address, "client", "t", QoS::AtMostOnce);
     client.send(&[Packet::Publish(publish("t", b"served", QoS::AtMostOnce))]);
     assert_eq!(client.message(), b"served");
@@ -98,7 +100,7 @@ fn the_command_line_wins_over_the_file() {
 #[test]
 fn quiet_is_quiet() {
     let place = Place::new("ip_port 0\npid_file $D/pid\nlog_level DEBUG\n");
-    let sol = Sol::spawn(common::sol::command(&["-q", "-c", &place.config()]));
+    let sol = Sol::spawn(common::process::sol(&["-q", "-c", &place.config()]));
     common::eventually("started", || place.read("pid").ends_with('\n'));
     sol.signal(Signal::TERM);
     assert_eq!(sol.end(), (Some(0), String::new()));
@@ -140,7 +142,7 @@ fn every_error_of_the_configuration_is_told() {
         $D/sol.conf:2: `certfile`: cannot read $D/none: No such file or directory (os error 2)\n\
         $D/sol.conf:3: `keyfile`: cannot read $D: Is a directory (os error 21)\n\
         $D/sol.conf:4: `user`: this system has no user `nobody-of-that-name`: create it, or name another\n\
-        $D/sol.conf:5: `password_file`: cannot read $D/none too: No such file or directory (os error 2)\n";
+        $D/sol.conf:5: `password_file`: $D/none too: cannot read the password file: No such file or directory (os error 2)\n";
     for arguments in [&["-t"][..], &[], &["-d"]] {
         assert_eq!(told(arguments), expected);
     }

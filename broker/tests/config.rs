@@ -12,10 +12,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use common::peers::has;
-use common::sol::{Place, Sol, listens_on, output, said};
-use common::{Client, eventually, publish};
+use common::process::{Place, Sol, listens_on, output, said};
+use common::{Client, connect, eventually, publish};
 use rustix::process::Signal;
-use sol::codec::{Packet, QoS};
+use sol::codec::{Connect, ConnectCode, Packet, QoS};
 
 /// The original's sample, at a free port and with a log of its own.
 const ORIGINAL: &str = "\
@@ -115,7 +115,7 @@ fn unix_socket_stands_alone_or_beside_tcp() {
     UnixStream::connect(place.path("sock")).unwrap();
 
     let alone = Place::new("unix_socket $D/sock\npid_file $D/pid\n");
-    let mut sol = Sol::spawn(common::sol::command(&["-c", &alone.config()]));
+    let mut sol = Sol::spawn(common::process::sol(&["-c", &alone.config()]));
     sol.line(" listens on ");
     UnixStream::connect(alone.path("sock")).unwrap();
     sol.signal(Signal::TERM);
@@ -133,7 +133,7 @@ fn log_level_is_the_least_that_is_logged() {
         ("ERROR", false, false),
     ] {
         let place = Place::new(&format!("ip_port 0\nlog_level {level}\npid_file $D/pid\nlog_path $D/log\n"));
-        let mut sol = Sol::spawn(common::sol::command(&["-c", &place.config()]));
+        let mut sol = Sol::spawn(common::process::sol(&["-c", &place.config()]));
         eventually("started", || place.read("pid").ends_with('\n'));
         if tells_of_start {
             let address = listens_on(&sol.line(" listens on "));
@@ -239,6 +239,46 @@ fn access_is_checked_with_its_file() {
     let (code, _, stderr) = said(output(&["-t", "-c", &place.config()]));
     assert_eq!(code, Some(78), "{stderr}");
     assert!(stderr.contains("sol.conf:2: `password_file`: "), "{stderr}");
+
+    fs::write(place.path("passwd"), "someone:$6$salt$hash\nplain\n").unwrap();
+    let (code, _, stderr) = said(output(&["-t", "-c", &place.config()]));
+    assert_eq!(code, Some(78), "{stderr}");
+    for line in [1, 2] {
+        assert!(stderr.contains(&format!("{}:{line}: ", place.path("passwd").display())), "{stderr}");
+    }
+
+    fs::write(place.path("passwd"), "someone:secret\n").unwrap();
+    assert!(output(&["passwd", place.path("passwd").to_str().unwrap()]).status.success());
+    let tested = said(output(&["-t", "-c", &place.config()]));
+    assert_eq!(tested, (Some(0), "ok\n".to_owned(), String::new()));
+}
+
+#[test]
+fn access_is_for_users_of_the_file_which_is_read_again_on_a_hangup() {
+    let place = Place::new("ip_port 0\nallow_anonymous false\npassword_file $D/passwd\n");
+    let file = place.path("passwd");
+    let file = file.to_str().unwrap();
+    let add = |flags: &str, user: &str| {
+        let (code, _, stderr) = said(output(&["passwd", flags, file, user, "secret"]));
+        assert_eq!(code, Some(0), "{stderr}");
+    };
+    let code = |address, user_name, password| {
+        let mut client = Client::open(address);
+        client.send(&[Packet::Connect(Connect { user_name, password, ..connect("me") })]);
+        match client.receive() {
+            Packet::Connack(connack) => connack.code,
+            other => panic!("{other:?}"),
+        }
+    };
+    add("-bc", "one");
+    let mut sol = place.start();
+    assert_eq!(code(sol.address, Some("one"), Some(b"secret".as_slice())), ConnectCode::Accepted);
+    assert_ne!(code(sol.address, None, None), ConnectCode::Accepted);
+    assert_ne!(code(sol.address, Some("two"), Some(b"secret")), ConnectCode::Accepted);
+    add("-b", "two");
+    sol.signal(Signal::HUP);
+    sol.line("read the listeners' files again");
+    assert_eq!(code(sol.address, Some("two"), Some(b"secret")), ConnectCode::Accepted);
 }
 
 /// Writes a certificate that signs itself, and its key.

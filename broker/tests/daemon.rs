@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use common::peers::may;
-use common::sol::{Place, Sol, command, listens_on, output, said};
+use common::process::{Place, Sol, listens_on, output, said, sol};
 use common::{Client, PATIENCE, eventually, running};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
@@ -101,7 +101,7 @@ fn it_leaves_everything_of_its_starter_behind() {
 #[test]
 fn a_unix_socket_is_served_and_removed() {
     let place = Place::new("unix_socket sock\nunix_socket_mode 0666\npid_file $D/pid\nlog_path $D/log\n");
-    let mut start = command(&["-d", "-c", &place.config()]);
+    let mut start = sol(&["-d", "-c", &place.config()]);
     start.current_dir(place.directory());
     assert_eq!(said(running(start).output()), (Some(0), String::new(), String::new()));
     let daemon = Daemon { place: &place, pid: place.read("pid").trim().parse().unwrap() };
@@ -196,7 +196,7 @@ fn a_start_that_fails_is_told_to_its_starter() {
 #[test]
 fn relative_paths_begin_where_it_was_started() {
     let place = Place::new("ip_port 0\npid_file pid\nlog_path log\n");
-    let mut start = command(&["-d", "-c", "sol.conf"]);
+    let mut start = sol(&["-d", "-c", "sol.conf"]);
     start.current_dir(place.directory());
     assert_eq!(said(running(start).output()), (Some(0), String::new(), String::new()));
     let daemon = Daemon { place: &place, pid: place.read("pid").trim().parse().unwrap() };
@@ -256,9 +256,9 @@ fn watched(environment: &[(&str, &str)]) -> (Place, Sol, UnixDatagram) {
     let place = Place::new("ip_port 0\n");
     let socket = UnixDatagram::bind(place.path("notify")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut sol = command(&["-c", &place.config()]);
-    sol.env("NOTIFY_SOCKET", place.path("notify")).envs(environment.iter().copied());
-    (place, Sol::spawn(sol), socket)
+    let mut command = sol(&["-c", &place.config()]);
+    command.env("NOTIFY_SOCKET", place.path("notify")).envs(environment.iter().copied());
+    (place, Sol::spawn(command), socket)
 }
 
 fn told(socket: &UnixDatagram) -> String {
@@ -358,15 +358,15 @@ fn only_root_can_become_somebody_else() {
     }
     let place = Place::new("ip_port 0\nuser daemon\n");
     chown(place.directory(), Some(NOBODY), None).unwrap();
-    let mut sol = command(&["-c", &place.config()]);
-    sol.uid(NOBODY).gid(NOBODY);
-    let (code, _, stderr) = said(running(sol).output());
+    let mut command = sol(&["-c", &place.config()]);
+    command.uid(NOBODY).gid(NOBODY);
+    let (code, _, stderr) = said(running(command).output());
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("only root can become user daemon (1, group 1): start as root"), "{stderr}");
 
     // Who is that user already has nothing to become.
     place.configure("ip_port 0\nuser nobody\n");
-    let mut sol = command(&["-c", &place.config()]);
-    sol.uid(NOBODY).gid(NOBODY);
-    Sol::spawn(sol).line("runs as user nobody");
+    let mut command = sol(&["-c", &place.config()]);
+    command.uid(NOBODY).gid(NOBODY);
+    Sol::spawn(command).line("runs as user nobody");
 }

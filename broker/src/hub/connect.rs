@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use log::{debug, info};
 use parking_lot::Mutex;
 
-use super::peer::Connected;
+use super::peer::{Connected, Shown};
 use super::{Batch, Client, Ending, Hub, Next, Peer};
 use crate::codec::{Connack, Connect, ConnectCode, Decoded, Packet, Version, decode};
 use crate::session::{Link, Session, Will};
@@ -17,6 +18,7 @@ impl Hub {
         &self,
         peer: &mut Peer,
         bytes: &[u8],
+        now: Instant,
         batch: &mut Batch,
     ) -> Result<usize, Next> {
         let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
@@ -33,6 +35,7 @@ impl Hub {
         let Packet::Connect(connect) = packet else {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
+        self.admit(peer, &connect, now, batch)?;
         self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
         Ok(length)
     }
@@ -64,9 +67,9 @@ impl Hub {
         let connected =
             peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
         debug!(
-            "{} connected as {:?}: MQTT {}, clean session {}, keep alive {keep_alive} s",
+            "{} connected as {}: MQTT {}, clean session {}, keep alive {keep_alive} s",
             peer.origin,
-            connected.client.id(),
+            Shown(connected.client.id()),
             connect.version,
             u8::from(connect.clean_session)
         );
@@ -206,7 +209,8 @@ fn accept(link: &mut Link, version: Version, session_present: bool) {
     Connack { session_present, code: ConnectCode::Accepted }.encode(version, link.outbox.packets());
 }
 
-fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
+/// CONNACK with a code, and the end.
+pub(super) fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
     Connack { session_present: false, code }.encode(Version::V311, &mut batch.replies);
     Ending::Refused { code, reason }
 }

@@ -1,7 +1,10 @@
 //! How much of everything the broker takes.
 
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::auth::DelayLimits;
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
@@ -15,6 +18,8 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Subscriptions of one client; further ones are answered with failure in SUBACK.
     pub max_subscriptions: usize,
+    /// Topic filters of one SUBSCRIBE, which others wait for; further ones are answered with failure in SUBACK.
+    pub max_filters: usize,
     /// Levels of a topic filter; a deeper one is answered with failure in SUBACK.
     pub max_filter_levels: usize,
     /// QoS 1 and 2 messages in flight to one client; further ones are queued.
@@ -38,6 +43,12 @@ pub struct Limits {
     pub tcp_keep_alive: Option<Duration>,
     /// From accepting a connection to its CONNECT.
     pub connect_timeout: Duration,
+    /// Passwords verified at a time, each on a thread beside those that serve the connections.
+    pub max_login_threads: NonZeroUsize,
+    /// Logins that wait for one of these threads; further clients get CONNACK code 3.
+    pub max_waiting_logins: usize,
+    /// How long the refusal of a failed login is held back.
+    pub login_delay: DelayLimits,
     /// A client that reads nothing for so long, although something waits for it, is disconnected.
     pub write_timeout: Duration,
     /// How long a stop waits for clients to read what is left.
@@ -51,6 +62,7 @@ impl Default for Limits {
             max_connections: 100_000,
             max_sessions: 1_000_000,
             max_subscriptions: 100_000,
+            max_filters: 1_000,
             max_filter_levels: 256,
             max_in_flight_messages: 100,
             max_queued_messages: 100_000,
@@ -61,6 +73,18 @@ impl Default for Limits {
             max_memory_bytes: 2 << 30,
             tcp_keep_alive: Some(Duration::from_secs(60)),
             connect_timeout: Duration::from_secs(10),
+            // The other half is left for those who are logged in.
+            max_login_threads: available_parallelism()
+                .ok()
+                .and_then(|threads| NonZeroUsize::new(threads.get() / 2))
+                .unwrap_or(NonZeroUsize::MIN),
+            max_waiting_logins: 4096,
+            login_delay: DelayLimits {
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(4),
+                memory: Duration::from_secs(15 * 60),
+                addresses: 10_000,
+            },
             write_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(5),
         }

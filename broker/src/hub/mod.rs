@@ -25,6 +25,7 @@ mod batch;
 mod connect;
 mod ending;
 mod limits;
+mod login;
 mod output;
 mod peer;
 mod publish;
@@ -46,6 +47,7 @@ pub use output::Sleep;
 pub use peer::{Origin, Peer};
 pub use stats::{Drops, Stats};
 
+use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
 use crate::session::{OutboundLimits, Session};
 use crate::topic::Index;
@@ -66,6 +68,8 @@ pub struct Hub {
     linked: AtomicUsize,
     stopping: AtomicBool,
     drops: Drops,
+    /// Logins that failed lately. Locked beside no other.
+    delays: Mutex<Delays>,
 }
 
 type SubscriptionIndex = Index<ClientKey, Subscription>;
@@ -110,6 +114,11 @@ pub enum Next {
     Read(usize),
     /// Let others write before the rest is handled.
     Yield,
+    /// Do this work elsewhere, give its verdict to [`Peer::verified`], and handle the same bytes again. Until then read
+    /// nothing.
+    Verify(Verification),
+    /// Handle the same bytes again at that time. Until then read nothing.
+    Hold(Instant),
     /// End the connection, after writing what [`Hub::collect`] gives.
     End(Ending),
 }
@@ -128,6 +137,7 @@ impl Hub {
     pub fn new(limits: Limits) -> Self {
         Self {
             outbound_limits: limits.outbound(),
+            delays: Mutex::new(Delays::new(limits.login_delay)),
             limits,
             sessions: Mutex::default(),
             index: RwLock::new(Index::new()),
@@ -145,8 +155,8 @@ impl Hub {
         &self.limits
     }
 
-    /// A network connection came in; none if there are too many or the broker stops.
-    pub fn accept(&self, origin: impl Into<Origin>, now: Instant) -> Option<Peer> {
+    /// A network connection came in, where it asks for that `access`; none if there are too many or the broker stops.
+    pub fn accept(&self, origin: impl Into<Origin>, access: Arc<Access>, now: Instant) -> Option<Peer> {
         if self.stopping.load(Ordering::Acquire) {
             return None;
         }
@@ -154,14 +164,14 @@ impl Hub {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Peer::new(origin.into(), now, &self.limits))
+        Some(Peer::new(origin.into(), access, now, &self.limits))
     }
 
     /// Handles the whole packets in `bytes`.
     pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
         let mut consumed = 0;
         if peer.connected.is_none() {
-            match self.handle_first(peer, bytes, batch) {
+            match self.handle_first(peer, bytes, now, batch) {
                 Ok(length) => consumed = length,
                 Err(next) => return Handled { consumed, next },
             }

@@ -5,9 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::login::Login;
 use super::{Client, Ending, Limits};
+use crate::auth::Access;
 use crate::codec::Version;
 use crate::session::ConnectionId;
+
+/// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
+const SHOWN_CHARS: usize = 64;
 
 /// Where a connection comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,8 @@ impl std::fmt::Display for Origin {
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
     pub(super) origin: Origin,
+    pub(super) access: Arc<Access>,
+    pub(super) login: Login,
     pub(super) connected: Option<Connected>,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
@@ -51,8 +58,10 @@ pub(super) struct Connected {
 }
 
 impl Peer {
-    pub(super) fn new(origin: Origin, now: Instant, limits: &Limits) -> Self {
-        Self { origin, connected: None, last_packet: now, connect_timeout: limits.connect_timeout }
+    pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
+        let login = Login::Unverified;
+        let connect_timeout = limits.connect_timeout;
+        Self { origin, access, login, connected: None, last_packet: now, connect_timeout }
     }
 
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
@@ -79,8 +88,33 @@ impl Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.connected {
-            Some(connected) => write!(f, "client {:?} at {}", connected.client.id(), self.origin),
+            Some(connected) => write!(f, "client {} at {}", Shown(connected.client.id()), self.origin),
             None => self.origin.fmt(f),
         }
+    }
+}
+
+/// A client identifier in the log: quoted, its control characters escaped, and cut where a line has no room for it.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.char_indices().nth(SHOWN_CHARS) {
+            Some((end, _)) => write!(f, "{:?}…", self.0.get(..end).unwrap_or_default()),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_identifier_is_shown_on_one_line_that_ends() {
+        assert_eq!(Shown("a\"b\n").to_string(), r#""a\"b\n""#);
+        let long = "ä".repeat(SHOWN_CHARS);
+        assert_eq!(Shown(&long).to_string(), format!("{long:?}"));
+        assert_eq!(Shown(&format!("{long}ä")).to_string(), format!("{long:?}…"));
     }
 }

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::peer::Connected;
@@ -11,6 +12,9 @@ use crate::codec::{
 };
 use crate::session::{Content, Outcome, Session};
 use crate::topic::{Filter, FilterBuf};
+
+/// What looking at one retained message counts for when a batch is cut: it takes as long as sending so many bytes.
+const LOOK_BYTES: usize = 100;
 
 impl Hub {
     /// Each filter in its order as if it stood alone, then one SUBACK with a code for each [MQTT-3.8.4-4]
@@ -27,9 +31,13 @@ impl Hub {
         let mut session = client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
 
-        let codes = subscribe
-            .filters()
-            .map(|(filter, qos)| self.subscribe(&mut index, &mut session, client, filter, qos));
+        let codes = subscribe.filters().enumerate().map(|(number, (filter, qos))| {
+            if number < self.limits.max_filters {
+                self.subscribe(&mut index, &mut session, client, filter, qos)
+            } else {
+                SubscribeCode::Failure
+            }
+        });
         let codes: Vec<_> = codes.collect();
         let suback = Packet::Suback(Suback { packet_id: subscribe.packet_id, codes: Cow::Borrowed(&codes) });
         suback.encode(connected.version, &mut batch.replies)?;
@@ -65,7 +73,8 @@ impl Hub {
         SubscribeCode::Granted(qos)
     }
 
-    /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8].
+    /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8]. The first for
+    /// which there is no room is the last looked at: the client cannot make others wait for what it does not get.
     fn replay(
         &self,
         retained: &RetainedStore,
@@ -74,7 +83,7 @@ impl Hub {
         granted: QoS,
         batch: &mut Batch,
     ) {
-        retained.messages.visit(filter, |message| {
+        let looked_at = retained.messages.visit(filter, |message| {
             let content = Content::shared(message);
             let qos = content.qos().min(granted);
             match session.deliver(&content, qos, true, &self.outbound_limits) {
@@ -83,9 +92,14 @@ impl Hub {
                     batch.count(encoded_publish_len(qos, topic_len, content.payload().len()));
                 }
                 Outcome::Queued => {}
-                Outcome::Dropped => self.drops.count_delivery(true, qos),
+                Outcome::Dropped => {
+                    self.drops.count_delivery(true, qos);
+                    return ControlFlow::Break(());
+                }
             }
+            ControlFlow::Continue(())
         });
+        batch.count(looked_at.saturating_mul(LOOK_BYTES));
     }
 
     /// Answered even if no filter was subscribed [MQTT-3.10.4-5].

@@ -66,7 +66,7 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, wo
         debug!("{origin}: {error}");
         return;
     }
-    let Some(peer) = hub.accept(origin.clone(), Instant::now()) else {
+    let Some(peer) = hub.accept(origin.clone(), listener.access(), Instant::now()) else {
         warn!("{origin} was not let in: the broker stops, or has as many connections as its limit allows");
         return;
     };

@@ -1,17 +1,20 @@
 //! One network connection: bytes from the socket to the hub, packets from the outbox to the socket.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use smol::future::FutureExt;
 
+use super::logins::Logins;
 use super::reactor::{Reactor, Timer};
 use super::socket::Socket;
+use crate::auth::Verdict;
 use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use crate::session::Outbox;
 
@@ -38,8 +41,14 @@ thread_local! {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: impl Socket, peer: Peer, hub: &Hub, reactor: Rc<Reactor>) {
-    let mut connection = Connection::new(&mut socket, peer, hub, Rc::clone(&reactor));
+pub(super) async fn serve(
+    mut socket: impl Socket,
+    peer: Peer,
+    hub: &Hub,
+    logins: &Logins,
+    reactor: Rc<Reactor>,
+) {
+    let mut connection = Connection::new(&mut socket, peer, hub, logins, Rc::clone(&reactor));
     let ending = poll_fn(|cx| connection.poll(cx)).await;
     close(connection.peer, &ending, hub);
     match ending {
@@ -75,7 +84,10 @@ async fn linger(mut socket: impl Socket, reactor: Rc<Reactor>) {
 struct Connection<'c, S> {
     socket: &'c mut S,
     hub: &'c Hub,
+    logins: &'c Logins,
     peer: Peer,
+    /// What must come before anything else is read.
+    pause: Pause,
     /// Bytes received and not handled: part of a packet, or what had to wait for others.
     received: Vec<u8>,
     /// How many bytes `received` must have before it is worth looking at.
@@ -90,12 +102,23 @@ struct Connection<'c, S> {
     timer: Timer,
 }
 
+/// Why nothing is read at the moment.
+enum Pause {
+    No,
+    /// The client's password is being verified.
+    Login(Pin<Box<dyn Future<Output = Verdict>>>),
+    /// Its refusal is held back.
+    Until(Instant),
+}
+
 impl<'c, S: Socket> Connection<'c, S> {
-    fn new(socket: &'c mut S, peer: Peer, hub: &'c Hub, reactor: Rc<Reactor>) -> Self {
+    fn new(socket: &'c mut S, peer: Peer, hub: &'c Hub, logins: &'c Logins, reactor: Rc<Reactor>) -> Self {
         Self {
             socket,
             hub,
+            logins,
             peer,
+            pause: Pause::No,
             received: Vec::new(),
             wanted: 1,
             unsent: Outbox::default(),
@@ -134,6 +157,9 @@ impl<'c, S: Socket> Connection<'c, S> {
     fn poll_turns(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), Ending>> {
         for _ in 0..TURNS {
             self.flush(cx)?;
+            if self.poll_pause(cx).is_pending() {
+                return self.poll_deadline(cx).map(Err);
+            }
             let may_read = self.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
@@ -144,6 +170,20 @@ impl<'c, S: Socket> Connection<'c, S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Ready when what was read may be looked at.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.pause {
+            Pause::No => return Poll::Ready(()),
+            Pause::Login(login) => {
+                let verdict = ready!(login.as_mut().poll(cx));
+                self.peer.verified(verdict);
+            }
+            Pause::Until(until) => ready!(self.timer.poll(cx, *until)),
+        }
+        self.pause = Pause::No;
+        Poll::Ready(())
     }
 
     /// Reads and handles once. True to go on, false to let others write first.
@@ -199,6 +239,16 @@ impl<'c, S: Socket> Connection<'c, S> {
             Next::Yield => {
                 self.wanted = rest.len();
                 Ok(false)
+            }
+            Next::Verify(verification) => {
+                self.pause = Pause::Login(self.logins.verify(verification));
+                self.wanted = rest.len();
+                Ok(true)
+            }
+            Next::Hold(until) => {
+                self.pause = Pause::Until(until);
+                self.wanted = rest.len();
+                Ok(true)
             }
             Next::End(ending) => Err(ending),
         }

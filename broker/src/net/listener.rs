@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::StartError;
 use super::tls::{Acceptor, Terms};
 use super::unix::{self, SocketFile};
+use crate::auth::Access;
 use crate::config::{Endpoint, Listener};
 use crate::hub::Origin;
 
@@ -22,24 +23,30 @@ pub(super) struct Listening {
     /// The path of a UNIX socket.
     path: Option<Arc<Path>>,
     tls: Option<Arc<Terms>>,
+    access: Arc<Access>,
 }
 
 impl Listening {
     /// Opens a listener's socket. Gives also where it is: with the port taken for port 0.
-    pub(super) fn open(listener: &Listener, tls: Option<Arc<Terms>>) -> Result<(Self, Endpoint), StartError> {
+    pub(super) fn open(
+        listener: &Listener,
+        tls: Option<Arc<Terms>>,
+        access: Access,
+    ) -> Result<(Self, Endpoint), StartError> {
+        let access = Arc::new(access);
         let Listener { endpoint, backlog, .. } = listener;
         let open = || match endpoint {
             Endpoint::Tcp(address) => {
                 let socket = listen(*address, i32::from(*backlog))?;
                 let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                 let socket = Async::new(socket)?;
-                Ok((Self { _file: None, socket, path: None, tls }, Endpoint::Tcp(address)))
+                Ok((Self { _file: None, socket, path: None, tls, access }, Endpoint::Tcp(address)))
             }
             Endpoint::Unix { path, mode } => {
                 let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
                 let socket = Async::new(socket)?;
                 let path = Some(path.as_path().into());
-                Ok((Self { _file: Some(file), socket, path, tls }, endpoint.clone()))
+                Ok((Self { _file: Some(file), socket, path, tls, access }, endpoint.clone()))
             }
         };
         open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
@@ -56,6 +63,11 @@ impl Listening {
             Some(path) => Some(Origin::Unix(Arc::clone(path))),
             None => address.as_socket().map(Origin::Tcp),
         }
+    }
+
+    /// Who is let in.
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
     }
 
     /// How TLS is spoken with it.

@@ -3,6 +3,7 @@
 mod acceptor;
 mod connection;
 mod listener;
+mod logins;
 mod poller;
 mod reactor;
 mod socket;
@@ -18,11 +19,12 @@ use std::time::{Duration, Instant};
 use log::warn;
 use thiserror::Error;
 
-use crate::config::{Config, Endpoint};
+use crate::auth::{self, Access, Passwords};
+use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Stats};
 use acceptor::Acceptor;
 use listener::Listening;
-pub use poller::io_backend;
+use logins::Logins;
 use tls::Terms;
 pub use tls::{TlsError, check_tls};
 use worker::Worker;
@@ -52,6 +54,12 @@ pub enum StartError {
         /// Everything that is wrong with its files.
         errors: Vec<TlsError>,
     },
+    /// A password file cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Passwords(Vec<auth::Error>),
+    /// A listener lets nobody in.
+    #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
+    NobodyAllowed(Endpoint),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -89,6 +97,8 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     /// How TLS is spoken, for each listener that does.
     tls: Vec<Arc<Terms>>,
+    /// Each file once.
+    passwords: Vec<Arc<Passwords>>,
     workers: Vec<Worker>,
     acceptor: Option<Acceptor>,
 }
@@ -98,12 +108,13 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// A file for TLS that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
+    /// A certificate, key or password file that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
     /// started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
-        let mut terms = Vec::new();
+        let (mut terms, mut passwords, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
         for listener in &config.listeners {
+            accesses.push(access(listener, &mut passwords)?);
             let Some(tls) = listener.tls.clone() else {
                 terms.push(None);
                 continue;
@@ -111,8 +122,8 @@ impl Broker {
             terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls)?)));
         }
         let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
-        for (listener, terms) in config.listeners.iter().zip(&terms) {
-            let (socket, endpoint) = Listening::open(listener, terms.clone())?;
+        for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
+            let (socket, endpoint) = Listening::open(listener, terms.clone(), access)?;
             listening.push(socket);
             endpoints.push(endpoint);
         }
@@ -120,16 +131,19 @@ impl Broker {
             return Err(StartError::NoListener);
         }
         let hub = Arc::new(Hub::new(config.limits));
+        let logins = Arc::new(Logins::new(hub.limits()));
         let mut broker = Self {
             hub,
             addresses: endpoints.iter().filter_map(tcp).collect(),
             endpoints,
             tls: terms.into_iter().flatten().collect(),
+            passwords,
             workers: Vec::new(),
             acceptor: None,
         };
         for number in 0..config.threads.get() {
-            let worker = Worker::start(number, Arc::clone(&broker.hub)).map_err(StartError::Thread)?;
+            let worker = Worker::start(number, Arc::clone(&broker.hub), Arc::clone(&logins))
+                .map_err(StartError::Thread)?;
             broker.workers.push(worker);
         }
         let intakes = broker.workers.iter().map(Worker::intake).collect();
@@ -154,14 +168,23 @@ impl Broker {
         self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    /// Reads the listeners' certificates, keys and authorities again. Handshakes from now on use them; connections
-    /// that are there stay as they are.
+    /// The system's interface by which it waits for sockets, as its log names it: `epoll`, `kqueue`, `event ports`,
+    /// `IOCP` or `poll`.
+    pub fn back_end(&self) -> &'static str {
+        poller::INTERFACE
+    }
+
+    /// Reads the listeners' certificates, keys, authorities and password files again. Who connects from now on meets
+    /// them; connections that are there stay as they are.
     ///
     /// # Errors
     ///
     /// All that cannot be read or used, each with its file. There, and there only, nothing changes.
     pub fn reload(&self) -> Result<(), ReloadError> {
-        let errors: Vec<_> = self.tls.iter().filter_map(|terms| terms.reload().err()).collect();
+        let tls = self.tls.iter().filter_map(|terms| terms.reload().err());
+        let passwords =
+            self.passwords.iter().filter_map(|file| file.reload().err()).map(StartError::Passwords);
+        let errors: Vec<_> = tls.chain(passwords).collect();
         if errors.is_empty() { Ok(()) } else { Err(ReloadError(errors)) }
     }
 
@@ -174,6 +197,24 @@ impl Broker {
     ///
     /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
     pub fn stop(self) {}
+}
+
+/// Whom a listener lets in. Several may share a password file.
+fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access, StartError> {
+    let Listener { endpoint, allow_anonymous, password_file, .. } = listener;
+    let passwords = match password_file {
+        None if !allow_anonymous => return Err(StartError::NobodyAllowed(endpoint.clone())),
+        None => None,
+        Some(path) => Some(match known.iter().find(|passwords| passwords.path() == path) {
+            Some(passwords) => Arc::clone(passwords),
+            None => {
+                let passwords = Arc::new(Passwords::load(path).map_err(StartError::Passwords)?);
+                known.push(Arc::clone(&passwords));
+                passwords
+            }
+        }),
+    };
+    Ok(Access { allow_anonymous: *allow_anonymous, passwords })
 }
 
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {

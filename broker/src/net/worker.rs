@@ -15,6 +15,7 @@ use smol::{LocalExecutor, channel};
 use socket2::Socket;
 
 use super::connection;
+use super::logins::Logins;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
 use super::socket::Plain;
@@ -60,7 +61,7 @@ impl Intake {
 }
 
 impl Worker {
-    pub(super) fn start(number: usize, hub: Arc<Hub>) -> io::Result<Self> {
+    pub(super) fn start(number: usize, hub: Arc<Hub>, logins: Arc<Logins>) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
         let (sender, accepted) = channel::unbounded();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -68,7 +69,7 @@ impl Worker {
         let thread = thread::Builder::new().name(format!("sol-{number}")).spawn(move || {
             let reactor = Rc::new(Reactor::new(Arc::clone(&poller)));
             let executor = LocalExecutor::new();
-            let serve_all = executor.run(serve_all(accepted, &executor, &reactor, hub, connections));
+            let serve_all = executor.run(serve_all(accepted, &executor, &reactor, hub, logins, connections));
             if let Err(error) = drive(serve_all, &reactor, poller) {
                 error!("cannot wait for sockets any more: {error}");
             }
@@ -92,6 +93,7 @@ async fn serve_all(
     executor: &LocalExecutor<'_>,
     reactor: &Rc<Reactor>,
     hub: Arc<Hub>,
+    logins: Arc<Logins>,
     connections: Arc<AtomicUsize>,
 ) {
     while let Ok(Accepted { socket, peer, tls }) = accepted.recv().await {
@@ -104,12 +106,13 @@ async fn serve_all(
             }
         };
         let (reactor, hub, connections) = (Rc::clone(reactor), Arc::clone(&hub), Arc::clone(&connections));
+        let logins = Arc::clone(&logins);
         // Two kinds of task, so that what TLS keeps takes no room in the other.
         match tls {
-            None => executor.spawn(serve(plain, peer, hub, reactor, connections)).detach(),
+            None => executor.spawn(serve(plain, peer, hub, logins, reactor, connections)).detach(),
             Some(acceptor) => {
                 let secure = Secure::new(&acceptor, plain);
-                executor.spawn(serve(secure, peer, hub, reactor, connections)).detach();
+                executor.spawn(serve(secure, peer, hub, logins, reactor, connections)).detach();
             }
         }
     }
@@ -119,10 +122,11 @@ async fn serve(
     socket: impl super::socket::Socket,
     peer: Peer,
     hub: Arc<Hub>,
+    logins: Arc<Logins>,
     reactor: Rc<Reactor>,
     connections: Arc<AtomicUsize>,
 ) {
-    connection::serve(socket, peer, &hub, reactor).await;
+    connection::serve(socket, peer, &hub, &logins, reactor).await;
     connections.fetch_sub(1, Ordering::Relaxed);
 }
 

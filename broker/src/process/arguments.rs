@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+
+use crate::passwd;
 
 /// An MQTT broker: MQTT 3.1 and 3.1.1.
 ///
 /// Exit codes: 0 after a stop in order, 2 for a wrong command line, 78 for a wrong configuration,
 /// 1 for anything else.
 #[derive(Parser)]
-#[command(name = "sol", version)]
+#[command(name = "sol", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     /// Address to listen on; 0.0.0.0 lets other machines in [default: 127.0.0.1]
     #[arg(short, long, value_name = "ADDR")]
@@ -39,4 +41,13 @@ pub(crate) struct Arguments {
     /// Read the configuration and all files it names, say "ok" or everything that is wrong, and end
     #[arg(short, long)]
     pub(crate) test_config: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What `sol` does beside being a broker.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Passwd(passwd::Arguments),
 }

@@ -2,11 +2,12 @@
 
 use std::env;
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
+use sol::auth::Table;
 use sol::check_tls;
 use sol::config::{Overrides, Problem, Settings, Tls};
 
@@ -86,18 +87,23 @@ impl<'a> Source<'a> {
 fn check(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (number, listener) in settings.broker.listeners.iter().enumerate() {
-        let mut wrong = |key: &str, error: &dyn Display| {
-            problems.push(settings.problem(Some(number), key, format!("`{key}`: {error}")));
-        };
+        let at =
+            |key: &str, error: &dyn Display| settings.problem(Some(number), key, format!("`{key}`: {error}"));
         if let Some(tls) = &listener.tls
             && let Err(errors) = check_tls(tls)
         {
-            errors.iter().for_each(|error| wrong(key_of(error.file(), tls), error));
+            problems.extend(errors.iter().map(|error| at(key_of(error.file(), tls), error)));
         }
         if let Some(path) = &listener.password_file
-            && let Err(error) = File::open(path)
+            && let Err(errors) = Table::load(path)
         {
-            wrong("password_file", &format_args!("cannot read {}: {error}", path.display()));
+            problems.extend(errors.into_iter().map(|error| match error.line {
+                Some(_) => {
+                    let what = error.problem.to_string();
+                    Problem { file: Some(error.path), line: error.line, column: None, what }
+                }
+                None => at("password_file", &error),
+            }));
         }
     }
     if let Err((key, what)) = Identity::find(&settings.process) {

@@ -15,9 +15,9 @@ use std::fs::File;
 use ::log::{info, warn};
 use async_signal::Signals;
 use sol::config::{Endpoint, Settings};
-use sol::{Broker, Config, io_backend};
+use sol::{Broker, Config};
 
-pub(crate) use arguments::Arguments;
+pub(crate) use arguments::{Arguments, Command};
 pub(crate) use configuration::Source;
 pub(crate) use failure::Failure;
 use log::Log;
@@ -94,7 +94,7 @@ fn announce(broker: &Broker, config: &Config) {
             "sol {} listens on {endpoint} with {} threads over {}, {}, {}: {reach}",
             env!("CARGO_PKG_VERSION"),
             config.threads,
-            io_backend(),
+            broker.back_end(),
             if listener.tls.is_some() { "TLS" } else { "no TLS" },
             if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
         );

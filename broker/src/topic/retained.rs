@@ -1,7 +1,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, btree_map},
-    ops::Bound,
+    ops::{Bound, ControlFlow},
 };
 
 use super::{Filter, Name};
@@ -39,15 +39,22 @@ impl<M> Retained<M> {
         self.messages.get(key(name.as_str()).as_str())
     }
 
-    /// Calls `visitor` with every message whose name matches `filter`, in the order of the names' levels.
+    /// Calls `visitor` with every message whose name matches `filter`, in the order of the names' levels, until it
+    /// breaks off. Returns the number of names looked at, which is what the visit costs.
     ///
     /// Goes from match to match; where keys in between cannot match, it seeks the next one that can.
-    pub fn visit<'s>(&'s self, filter: Filter<'_>, mut visitor: impl FnMut(&'s M)) {
+    pub fn visit<'s>(
+        &'s self,
+        filter: Filter<'_>,
+        mut visitor: impl FnMut(&'s M) -> ControlFlow<()>,
+    ) -> usize {
         if filter.has_wildcard() {
-            self.scan(&key(filter.as_str()), visitor);
-        } else if let Some(message) = self.messages.get(key(filter.as_str()).as_str()) {
-            visitor(message);
+            return self.scan(&key(filter.as_str()), visitor);
         }
+        if let Some(message) = self.messages.get(key(filter.as_str()).as_str()) {
+            _ = visitor(message);
+        }
+        1
     }
 
     /// The number of retained messages.
@@ -60,8 +67,8 @@ impl<M> Retained<M> {
         self.messages.is_empty()
     }
 
-    /// Returns the number of keys it looked at, which is what the scan costs.
-    fn scan<'s>(&'s self, filter_key: &str, mut visitor: impl FnMut(&'s M)) -> usize {
+    /// Returns the number of keys it looked at.
+    fn scan<'s>(&'s self, filter_key: &str, mut visitor: impl FnMut(&'s M) -> ControlFlow<()>) -> usize {
         let literal_levels = filter_key.split(['+', '#']).next().unwrap_or_default();
         let mut target = String::from(literal_levels.strip_suffix(SEPARATOR).unwrap_or(literal_levels));
         let mut keys = self.keys_from(&target);
@@ -69,8 +76,8 @@ impl<M> Retained<M> {
         while let Some((key, message)) = keys.next() {
             looked_at += 1;
             match step(filter_key, key, &mut target) {
-                Step::Match => visitor(message),
-                Step::Next => {}
+                Step::Match if visitor(message).is_break() => break,
+                Step::Match | Step::Next => {}
                 Step::Seek => keys = self.keys_from(&target),
                 Step::End => break,
             }
@@ -172,7 +179,10 @@ mod tests {
 
     fn matching<M: Copy>(retained: &Retained<M>, filter: &str) -> Vec<M> {
         let mut found = Vec::new();
-        retained.visit(Filter::new(filter).unwrap(), |message| found.push(*message));
+        retained.visit(Filter::new(filter).unwrap(), |message| {
+            found.push(*message);
+            ControlFlow::Continue(())
+        });
         found
     }
 
@@ -215,13 +225,16 @@ mod tests {
                 retained.set(name(&format!("{parent}/{leaf:02}/z")), ());
             }
         }
-        let keys_looked_at = |filter: &str| retained.scan(&key(filter), |()| {});
+        let looked_at = |filter, then| retained.visit(Filter::new(filter).unwrap(), |()| then);
+        let keys_looked_at = |filter| looked_at(filter, ControlFlow::Continue(()));
         assert_eq!(matching(&retained, "x/+/50/z").len(), 3);
         // The first key of each x/n, the match in it, the key behind that; and the first key behind them all.
         assert_eq!(keys_looked_at("x/+/50/z"), 3 * 3 + 1);
         assert_eq!(keys_looked_at("x/2/#"), 100 + 1);
         // The first key of each first level: $SYS, a, x, y.
         assert_eq!(keys_looked_at("+"), 4);
+        assert_eq!(keys_looked_at("x/2/50/z"), 1);
+        assert_eq!(looked_at("#", ControlFlow::Break(())), 1 + 1);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub(crate) mod peers;
-pub(crate) mod sol;
+#[cfg(unix)]
+pub(crate) mod process;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,12 +12,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ::sol::codec::{
+use sol::codec::{
     Ack, Connack, Connect, ConnectCode, Decoded, Delivery, Packet, PacketId, Publish, QoS, Subscribe,
     SubscribeCode, Version, decode,
 };
-use ::sol::topic::{Filter, Name};
-use ::sol::{Broker, Config, Limits};
+use sol::topic::{Filter, Name};
+use sol::{Broker, Config, Limits};
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ pub(crate) fn broker(limits: Limits) -> Broker {
 }
 
 /// Waits until it is so.
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");

@@ -159,7 +159,9 @@ impl Model {
             // [MQTT-3.3.1-6]
             let matching = self.retained.values().filter(|message| matches(filter, message.topic));
             for message in matching.cloned().collect::<Vec<_>>() {
-                self.owe(who, &message, message.qos.min(*qos), true);
+                if !self.owe(who, &message, message.qos.min(*qos), true) {
+                    break;
+                }
             }
         }
         self.answer(who, Packet::Suback(Suback { packet_id, codes: Cow::Owned(codes) }));
@@ -221,21 +223,24 @@ impl Model {
         }
     }
 
-    fn owe(&mut self, who: Who, message: &Message, qos: QoS, retain: bool) {
+    /// False if there is no room for it.
+    fn owe(&mut self, who: Who, message: &Message, qos: QoS, retain: bool) -> bool {
         let (window, queue) = (self.limits.max_in_flight_messages, self.limits.max_queued_messages);
         let session = self.session(who);
         let message = Message { qos, retain, ..message.clone() };
         let waiting = session.owed.iter().filter(|owed| !owed.sent).count();
         let sent = match qos {
-            QoS::AtMostOnce if session.link.is_none() => return,
+            QoS::AtMostOnce if session.link.is_none() => return true,
             QoS::AtMostOnce => true,
             _ => session.link.is_some() && waiting == 0 && session.in_flight() < usize::from(window),
         };
-        if sent || waiting < queue {
+        let has_room = sent || waiting < queue;
+        if has_room {
             session.owed.push(Owed { message, sent, dup: false, id: None, arrived: false });
         } else {
             self.dropped_queue_full += 1;
         }
+        has_room
     }
 
     /// The client's batch is handled: what waited goes as far as the window allows.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+use sol::auth::Access;
 use sol::codec::{
     Ack, Connack, Connect, ConnectCode, Decoded, Delivery, Packet, PacketId, Publish, QoS, Subscribe,
     Unsubscribe, Version, Will, decode,
@@ -175,7 +176,7 @@ impl World {
     fn connect(&mut self, who: Who, clean: bool, keep_alive: u16, will: Option<Message>) {
         let older = self.connections[who].take();
         let accepted = self.model.connect(who, clean, keep_alive, will.clone(), self.now);
-        let peer = self.hub.accept(address(), self.now).expect("there is room");
+        let peer = self.hub.accept(address(), Arc::new(Access::open()), self.now).expect("there is room");
         self.connections[who] = Some(Connection {
             peer,
             unsent: Outbox::default(),

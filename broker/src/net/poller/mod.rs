@@ -3,22 +3,37 @@
 //! async-io registers anew for each wait, which is right for any number of
 //! tasks on a socket and any kind of source. A connection here is one task
 //! on one thread, so one edge-triggered registration serves it for life, and
-//! a turn is a single system call. Where there is no epoll, `polling` serves.
+//! a turn is a single system call. Where there is no epoll, `polling` serves;
+//! so it does on Linux with the feature `portable-poller`, for tests.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", any(test, not(feature = "portable-poller"))))]
 mod epoll;
-#[cfg(any(not(target_os = "linux"), test))]
+#[cfg(any(not(target_os = "linux"), test, feature = "portable-poller"))]
 mod portable;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable-poller")))]
 pub(super) use epoll::Poller;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), feature = "portable-poller"))]
 pub(super) use portable::Poller;
 
-/// What tells the broker which sockets are ready.
-pub fn io_backend() -> &'static str {
-    if cfg!(target_os = "linux") { "epoll" } else { "the system's way, by polling" }
-}
+/// The system's interface behind [`Poller`], by its name.
+pub(super) const INTERFACE: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
+    "epoll"
+} else if cfg!(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)) {
+    "kqueue"
+} else if cfg!(any(target_os = "illumos", target_os = "solaris")) {
+    "event ports"
+} else if cfg!(windows) {
+    "IOCP"
+} else {
+    "poll"
+};
 
 /// Sockets reported at a time.
 const EVENTS: usize = 1024;

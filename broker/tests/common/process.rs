@@ -1,6 +1,5 @@
-//! The command `sol` as a process.
+//! The command `sol`, run as the process it is.
 
-#![cfg(unix)]
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fs;
@@ -22,6 +21,8 @@ pub(crate) struct Sol {
     lines: Receiver<String>,
     /// What was printed so far.
     log: String,
+    /// The line that tells of its first listener.
+    pub(crate) greeting: String,
     /// The first address it listens on.
     pub(crate) address: SocketAddr,
 }
@@ -33,9 +34,9 @@ impl Sol {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut sol = Self::spawn(command(arguments));
-        let line = sol.line(" listens on ");
-        sol.address = listens_on(&line);
+        let mut sol = Self::spawn(self::sol(arguments));
+        sol.greeting = sol.line(" listens on ");
+        sol.address = listens_on(&sol.greeting);
         sol
     }
 
@@ -51,7 +52,13 @@ impl Sol {
                 }
             }
         });
-        Self { process, lines, log: String::new(), address: SocketAddr::from(([0, 0, 0, 0], 0)) }
+        Self {
+            process,
+            lines,
+            log: String::new(),
+            greeting: String::new(),
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
     }
 
     /// The next line with this text.
@@ -102,7 +109,7 @@ pub(crate) fn listens_on(line: &str) -> SocketAddr {
     behind.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-pub(crate) fn command(arguments: &[&str]) -> Command {
+pub(crate) fn sol(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sol"));
     command.args(arguments).stdin(Stdio::null());
     command
@@ -110,7 +117,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs to its end.
 pub(crate) fn output(arguments: &[&str]) -> Output {
-    running(command(arguments)).output()
+    running(sol(arguments)).output()
 }
 
 /// Its exit code, and what it said on standard output and standard error.

@@ -1,0 +1,90 @@
+//! Who may connect.
+//!
+//! A password file is parsed once into a [`Table`] of users and hashes; [`Passwords`] keeps one that can be read again
+//! while the broker runs; [`Access`] is what a listener asks of its clients. A login is a [`Verification`], a piece of
+//! work to be done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
+//! refusal is told.
+//!
+//! The file has a line `user:hash` for each user, empty lines, and comments from `#` on in the first column. A hash is
+//!
+//! | form | what | made by |
+//! |---|---|---|
+//! | `$6$salt$hash`, `$5$…`, either with `rounds=N$` before the salt | SHA-crypt, as crypt(3) has it | `sol passwd`, `openssl passwd -6` |
+//! | `$7$iterations$salt$hash` | PBKDF2 with HMAC-SHA-512 | `mosquitto_passwd` |
+//! | `$6$salt$hash` in base64 | SHA-512, once: too fast to be safe | mosquitto before 1.7 |
+//! | `$argon2id$v=19$m=…,t=…,p=…$salt$hash` | argon2id | `argon2`, mosquitto 2.1 |
+//!
+//! Like all of this floor it has no socket, no thread and no clock.
+
+mod crypt;
+mod delays;
+mod hash;
+mod table;
+mod verification;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
+pub use delays::{DelayLimits, Delays, Source};
+pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS};
+pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
+pub use verification::{Verdict, Verification};
+
+/// What a listener asks of its clients.
+#[derive(Debug)]
+pub struct Access {
+    /// Whether clients without a user name are let in.
+    pub allow_anonymous: bool,
+    /// Whom a user name and password must be of. Without it they are not looked at, and let in as anonymous ones are.
+    pub passwords: Option<Arc<Passwords>>,
+}
+
+impl Access {
+    /// Everybody is let in.
+    pub fn open() -> Self {
+        Self { allow_anonymous: true, passwords: None }
+    }
+}
+
+/// A password file, and what it said when it was last read without an error.
+#[derive(Debug)]
+pub struct Passwords {
+    path: Arc<Path>,
+    table: RwLock<Arc<Table>>,
+}
+
+impl Passwords {
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Table::load`].
+    pub fn load(path: &Path) -> Result<Self, Vec<Error>> {
+        let table = Table::load(path)?;
+        Ok(Self { path: path.into(), table: RwLock::new(Arc::new(table)) })
+    }
+
+    /// Reads the file again. Who logs in from now on is checked against what it says now; who is connected stays.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Table::load`]. Then what it said before goes on to be good.
+    pub fn reload(&self) -> Result<(), Vec<Error>> {
+        let table = Arc::new(Table::load(&self.path)?);
+        *self.table.write() = table;
+        Ok(())
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The users and their hashes.
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+}
