@@ -252,7 +252,7 @@ impl Parser {
         } else {
             self.refuse_tls(plain, "no TCP listener stands here: put it under the `listener` line it is for");
         }
-        if let Some(path) = plain.path("unix_socket") {
+        if let Some(path) = plain.path("unix_socket").map(|path| value::with_slash(&path)) {
             let mode = plain.text("unix_socket_mode").and_then(value::mode);
             listeners.push((
                 Listener { endpoint: Endpoint::Unix { path, mode }, ..common },

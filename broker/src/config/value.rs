@@ -203,7 +203,7 @@ pub(super) fn protocol_names(versions: TlsVersions) -> &'static str {
     }
 }
 
-/// A path as it is written behind `listener 0`, where only a slash tells it from an address.
+/// A path as it must be written behind `listener 0`, where only a slash tells it from an address.
 pub(super) fn with_slash(path: &Path) -> PathBuf {
     if path.as_os_str().to_string_lossy().contains('/') { path.to_owned() } else { Path::new(".").join(path) }
 }

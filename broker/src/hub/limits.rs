@@ -39,7 +39,7 @@ pub struct Limits {
     /// Memory of the whole process that the broker keeps below, by dropping what it may and refusing new work.
     pub max_memory_bytes: usize,
     /// A TCP connection without traffic for so long is asked by the system whether its other end is still there;
-    /// none is never. Whole seconds.
+    /// none is never. Whole seconds, from 1 to 32767.
     pub tcp_keep_alive: Option<Duration>,
     /// From accepting a connection to its CONNECT.
     pub connect_timeout: Duration,

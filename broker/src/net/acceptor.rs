@@ -1,6 +1,7 @@
 //! Accepting connections.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How often the other end of a silent connection is asked whether it is there, until it is given up.
 const PROBES: u32 = 4;
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// What Linux takes as the time before the first question.
+const SILENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
 
 /// The thread that accepts connections for the workers.
 pub(super) struct Acceptor {
@@ -83,6 +86,7 @@ fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> 
             // Batches are as large as they can be already; what is small should not wait.
             socket.set_tcp_nodelay(true)?;
             let Some(silence) = limits.tcp_keep_alive else { return Ok(()) };
+            let silence = silence.clamp(*SILENCE.start(), *SILENCE.end());
             let probes =
                 TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
             socket.set_tcp_keepalive(&probes)

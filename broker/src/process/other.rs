@@ -33,7 +33,7 @@ impl Starter {
 }
 
 /// There is none.
-pub(super) struct PidFile(#[expect(dead_code)] Infallible);
+pub(super) struct PidFile(Infallible);
 
 impl PidFile {
     pub(super) fn create(_: &Path) -> Result<Self, String> {

@@ -86,9 +86,16 @@ impl Running<'_> {
     }
 
     fn summarise(&self) {
-        let Stats { connections, sessions, subscriptions, retained, .. } = self.broker.stats();
-        let Stats { dropped_queue_full, dropped_outbox_full, dropped_retained_full, .. } =
-            self.broker.stats();
+        let Stats {
+            connections,
+            sessions,
+            subscriptions,
+            retained,
+            dropped_queue_full,
+            dropped_outbox_full,
+            dropped_retained_full,
+            ..
+        } = self.broker.stats();
         info!(
             "state: {connections} connections, {sessions} sessions, {subscriptions} subscriptions, {retained} retained; \
              dropped: {dropped_queue_full} for full queues, {dropped_outbox_full} for slow readers, \
