@@ -11,6 +11,10 @@ install_peers() {
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients
     fi
+    if ! command -v ss >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq iproute2
+    fi
     if ! python3 -c 'import paho.mqtt.enums' 2>/dev/null; then
         # Debian's Python wants to hear that it is meant.
         python3 -m pip install --quiet 'paho-mqtt>=2,<3' 2>/dev/null ||

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// How refusals are delayed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DelayLimits {
     /// The delay of an address's second failed login. Each further one doubles it; the first is not delayed.
     pub first: Duration,

@@ -1,6 +1,18 @@
-//! What the broker is told at its start.
+//! What the broker is told at its start, by a program ([`Config`]) or by a file ([`Settings`]).
+//!
+//! A file is lines of `key value`. [`KEYS`] is the table that it is read by.
 
+mod keys;
+mod line;
 mod listener;
+mod parse;
+mod problem;
+#[cfg(test)]
+mod reference;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -8,13 +20,18 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 pub use crate::hub::Limits;
+pub use keys::{KEYS, Key, Scope, key};
 pub use listener::{Endpoint, Listener, Tls, TlsVersions};
+pub use parse::Overrides;
+pub use problem::Problem;
+pub use settings::{Process, Settings};
+pub use value::Kind;
 
 /// The port registered for MQTT without TLS.
 pub const DEFAULT_PORT: u16 = 1883;
 
 /// How a broker runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where to listen, and for whom.
     pub listeners: Vec<Listener>,

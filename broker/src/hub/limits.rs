@@ -8,7 +8,7 @@ use crate::auth::DelayLimits;
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest packet accepted, fixed header included. A larger one ends the connection.
     pub max_packet_bytes: usize,
@@ -36,6 +36,11 @@ pub struct Limits {
     pub max_retained_messages: usize,
     /// Bytes of retained messages; further ones are delivered and not stored.
     pub max_retained_bytes: usize,
+    /// Memory of the whole process that the broker keeps below, by dropping what it may and refusing new work.
+    pub max_memory_bytes: usize,
+    /// A TCP connection without traffic for so long is asked by the system whether its other end is still there;
+    /// none is never. Whole seconds, from 1 to 32767.
+    pub tcp_keep_alive: Option<Duration>,
     /// From accepting a connection to its CONNECT.
     pub connect_timeout: Duration,
     /// Passwords verified at a time, each on a thread beside those that serve the connections.
@@ -65,6 +70,8 @@ impl Default for Limits {
             max_outbox_bytes: 16 << 20,
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1 << 30,
+            max_memory_bytes: 2 << 30,
+            tcp_keep_alive: Some(Duration::from_secs(60)),
             connect_timeout: Duration::from_secs(10),
             // The other half is left for those who are logged in.
             max_login_threads: available_parallelism()

@@ -1,20 +1,26 @@
 //! Accepting connections.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use smol::{LocalExecutor, Timer, channel};
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, Socket, TcpKeepalive};
 
 use super::listener::Listening;
 use super::worker::{Accepted, Team};
-use crate::hub::{Hub, Origin};
+use crate::hub::{Hub, Limits, Origin};
 
 /// How long to wait for descriptors to come free when there are none.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// How often the other end of a silent connection is asked whether it is there, until it is given up.
+const PROBES: u32 = 4;
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// What Linux takes as the time before the first question.
+const SILENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
 
 /// The thread that accepts connections for the workers.
 pub(super) struct Acceptor {
@@ -58,7 +64,7 @@ async fn accept(listener: &Listening, hub: &Hub, team: &Team) {
 
 fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, team: &Team) {
     let Some(origin) = listener.origin(address) else { return };
-    if let Err(error) = prepare(&socket, &origin) {
+    if let Err(error) = prepare(&socket, &origin, hub.limits()) {
         debug!("{origin}: {error}");
         return;
     }
@@ -69,11 +75,18 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, te
     team.serve(Accepted { socket, peer, tls: listener.tls() });
 }
 
-fn prepare(socket: &Socket, origin: &Origin) -> io::Result<()> {
+fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     match origin {
-        // Batches are as large as they can be already; what is small should not wait.
-        Origin::Tcp(_) => socket.set_tcp_nodelay(true),
+        Origin::Tcp(_) => {
+            // Batches are as large as they can be already; what is small should not wait.
+            socket.set_tcp_nodelay(true)?;
+            let Some(silence) = limits.tcp_keep_alive else { return Ok(()) };
+            let silence = silence.clamp(*SILENCE.start(), *SILENCE.end());
+            let probes =
+                TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+            socket.set_tcp_keepalive(&probes)
+        }
         Origin::Unix(_) => Ok(()),
     }
 }

@@ -9,11 +9,22 @@ pub(crate) fn has(name: &str, is_installed: bool) -> bool {
     if !is_installed {
         let is_required = std::env::var("SOL_REQUIRE_PEERS").is_ok_and(|required| required == "1");
         assert!(!is_required, "{name} is not installed");
-        // Not by `eprintln!`, which is shown of failed tests only.
-        let reason = format!("SKIPPED: {name} is not installed\n");
-        std::io::stderr().write_all(reason.as_bytes()).unwrap();
+        skipped(&format!("{name} is not installed"));
     }
     is_installed
+}
+
+/// Whether to go on with a test that needs a right, which a CI need not have.
+pub(crate) fn may(what: &str, is_allowed: bool) -> bool {
+    if !is_allowed {
+        skipped(&format!("this process may not {what}"));
+    }
+    is_allowed
+}
+
+fn skipped(reason: &str) {
+    // Not by `eprintln!`, which is shown of failed tests only.
+    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
 }
 
 /// How a program ended; none if there is no such program.

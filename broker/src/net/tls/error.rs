@@ -1,7 +1,7 @@
 //! What can be wrong with the files that TLS is made of.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -86,4 +86,22 @@ pub enum TlsError {
     /// The TLS library refuses what the files hold.
     #[error("TLS cannot be set up: {0}")]
     Unusable(String),
+}
+
+impl TlsError {
+    /// The file to look at first, if it is about one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Read { file, .. }
+            | Self::NoCertificate { file }
+            | Self::Certificate { file, .. }
+            | Self::Expired { file, .. }
+            | Self::NotYetValid { file, .. }
+            | Self::NoKey { file }
+            | Self::EncryptedKey { file }
+            | Self::Key { file }
+            | Self::Mismatch { keyfile: file, .. } => Some(file),
+            Self::NoAuthorities | Self::Unusable(_) => None,
+        }
+    }
 }

@@ -1,0 +1,253 @@
+//! The table of all keys: what reads a file, what proposes a name for a misspelt one, and what the reference page
+//! and the shipped `sol.conf` are made from.
+
+use super::value::Kind;
+
+/// A key of the configuration file.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it belongs to.
+    pub scope: Scope,
+    /// What its value looks like.
+    pub kind: Kind,
+    /// What holds without it, as it would be written; empty where that is nothing.
+    pub default: &'static str,
+    /// A value to begin with, where there is no default.
+    pub example: &'static str,
+    /// What it does, in one paragraph.
+    pub meaning: &'static str,
+}
+
+/// What a key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The broker. It may stand anywhere.
+    Broker,
+    /// The plain form of a listener, which has no `listener` line. It stands above the first one.
+    Plain,
+    /// The `listener` line itself.
+    Opening,
+    /// The listener whose line it stands under; above the first `listener` line, the plain form.
+    Listener,
+    /// As for [`Scope::Listener`], but above the first `listener` line it is the default of all listeners.
+    Inherited,
+}
+
+/// Finds a key.
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key whose name is most like a word, if one is somewhat like it.
+pub(super) fn nearest(word: &str) -> Option<&'static Key> {
+    let likeness = |key: &&Key| strsim::jaro_winkler(&word.to_lowercase(), key.name);
+    let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&nearest) > 0.7).then_some(nearest)
+}
+
+const KB: u64 = 1 << 10;
+const MB: u64 = 1 << 20;
+
+/// All keys, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "ip_address",
+        scope: Scope::Plain,
+        kind: Kind::Address,
+        default: "127.0.0.1",
+        example: "",
+        meaning: "Address to listen on. `0.0.0.0` and `::` let other machines in.",
+    },
+    Key {
+        name: "ip_port",
+        scope: Scope::Plain,
+        kind: Kind::Port,
+        default: "1883",
+        example: "",
+        meaning: "Port to listen on; 0 takes a free one.",
+    },
+    Key {
+        name: "unix_socket",
+        scope: Scope::Plain,
+        kind: Kind::Path,
+        default: "",
+        example: "/run/sol/sol.sock",
+        meaning: "A UNIX socket to listen on. With `ip_address` or `ip_port` it stands beside TCP, without both it \
+                  stands alone. A socket that a dead process left there is replaced, one that is served is not.",
+    },
+    Key {
+        name: "unix_socket_mode",
+        scope: Scope::Listener,
+        kind: Kind::Mode,
+        default: "",
+        example: "0660",
+        meaning: "Permissions of the UNIX socket. Without it the umask decides.",
+    },
+    Key {
+        name: "tcp_backlog",
+        scope: Scope::Inherited,
+        kind: Kind::Count { min: 1, max: 65_535 },
+        default: "128",
+        example: "",
+        meaning: "Connections that the system holds until the broker accepts them. The system may have a lower limit \
+                  (`net.core.somaxconn`).",
+    },
+    Key {
+        name: "cafile",
+        scope: Scope::Listener,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/ca.pem",
+        meaning: "Authorities (PEM) that sign clients' certificates. It needs `certfile` and `keyfile`.",
+    },
+    Key {
+        name: "certfile",
+        scope: Scope::Listener,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/server.pem",
+        meaning: "The server's certificate (PEM), then those between it and the authority. With `keyfile` it turns \
+                  TLS on. Read again on SIGHUP.",
+    },
+    Key {
+        name: "keyfile",
+        scope: Scope::Listener,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/server.key",
+        meaning: "The private key of `certfile` (PEM). Read again on SIGHUP.",
+    },
+    Key {
+        name: "require_certificate",
+        scope: Scope::Listener,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether a client must show a certificate that an authority in `cafile` signed.",
+    },
+    Key {
+        name: "tls_protocols",
+        scope: Scope::Inherited,
+        kind: Kind::Protocols,
+        default: "tlsv1_2,tlsv1_3",
+        example: "",
+        meaning: "Versions of TLS, with commas between. `tlsv1` and `tlsv1_1` are refused: no safe implementation of \
+                  them exists here.",
+    },
+    Key {
+        name: "allow_anonymous",
+        scope: Scope::Inherited,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether clients without a user name are let in. `false` needs `password_file`.",
+    },
+    Key {
+        name: "password_file",
+        scope: Scope::Inherited,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/passwd",
+        meaning: "Users and the hashes of their passwords. Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_level",
+        scope: Scope::Broker,
+        kind: Kind::Level,
+        default: "INFO",
+        example: "",
+        meaning: "`DEBUG` tells of every connection. `-v` and `-q` win over it. Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_path",
+        scope: Scope::Broker,
+        kind: Kind::Path,
+        default: "",
+        example: "/var/log/sol/sol.log",
+        meaning: "A log on disk beside standard error; with `-d`, the only log. Opened anew on SIGHUP and SIGUSR1, so \
+                  that it can be renamed before.",
+    },
+    Key {
+        name: "max_memory",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: 8 * MB, max: 1 << 50 },
+        default: "2GB",
+        example: "",
+        meaning: "Memory the broker may use. Near it, it drops what it may and then refuses new work.",
+    },
+    Key {
+        name: "max_request_size",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: KB, max: 256 * MB },
+        default: "512KB",
+        example: "",
+        meaning: "Largest packet accepted, its fixed header included. A larger one ends its connection, and the log \
+                  says so.",
+    },
+    Key {
+        name: "stats_publish_interval",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: 366 * 86_400 },
+        default: "10s",
+        example: "",
+        meaning: "How often the statistics are published; 0 is never.",
+    },
+    Key {
+        name: "keepalive",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: 32_767 },
+        default: "60s",
+        example: "",
+        meaning: "After so long without a byte the system asks a TCP connection's other end whether it is still there \
+                  (TCP keep-alive), and ends the connection if nobody answers; 0 never asks. So a client that went \
+                  away is noticed even if it asked for no keep alive. No living client is cut off by it: the keep \
+                  alive that a client asks for in CONNECT is granted as it is, up to the 65535 s that the packet can \
+                  say, and enforced at one and a half times its length [MQTT-3.1.2-24]. A bound on it would be \
+                  dishonest, as MQTT 3.1.1 has no way to tell the client another value.",
+    },
+    Key {
+        name: "threads",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 1024 },
+        default: "",
+        example: "2",
+        meaning: "Threads that serve the connections. Without it, one a core.",
+    },
+    Key {
+        name: "pid_file",
+        scope: Scope::Broker,
+        kind: Kind::Path,
+        default: "",
+        example: "/run/sol/sol.pid",
+        meaning: "Holds the process's number, and a lock: a second start with the same file is refused. Removed at \
+                  the end.",
+    },
+    Key {
+        name: "user",
+        scope: Scope::Broker,
+        kind: Kind::Name,
+        default: "",
+        example: "sol",
+        meaning: "Whom to become once the sockets are open and the files are read. Needs a start as root.",
+    },
+    Key {
+        name: "group",
+        scope: Scope::Broker,
+        kind: Kind::Name,
+        default: "",
+        example: "sol",
+        meaning: "The group to become. Without it, that of `user`.",
+    },
+    Key {
+        name: "listener",
+        scope: Scope::Opening,
+        kind: Kind::Listener,
+        default: "",
+        example: "8883 0.0.0.0",
+        meaning: "One more listener; what stands under it is for it alone. Without an address it is 127.0.0.1. \
+                  `listener 0 /path` is a UNIX socket. May be given any number of times. With it the plain form listens \
+                  only if `ip_address`, `ip_port` or `unix_socket` is given.",
+    },
+];

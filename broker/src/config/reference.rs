@@ -1,0 +1,90 @@
+//! The reference page and the shipped `sol.conf`, written from the table of keys.
+//!
+//! `SOL_WRITE_REFERENCE=1 cargo test -p sol --lib reference` writes them; without it the test compares.
+
+use std::fmt::Write as _;
+use std::{env, fs};
+
+use super::{KEYS, Key, Overrides, Scope, Settings};
+
+/// Characters a line of `sol.conf` may have.
+const WIDTH: usize = 100;
+
+fn belongs_to(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Broker => "broker",
+        Scope::Plain => "plain listener",
+        Scope::Opening => "opens a listener",
+        Scope::Listener => "listener",
+        Scope::Inherited => "listener, inherited",
+    }
+}
+
+fn page() -> String {
+    let mut page = include_str!("reference.md").to_owned();
+    page.push_str("| key | value | default | of | meaning |\n|---|---|---|---|---|\n");
+    for Key { name, scope, kind, default, meaning, .. } in KEYS {
+        let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
+        writeln!(page, "| `{name}` | {kind} | {default} | {} | {meaning} |", belongs_to(*scope)).unwrap();
+    }
+    page
+}
+
+fn sample() -> String {
+    let mut sample =
+        "# Sol's configuration. What is not commented out is the default. CONFIG.md says more.\n".to_owned();
+    for Key { name, kind, default, example, meaning, .. } in KEYS {
+        sample.push('\n');
+        let mut line = "#".to_owned();
+        let text = format!("{meaning} Give {kind}.").replace('`', "");
+        for word in text.split_whitespace() {
+            if line.len() + 1 + word.len() > WIDTH {
+                writeln!(sample, "{line}").unwrap();
+                "#".clone_into(&mut line);
+            }
+            line = line + " " + word;
+        }
+        writeln!(sample, "{line}").unwrap();
+        if default.is_empty() {
+            writeln!(sample, "#{name} {example}").unwrap();
+        } else {
+            writeln!(sample, "{name} {default}").unwrap();
+        }
+    }
+    sample
+}
+
+fn is_shipped(file: &str, expected: &str) {
+    let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+    if env::var_os("SOL_WRITE_REFERENCE").is_some() {
+        fs::write(&path, expected).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap();
+    assert!(found == expected, "{file} is not what the table says: see the head of config/reference.rs");
+}
+
+#[test]
+fn the_reference_page_is_what_the_table_says() {
+    is_shipped("CONFIG.md", &page());
+}
+
+#[test]
+fn the_shipped_file_names_every_key_and_is_the_default() {
+    let sample = sample();
+    is_shipped("sol.conf", &sample);
+    for key in KEYS {
+        let lines =
+            sample.lines().filter(|line| line.trim_start_matches('#').starts_with(&format!("{} ", key.name)));
+        assert_eq!(lines.count(), 1, "{}", key.name);
+    }
+    assert_eq!(Settings::parse(&sample, None, Overrides::default()), Ok(Settings::default()));
+}
+
+#[test]
+fn every_line_of_the_shipped_file_can_be_uncommented() {
+    let all = sample().replace("\n#", "\n").replace("\n ", "\n# ");
+    let settings = Settings::parse(&all, None, Overrides::default()).unwrap();
+    assert_eq!(settings.broker.listeners.len(), 3);
+    assert!(settings.broker.listeners.iter().any(|listener| listener.tls.is_some()));
+    assert!(settings.process.group.is_some() && settings.process.log_path.is_some());
+}

@@ -1,0 +1,182 @@
+//! All that a configuration file says, and how it is written.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::line::quote;
+use super::value::{self, Size, Time};
+use super::{Config, Endpoint, Listener, Problem};
+
+/// What a configuration file says: of the broker, and of the process around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The broker.
+    pub broker: Config,
+    /// The process.
+    pub process: Process,
+    /// Where each key stands.
+    pub(super) sources: Sources,
+}
+
+/// What concerns the process and not the broker in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The least important that is logged.
+    pub log_level: LevelFilter,
+    /// The log on disk.
+    pub log_path: Option<PathBuf>,
+    /// Where the process's number is kept.
+    pub pid_file: Option<PathBuf>,
+    /// Whom to become.
+    pub user: Option<String>,
+    /// The group to become; without it that of the user.
+    pub group: Option<String>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { log_level: LevelFilter::Info, log_path: None, pid_file: None, user: None, group: None }
+    }
+}
+
+/// Where the keys of a file stand. Two settings that say the same are equal, wherever they say it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    pub(super) file: Option<Arc<Path>>,
+    /// For a listener by its number, or for the broker: the key, and its line.
+    pub(super) lines: Vec<(Option<usize>, &'static str, Option<usize>)>,
+}
+
+impl PartialEq for Sources {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Sources {}
+
+impl Default for Settings {
+    /// What holds without a file.
+    fn default() -> Self {
+        Self { broker: Config::default(), process: Process::default(), sources: Sources::default() }
+    }
+}
+
+impl Settings {
+    /// A problem with the value of a key: of a listener by its number, or of the broker.
+    pub fn problem(&self, listener: Option<usize>, key: &str, what: String) -> Problem {
+        let place = self.sources.lines.iter().find(|(of, name, _)| *of == listener && *name == key);
+        let line = place.and_then(|(_, _, line)| *line);
+        Problem { file: self.sources.file.clone().filter(|_| line.is_some()), line, column: None, what }
+    }
+
+    /// The files that listeners read: each with the listener's number and its key.
+    pub fn files(&self) -> Vec<(usize, &'static str, &Path)> {
+        let mut files = Vec::new();
+        for (number, listener) in self.broker.listeners.iter().enumerate() {
+            if let Some(tls) = &listener.tls {
+                files.push((number, "certfile", tls.certfile.as_path()));
+                files.push((number, "keyfile", tls.keyfile.as_path()));
+                files.extend(tls.cafile.as_deref().map(|path| (number, "cafile", path)));
+            }
+            files.extend(listener.password_file.as_deref().map(|path| (number, "password_file", path)));
+        }
+        files
+    }
+
+    /// Makes relative paths absolute, so that they hold in another directory too.
+    pub fn anchor(&mut self, directory: &Path) {
+        let Process { log_path, pid_file, .. } = &mut self.process;
+        let mut paths: Vec<&mut PathBuf> = log_path.iter_mut().chain(pid_file).collect();
+        for listener in &mut self.broker.listeners {
+            if let Endpoint::Unix { path, .. } = &mut listener.endpoint {
+                paths.push(path);
+            }
+            paths.extend(&mut listener.password_file);
+            if let Some(tls) = &mut listener.tls {
+                paths.extend([&mut tls.certfile, &mut tls.keyfile]);
+                paths.extend(&mut tls.cafile);
+            }
+        }
+        for path in paths {
+            *path = directory.join(&*path);
+        }
+    }
+
+    /// The keys whose values differ.
+    pub fn changed(&self, other: &Self) -> BTreeSet<&'static str> {
+        let (mine, others) = (self.entries(), other.entries());
+        mine.symmetric_difference(&others).map(|(_, key, _)| *key).collect()
+    }
+
+    /// Each key and its value, as they would be written: the broker's, and each listener's by its endpoint.
+    fn entries(&self) -> BTreeSet<(String, &'static str, String)> {
+        let broker = self.broker_lines().into_iter().map(|(key, value)| (String::new(), key, value));
+        let listeners = self.broker.listeners.iter().flat_map(|listener| {
+            let lines = listener_lines(listener).into_iter();
+            lines.map(|(key, value)| (listener.endpoint.to_string(), key, value))
+        });
+        broker.chain(listeners).collect()
+    }
+
+    fn broker_lines(&self) -> Vec<(&'static str, String)> {
+        let Self { broker: Config { threads, stats_interval, limits, .. }, process, .. } = self;
+        let size = |bytes: usize| Size(u64::try_from(bytes).unwrap_or(u64::MAX)).to_string();
+        let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
+        let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
+        push_path(&mut lines, "log_path", process.log_path.as_ref());
+        lines.extend([
+            ("max_memory", size(limits.max_memory_bytes)),
+            ("max_request_size", size(limits.max_packet_bytes)),
+            ("stats_publish_interval", time(*stats_interval)),
+            ("keepalive", time(limits.tcp_keep_alive)),
+            ("threads", threads.to_string()),
+        ]);
+        push_path(&mut lines, "pid_file", process.pid_file.as_ref());
+        let names = [("user", &process.user), ("group", &process.group)];
+        lines.extend(names.into_iter().filter_map(|(key, name)| Some((key, quote(name.as_deref()?)))));
+        lines
+    }
+}
+
+fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    match &listener.endpoint {
+        Endpoint::Tcp(address) => lines.push(("listener", format!("{} {}", address.port(), address.ip()))),
+        Endpoint::Unix { path, mode } => {
+            lines.push(("listener", format!("0 {}", quote(&value::with_slash(path).to_string_lossy()))));
+            lines.extend(mode.map(|mode| ("unix_socket_mode", format!("{mode:04o}"))));
+        }
+    }
+    lines.push(("tcp_backlog", listener.backlog.to_string()));
+    if let Some(tls) = &listener.tls {
+        push_path(&mut lines, "cafile", tls.cafile.as_ref());
+        push_path(&mut lines, "certfile", Some(&tls.certfile));
+        push_path(&mut lines, "keyfile", Some(&tls.keyfile));
+        lines.push(("require_certificate", tls.require_certificate.to_string()));
+        lines.push(("tls_protocols", value::protocol_names(tls.versions).to_owned()));
+    }
+    lines.push(("allow_anonymous", listener.allow_anonymous.to_string()));
+    push_path(&mut lines, "password_file", listener.password_file.as_ref());
+    lines
+}
+
+fn push_path(lines: &mut Vec<(&'static str, String)>, key: &'static str, path: Option<&PathBuf>) {
+    lines.extend(path.map(|path| (key, quote(&path.to_string_lossy()))));
+}
+
+/// As a file: the broker's keys, then each listener with its `listener` line.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listeners = self.broker.listeners.iter().flat_map(listener_lines);
+        for (key, value) in self.broker_lines().into_iter().chain(listeners) {
+            writeln!(f, "{key} {value}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,407 @@
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use log::LevelFilter;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
+    Settings::parse(text, Some(Path::new("sol.conf")), Overrides::default())
+}
+
+fn parsed(text: &str) -> Settings {
+    parse(text).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// Everything that is wrong, a line each.
+fn problems(text: &str) -> String {
+    let problems = parse(text).err().unwrap_or_default();
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+fn tcp(text: &str) -> Endpoint {
+    Endpoint::Tcp(text.parse().unwrap())
+}
+
+fn endpoints(settings: &Settings) -> Vec<Endpoint> {
+    settings.broker.listeners.iter().map(|listener| listener.endpoint.clone()).collect()
+}
+
+/// The sample of the original's README.
+const ORIGINAL: &str = "\
+# Sol configuration file, uncomment and edit desired configuration
+
+# Network configuration
+
+# Uncomment ip_address and ip_port to set socket family to TCP, if unix_socket
+# is set, UNIX family socket will be used
+
+ip_address 127.0.0.1
+ip_port 8883
+
+# unix_socket /tmp/sol.sock
+
+# Logging configuration
+
+# Could be either DEBUG, INFO/INFORMATION, WARNING, ERROR
+log_level DEBUG
+
+log_path /tmp/sol.log
+
+# Max memory to be used, after which the system starts to reclaim memory by
+# freeing older items stored
+max_memory 2GB
+
+# Max memory that will be allocated for each request
+max_request_size 2MB
+
+# TCP backlog, size of the complete connection queue
+tcp_backlog 128
+
+# Interval of time between one stats publish on $SOL topics and the subsequent
+stats_publish_interval 10s
+";
+
+#[test]
+fn the_sample_of_the_original_is_understood() {
+    let settings = parsed(ORIGINAL);
+    assert_eq!(endpoints(&settings), [tcp("127.0.0.1:8883")]);
+    assert_eq!(settings.broker.listeners[0].backlog, 128);
+    assert_eq!(settings.broker.stats_interval, Some(Duration::from_secs(10)));
+    assert_eq!(settings.broker.limits.max_memory_bytes, 2 << 30);
+    assert_eq!(settings.broker.limits.max_packet_bytes, 2 << 20);
+    assert_eq!(settings.process.log_level, LevelFilter::Debug);
+    assert_eq!(settings.process.log_path.as_deref(), Some(Path::new("/tmp/sol.log")));
+}
+
+#[test]
+fn nothing_said_is_the_default() {
+    for text in ["", "# nothing\n\n", "\u{feff}\r\n"] {
+        assert_eq!(parsed(text), Settings::default());
+    }
+}
+
+#[test]
+fn the_broker_s_keys_are_set() {
+    let settings = parsed(
+        "log_level information\nstats_publish_interval 0\nkeepalive 0s\nthreads 3\npid_file sol.pid\n\
+         user sol\ngroup mqtt\nmax_memory 64mb\nmax_request_size 1MB\n",
+    );
+    let Config { threads, stats_interval, limits, .. } = &settings.broker;
+    assert_eq!((threads.get(), *stats_interval, limits.tcp_keep_alive), (3, None, None));
+    assert_eq!((limits.max_memory_bytes, limits.max_packet_bytes), (64 << 20, 1 << 20));
+    let expected = Process {
+        log_level: LevelFilter::Info,
+        log_path: None,
+        pid_file: Some("sol.pid".into()),
+        user: Some("sol".to_owned()),
+        group: Some("mqtt".to_owned()),
+    };
+    assert_eq!(settings.process, expected);
+}
+
+#[test]
+fn the_plain_form_listens_where_it_says() {
+    let unix = Endpoint::Unix { path: "/s".into(), mode: Some(0o660) };
+    for (text, expected) in [
+        ("ip_port 1", vec![tcp("127.0.0.1:1")]),
+        ("ip_address ::", vec![tcp("[::]:1883")]),
+        ("unix_socket /s\nunix_socket_mode 660", vec![unix.clone()]),
+        ("unix_socket /s\nunix_socket_mode 0660\nip_port 1", vec![tcp("127.0.0.1:1"), unix]),
+        ("listener 1 ::1", vec![tcp("[::1]:1")]),
+        ("ip_port 2\nlistener 1", vec![tcp("127.0.0.1:2"), tcp("127.0.0.1:1")]),
+        ("listener 0 /a", vec![Endpoint::Unix { path: "/a".into(), mode: None }]),
+        ("listener 0 \"/a b\"", vec![Endpoint::Unix { path: "/a b".into(), mode: None }]),
+        (
+            "ip_port 0\nlistener 0\nlistener 0 0.0.0.0",
+            ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:0"].map(tcp).into(),
+        ),
+    ] {
+        assert_eq!(endpoints(&parsed(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_plain_form() {
+    let overrides = Overrides { address: Some([0, 0, 0, 0].into()), port: Some(7) };
+    for (text, expected) in [
+        ("ip_address 127.0.0.2\nip_port 1\n", vec![tcp("0.0.0.0:7")]),
+        ("listener 1", vec![tcp("0.0.0.0:7"), tcp("127.0.0.1:1")]),
+        ("", vec![tcp("0.0.0.0:7")]),
+    ] {
+        assert_eq!(endpoints(&Settings::parse(text, None, overrides).unwrap()), expected, "{text}");
+    }
+}
+
+#[test]
+fn keys_under_a_listener_are_for_it_alone() {
+    let settings = parsed(
+        "allow_anonymous false\npassword_file p\ntcp_backlog 5\n\
+         listener 1\nallow_anonymous true\n\
+         listener 2\ncertfile c\nkeyfile k\ntls_protocols tlsv1_3\npassword_file q\nlog_level ERROR\n",
+    );
+    let [open, guarded] = settings.broker.listeners.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((open.allow_anonymous, open.password_file.as_deref()), (true, Some(Path::new("p"))));
+    assert_eq!((guarded.allow_anonymous, guarded.password_file.as_deref()), (false, Some(Path::new("q"))));
+    assert_eq!((open.backlog, guarded.backlog), (5, 5));
+    assert_eq!(open.tls, None);
+    assert_eq!(guarded.tls.as_ref().unwrap().versions, TlsVersions::V1_3);
+    assert_eq!(settings.process.log_level, LevelFilter::Error);
+}
+
+#[test]
+fn each_error_says_where_it_is_and_what_to_do() {
+    for (text, expected) in [
+        ("ip_prot 1", "1: unknown key `ip_prot`: the nearest known one is `ip_port`"),
+        ("\nLog_Level INFO", "2: unknown key `Log_Level`: the nearest known one is `log_level`"),
+        ("xyzzy 1", "1: unknown key `xyzzy`: none of the known ones is like it, sol.conf has them all"),
+        ("ip_port # none", "1: `ip_port` without a value: give a port from 0 to 65535"),
+        ("ip_port 65536", "1: `ip_port` cannot be `65536`: give a port from 0 to 65535"),
+        (
+            "ip_address localhost",
+            "1: `ip_address` cannot be `localhost`: give an IP address such as 127.0.0.1 or ::1",
+        ),
+        ("log_level LOUD", "1: `log_level` cannot be `LOUD`: give DEBUG, INFO, WARNING or ERROR"),
+        (
+            "max_memory 2TB",
+            "1: `max_memory` cannot be `2TB`: give a size from 8MB to 1048576GB, in B, KB, MB or GB",
+        ),
+        (
+            "max_memory 1KB",
+            "1: `max_memory` cannot be `1KB`: give a size from 8MB to 1048576GB, in B, KB, MB or GB",
+        ),
+        (
+            "max_request_size 1GB",
+            "1: `max_request_size` cannot be `1GB`: give a size from 1KB to 256MB, in B, KB, MB or GB",
+        ),
+        ("max_memory 8MB\nmax_request_size 8MB", "2: `max_request_size` must be less than `max_memory`"),
+        (
+            "stats_publish_interval 5w",
+            "1: `stats_publish_interval` cannot be `5w`: give a time from 0 to 366d, in s, m, h or d",
+        ),
+        ("keepalive 1d", "1: `keepalive` cannot be `1d`: give a time from 0 to 32767s, in s, m, h or d"),
+        ("tcp_backlog 0", "1: `tcp_backlog` cannot be `0`: give a number from 1 to 65535"),
+        ("threads 0", "1: `threads` cannot be `0`: give a number from 1 to 1024"),
+        ("threads two", "1: `threads` cannot be `two`: give a number from 1 to 1024"),
+        ("allow_anonymous yes", "1: `allow_anonymous` cannot be `yes`: give true or false"),
+        ("require_certificate 1", "1: `require_certificate` cannot be `1`: give true or false"),
+        (
+            "unix_socket /s\nunix_socket_mode rw",
+            "2: `unix_socket_mode` cannot be `rw`: give octal permissions such as 0660",
+        ),
+        ("log_path \"\"", "1: `log_path` cannot be ``: give the path of a file"),
+        (
+            "log_path /a b",
+            "1: `b` behind the value of `log_path`: give one value, in double quotes if it has spaces",
+        ),
+        ("log_path \"/a", "1:10: a quote without its end: close it on the same line"),
+        (
+            "tls_protocols tlsv1_1,tlsv1_2",
+            "1: `tls_protocols` cannot be `tlsv1_1,tlsv1_2`: no safe implementation of tlsv1_1 exists here, \
+             give tlsv1_2, tlsv1_3 or both with a comma between",
+        ),
+        (
+            "tls_protocols ,",
+            "1: `tls_protocols` cannot be `,`: give tlsv1_2, tlsv1_3 or both with a comma between",
+        ),
+        ("ip_port 1\n\nip_port 1", "3: `ip_port` is given twice, on line 1 already: keep one of them"),
+        (
+            "log_level INFO\nlistener 1\nlog_level INFO",
+            "3: `log_level` is given twice, on line 1 already: keep one of them",
+        ),
+        (
+            "listener 1\nip_port 1",
+            "2: `ip_port` under a `listener` line: put it above the first one, or say it in the `listener` line",
+        ),
+        (
+            "listener 1883 localhost",
+            "1: `listener` cannot be `1883 localhost`: give a port and maybe an IP address, \
+             or 0 and the path of a UNIX socket",
+        ),
+        (
+            "listener",
+            "1: `listener` without a value: give a port and maybe an IP address, or 0 and the path of a UNIX socket",
+        ),
+        (
+            "cafile c\ncertfile c\nkeyfile k\nlistener 1",
+            "1: `cafile` in a wrong place: no TCP listener stands here: put it under the `listener` line it is for\n\
+             sol.conf:2: `certfile` in a wrong place: no TCP listener stands here: put it under the `listener` line it is for\n\
+             sol.conf:3: `keyfile` in a wrong place: no TCP listener stands here: put it under the `listener` line it is for",
+        ),
+        (
+            "listener 0 /s\nkeyfile k",
+            "2: `keyfile` in a wrong place: TLS is not spoken on a UNIX socket: leave it out",
+        ),
+        (
+            "unix_socket_mode 0660",
+            "1: `unix_socket_mode` in a wrong place: there is no `unix_socket` here: leave it out",
+        ),
+        (
+            "listener 1\nunix_socket_mode 0660",
+            "2: `unix_socket_mode` in a wrong place: this listener is a TCP port: leave it out",
+        ),
+        ("certfile c", "1: `certfile` without `keyfile`: give its private key too"),
+        ("keyfile k", "1: `keyfile` without `certfile`: give its certificate too"),
+        ("cafile c", "1: `cafile` alone: TLS needs the server's `certfile` and `keyfile` too"),
+        (
+            "require_certificate true",
+            "1: `require_certificate true` without TLS: give `certfile`, `keyfile` and `cafile` too",
+        ),
+        (
+            "certfile c\nkeyfile k\nrequire_certificate true",
+            "3: `require_certificate true` without `cafile`: give the authorities that sign them",
+        ),
+        (
+            "allow_anonymous false\nlistener 1\nlistener 2",
+            "1: `allow_anonymous false` without `password_file`: nobody could log in, give the file",
+        ),
+        ("group g", "1: `group` without `user`: say whom to become"),
+        (
+            "listener 1\nlistener 1 0.0.0.0",
+            "2: 0.0.0.0:1 cannot be listened on beside 127.0.0.1:1 of line 1: give each listener its own address",
+        ),
+        (
+            "unix_socket /s\nlistener 0 /s",
+            "2: /s cannot be listened on beside /s of line 1: give each listener its own address",
+        ),
+    ] {
+        assert_eq!(problems(text), format!("sol.conf:{expected}\n"), "{text}");
+    }
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let text =
+        "ip_port x\nip_port 1\nkeyfile\ncertfile c\nwhat 1\nlistener x\ntcp_backlog 0\nip_address ::\n";
+    let lines: Vec<_> = parse(text).unwrap_err().iter().map(|problem| problem.line.unwrap()).collect();
+    assert_eq!(lines, [1, 2, 3, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_problem_with_a_value_is_told_where_the_value_stands() {
+    let settings = parsed("password_file p\nlistener 1\ncertfile c\nkeyfile k\npid_file i\n");
+    for (listener, key, place) in [
+        (Some(0), "certfile", "sol.conf:3:"),
+        (Some(0), "password_file", "sol.conf:1:"),
+        (Some(0), "listener", "sol.conf:2:"),
+        (None, "pid_file", "sol.conf:5:"),
+        (None, "log_path", "sol:"),
+    ] {
+        assert_eq!(settings.problem(listener, key, "x".to_owned()).to_string(), format!("{place} x"));
+    }
+}
+
+#[test]
+fn what_changed_is_named() {
+    let before = parsed("ip_port 1\nlog_level INFO");
+    for (text, changed) in [
+        ("ip_port 1", &[][..]),
+        ("ip_port 1\nlog_level DEBUG\nthreads 77", &["log_level", "threads"]),
+        ("ip_port 1\nuser sol", &["user"]),
+        ("ip_port 1\ntcp_backlog 7", &["tcp_backlog"]),
+    ] {
+        assert!(before.changed(&parsed(text)).into_iter().eq(changed.iter().copied()), "{text}");
+    }
+    assert!(before.changed(&parsed("ip_port 2")).contains("listener"));
+}
+
+#[test]
+fn relative_paths_are_anchored() {
+    let mut settings = parsed(
+        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w",
+    );
+    settings.anchor(Path::new("/d"));
+    let expected = parsed(
+        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w",
+    );
+    assert_eq!(settings, expected);
+}
+
+fn path() -> impl Strategy<Value = std::path::PathBuf> {
+    "/[^\0\n\r]{1,12}".prop_map(Into::into)
+}
+
+fn any_listener() -> impl Strategy<Value = Listener> {
+    let versions =
+        prop_oneof![Just(TlsVersions::V1_2), Just(TlsVersions::V1_3), Just(TlsVersions::V1_2AndV1_3),];
+    let tls = (path(), path(), option::of(path()), any::<bool>(), versions).prop_map(
+        |(certfile, keyfile, cafile, require, versions)| {
+            let require_certificate = require && cafile.is_some();
+            Tls { certfile, keyfile, cafile, require_certificate, versions }
+        },
+    );
+    let unix = (path(), option::of(0..=0o777_u32)).prop_map(|(path, mode)| Endpoint::Unix { path, mode });
+    let endpoint = prop_oneof![any::<SocketAddr>().prop_map(without_scope).prop_map(Endpoint::Tcp), unix];
+    (endpoint, 1..=u16::MAX, option::of(tls), any::<bool>(), option::of(path())).prop_map(
+        |(endpoint, backlog, tls, anonymous, password_file)| Listener {
+            tls: tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_))),
+            endpoint,
+            backlog,
+            allow_anonymous: anonymous || password_file.is_none(),
+            password_file,
+        },
+    )
+}
+
+fn without_scope(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+prop_compose! {
+    fn any_settings()(
+        listener in any_listener(),
+        threads in 1..=1024_usize,
+        stats in option::of(1..=86_400_u64),
+        keep_alive in option::of(1..=32_767_u64),
+        packet in (1_usize << 10)..=(256 << 20),
+        memory in (257_usize << 20)..=(1 << 40),
+        log_level in prop_oneof![Just(LevelFilter::Debug), Just(LevelFilter::Warn), Just(LevelFilter::Error)],
+        (log_path, pid_file) in (option::of(path()), option::of(path())),
+        names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
+    ) -> Settings {
+        let (user, group) = names.unzip();
+        let mut settings = Settings {
+            process: Process { log_level, log_path, pid_file, user, group: group.flatten() },
+            ..Settings::default()
+        };
+        settings.broker.listeners = vec![listener];
+        settings.broker.threads = NonZeroUsize::new(threads).unwrap();
+        settings.broker.stats_interval = stats.map(Duration::from_secs);
+        settings.broker.limits.tcp_keep_alive = keep_alive.map(Duration::from_secs);
+        settings.broker.limits.max_packet_bytes = packet;
+        settings.broker.limits.max_memory_bytes = memory;
+        settings
+    }
+}
+
+/// Lines of known keys and any values, so that more than the first error is met.
+fn likely_text() -> impl Strategy<Value = String> {
+    let keys: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    let value = prop_oneof!["[0-9]{1,6}(KB|MB|s|h)?", "(true|false|DEBUG|::1|/a|tlsv1_3)", ".{0,8}"];
+    let line = (prop::sample::select(keys), value).prop_map(|(key, value)| format!("{key} {value}\n"));
+    prop::collection::vec(line, 0..20).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in any::<String>()) {
+        _ = parse(&text);
+    }
+
+    #[test]
+    fn likely_text_is_read_or_refused_with_a_place(text in likely_text()) {
+        match parse(&text) {
+            Ok(settings) => prop_assert_eq!(parsed(&settings.to_string()), settings),
+            Err(problems) => prop_assert!(problems.iter().all(|problem| problem.line.is_some()), "{:?}", problems),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back(settings in any_settings()) {
+        prop_assert_eq!(parsed(&settings.to_string()), settings);
+    }
+}

@@ -1,0 +1,258 @@
+//! Values as a file writes them: from text and to text.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::{Endpoint, TlsVersions};
+
+/// What a value looks like. Written out, it says what to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An IP address.
+    Address,
+    /// A TCP port.
+    Port,
+    /// A port and maybe an address.
+    Listener,
+    /// A file's name.
+    Path,
+    /// What is logged.
+    Level,
+    /// Bytes.
+    Size {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// Whole seconds.
+    Time {
+        /// The most, in seconds.
+        max: u64,
+    },
+    /// A number of things.
+    Count {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// Yes or no.
+    Truth,
+    /// Permissions of a file.
+    Mode,
+    /// Versions of TLS.
+    Protocols,
+    /// A name that the system knows.
+    Name,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address => f.write_str("an IP address such as 127.0.0.1 or ::1"),
+            Self::Port => f.write_str("a port from 0 to 65535"),
+            Self::Listener => {
+                f.write_str("a port and maybe an IP address, or 0 and the path of a UNIX socket")
+            }
+            Self::Path => f.write_str("the path of a file"),
+            Self::Level => f.write_str("DEBUG, INFO, WARNING or ERROR"),
+            Self::Size { min, max } => {
+                write!(f, "a size from {} to {}, in B, KB, MB or GB", Size(min), Size(max))
+            }
+            Self::Time { max } => write!(f, "a time from 0 to {}, in s, m, h or d", Time(max)),
+            Self::Count { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Truth => f.write_str("true or false"),
+            Self::Mode => f.write_str("octal permissions such as 0660"),
+            Self::Protocols => f.write_str("tlsv1_2, tlsv1_3 or both with a comma between"),
+            Self::Name => f.write_str("a name"),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a value is of the kind; if not, what to do.
+    pub(super) fn check(self, text: &str) -> Result<(), String> {
+        let advice = || format!("give {self}");
+        let valid = match self {
+            Self::Address => text.parse::<IpAddr>().is_ok(),
+            Self::Port => text.parse::<u16>().is_ok(),
+            Self::Listener => endpoint(text).is_some(),
+            Self::Path | Self::Name => !text.is_empty() && !text.contains('\0'),
+            Self::Level => level(text).is_some(),
+            Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
+            Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),
+            Self::Count { min, max } => text.parse().is_ok_and(|count: u64| (min..=max).contains(&count)),
+            Self::Truth => text.parse::<bool>().is_ok(),
+            Self::Mode => mode(text).is_some(),
+            Self::Protocols => {
+                if let Some(old) = text.split(',').map(str::trim).find(|v| ["tlsv1", "tlsv1_1"].contains(v)) {
+                    return Err(format!("no safe implementation of {old} exists here, {}", advice()));
+                }
+                protocols(text).is_some()
+            }
+        };
+        if valid { Ok(()) } else { Err(advice()) }
+    }
+}
+
+/// The port, and what stands behind it.
+pub(super) fn endpoint(text: &str) -> Option<Endpoint> {
+    let (port, place) = text.split_once(' ').unwrap_or((text, ""));
+    let port = port.parse().ok()?;
+    if place.is_empty() {
+        return Some(Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    }
+    if port == 0 && place.contains('/') && !place.contains('\0') {
+        return Some(Endpoint::Unix { path: place.into(), mode: None });
+    }
+    Some(Endpoint::Tcp(SocketAddr::new(place.parse().ok()?, port)))
+}
+
+pub(super) fn level(text: &str) -> Option<LevelFilter> {
+    match text.to_ascii_uppercase().as_str() {
+        "DEBUG" => Some(LevelFilter::Debug),
+        "INFO" | "INFORMATION" => Some(LevelFilter::Info),
+        "WARNING" => Some(LevelFilter::Warn),
+        "ERROR" => Some(LevelFilter::Error),
+        _ => None,
+    }
+}
+
+pub(super) fn level_name(level: LevelFilter) -> &'static str {
+    match level {
+        LevelFilter::Off | LevelFilter::Error => "ERROR",
+        LevelFilter::Warn => "WARNING",
+        LevelFilter::Info => "INFO",
+        LevelFilter::Debug | LevelFilter::Trace => "DEBUG",
+    }
+}
+
+const SIZES: [(&str, u64); 4] = [("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10), ("B", 1)];
+const TIMES: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+
+/// Bytes. The unit may be of any case, as in the original; without one it is bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    with_unit(text, &SIZES)
+}
+
+/// Without a unit it is seconds.
+pub(super) fn time(text: &str) -> Option<Duration> {
+    with_unit(text, &TIMES).map(Duration::from_secs)
+}
+
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = match unit {
+        "" => 1,
+        unit => units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
+    };
+    u64::from_str(number).ok()?.checked_mul(factor)
+}
+
+/// Bytes, in the largest unit that says them exactly.
+pub(super) struct Size(pub(super) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_unit(self.0, &SIZES, f)
+    }
+}
+
+/// Seconds, in the largest unit that says them exactly.
+pub(super) struct Time(pub(super) u64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_unit(self.0, &TIMES, f)
+    }
+}
+
+fn write_with_unit(number: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match units.iter().find(|(_, factor)| number != 0 && number.is_multiple_of(*factor)) {
+        Some((unit, factor)) => write!(f, "{}{unit}", number / factor),
+        None => write!(f, "{number}"),
+    }
+}
+
+pub(super) fn mode(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777)
+}
+
+pub(super) fn protocols(text: &str) -> Option<TlsVersions> {
+    let mut versions = text.split(',').map(str::trim).map(|version| match version {
+        "tlsv1_2" => Some(TlsVersions::V1_2),
+        "tlsv1_3" => Some(TlsVersions::V1_3),
+        _ => None,
+    });
+    let first = versions.next()??;
+    versions.try_fold(first, |all, one| Some(if all == one? { all } else { TlsVersions::V1_2AndV1_3 }))
+}
+
+pub(super) fn protocol_names(versions: TlsVersions) -> &'static str {
+    match versions {
+        TlsVersions::V1_2 => "tlsv1_2",
+        TlsVersions::V1_3 => "tlsv1_3",
+        TlsVersions::V1_2AndV1_3 => "tlsv1_2,tlsv1_3",
+    }
+}
+
+/// A path as it must be written behind `listener 0`, where only a slash tells it from an address.
+pub(super) fn with_slash(path: &Path) -> PathBuf {
+    if path.as_os_str().to_string_lossy().contains('/') { path.to_owned() } else { Path::new(".").join(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_any_case() {
+        for (text, bytes) in [
+            ("7", Some(7)),
+            ("7B", Some(7)),
+            ("2kb", Some(2048)),
+            ("2MB", Some(2 << 20)),
+            ("1Gb", Some(1 << 30)),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+        for text in ["", "KB", "-1", "+1", "1 KB", "1.5MB", "1TB", "1K", "99999999999GB", "1KBé", "é"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_hour_has_its_full_length() {
+        for (text, seconds) in [("7", 7), ("7s", 7), ("2m", 120), ("2h", 7200), ("1d", 86_400)] {
+            assert_eq!(time(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(time("1w"), None);
+    }
+
+    #[test]
+    fn what_is_written_is_exact_and_short() {
+        for (bytes, text) in
+            [(0, "0"), (1, "1B"), (1023, "1023B"), (1536, "1536B"), (2048, "2KB"), (3 << 30, "3GB")]
+        {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        assert_eq!(Time(5400).to_string(), "90m");
+    }
+
+    #[test]
+    fn protocols_are_a_list_in_any_order() {
+        assert_eq!(protocols("tlsv1_3"), Some(TlsVersions::V1_3));
+        assert_eq!(protocols("tlsv1_3, tlsv1_2"), Some(TlsVersions::V1_2AndV1_3));
+        assert_eq!(protocols("tlsv1_2,tlsv1_2"), Some(TlsVersions::V1_2));
+        for text in ["", ",", "tlsv1_2,", "tlsv1_4", "tlsv1_2,sslv3"] {
+            assert_eq!(protocols(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The process around the broker: its command line, its log, its signals, its place in the system.
+
+mod arguments;
+mod configuration;
+mod failure;
+mod log;
+#[cfg(not(unix))]
+mod other;
+mod running;
+#[cfg(unix)]
+mod unix;
+
+use std::fs::File;
+
+use ::log::{info, warn};
+use async_signal::Signals;
+use sol::config::{Endpoint, Settings};
+use sol::{Broker, Config};
+
+pub(crate) use arguments::{Arguments, Command};
+pub(crate) use configuration::Source;
+pub(crate) use failure::Failure;
+use log::Log;
+#[cfg(not(unix))]
+use other as system;
+use running::Running;
+pub(crate) use system::Starter;
+use system::{Identity, PidFile, service};
+#[cfg(unix)]
+use unix as system;
+
+/// Runs a broker until a signal stops it.
+///
+/// What only root may do comes first, then the process becomes the user it is told to. Whoever started it is told
+/// last, when clients can connect.
+pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter) -> Result<(), Failure> {
+    let is_background = source.arguments.daemon;
+    let log = Log::start(&settings.process, !is_background)?;
+    let (broker, signals, _pid_file) = start(&settings).map_err(|failure| failure.log(is_background))?;
+    if is_background && settings.process.log_path.is_none() {
+        eprintln!("sol: nothing is logged in the background without `log_path`");
+    }
+    starter.ready();
+    service::ready();
+    let running = Running { broker: &broker, log: &log, source, settings };
+    let ended = smol::block_on(running.until_stopped(signals));
+    service::stopping();
+    broker.stop();
+    info!("stopped");
+    ended.map_err(|error| Failure::run("cannot wait for signals", error).log(is_background))
+}
+
+/// Opens everything, then gives up the rights to do so.
+fn start(settings: &Settings) -> Result<(Broker, Signals, Option<PidFile>), Failure> {
+    system::raise_open_files();
+    // Before there is anything to stop.
+    let signals =
+        Signals::new(system::SIGNALS).map_err(|error| Failure::run("cannot take signals", error))?;
+    let pid_file =
+        settings.process.pid_file.as_deref().map(PidFile::create).transpose().map_err(Failure::Run)?;
+    let broker = Broker::start(settings.broker.clone()).map_err(|error| Failure::Run(error.to_string()))?;
+    announce(&broker, &settings.broker);
+    if let Some(identity) = Identity::find(&settings.process).map_err(|(_, what)| Failure::Run(what))? {
+        become_user(&identity, settings)?;
+    }
+    Ok((broker, signals, pid_file))
+}
+
+fn become_user(identity: &Identity, settings: &Settings) -> Result<(), Failure> {
+    if let Some(log) = &settings.process.log_path
+        && let Err(error) = identity.own(log)
+    {
+        warn!("cannot give {} to {identity}, so it cannot be opened anew: {error}", log.display());
+    }
+    identity.assume().map_err(Failure::Run)?;
+    info!("runs as {identity}");
+    for (_, key, path) in settings.files() {
+        if let Err(error) = File::open(path) {
+            warn!("{identity} cannot read {} again (`{key}`): {error}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// A line for each listener: where, for whom, and how it is served.
+fn announce(broker: &Broker, config: &Config) {
+    for (endpoint, listener) in broker.endpoints().iter().zip(&config.listeners) {
+        let reach = match endpoint {
+            Endpoint::Tcp(address) if address.ip().is_loopback() => "only this machine can reach it",
+            Endpoint::Tcp(_) => "anyone who can reach this address can connect",
+            Endpoint::Unix { .. } => "its permissions say who can connect",
+        };
+        info!(
+            "sol {} listens on {endpoint} with {} threads over {}, {}, {}: {reach}",
+            env!("CARGO_PKG_VERSION"),
+            config.threads,
+            broker.back_end(),
+            if listener.tls.is_some() { "TLS" } else { "no TLS" },
+            if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
+        );
+    }
+}
