@@ -4,10 +4,14 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::memory;
 use crate::auth::DelayLimits;
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
+///
+/// Where `max_memory_bytes` is small, those of outboxes, queues and retained messages are, too: a sixteenth, a half and a
+/// half of what it leaves for them.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Largest packet accepted, fixed header included. A larger one ends the connection.
@@ -28,7 +32,8 @@ pub struct Limits {
     pub max_queued_messages: usize,
     /// Bytes of messages queued for one client; further ones are dropped.
     pub max_queued_bytes: usize,
-    /// Bytes that wait for one client to read them. Beyond it QoS 0 messages
+    /// Bytes that wait for one client to read them; and bytes of messages in
+    /// flight to it. Beyond it QoS 0 messages
     /// are dropped and others queued; at twice as much, no more is read from
     /// the client.
     pub max_outbox_bytes: usize,
@@ -36,6 +41,8 @@ pub struct Limits {
     pub max_retained_messages: usize,
     /// Bytes of retained messages; further ones are delivered and not stored.
     pub max_retained_bytes: usize,
+    /// Memory of the whole process: what happens near it is told in `hub/memory.rs`. 16 MiB are the least that make sense.
+    pub max_memory_bytes: usize,
     /// From accepting a connection to its CONNECT.
     pub connect_timeout: Duration,
     /// Passwords verified at a time, each on a thread beside those that serve the connections.
@@ -65,6 +72,7 @@ impl Default for Limits {
             max_outbox_bytes: 16 << 20,
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1 << 30,
+            max_memory_bytes: 2 << 30,
             connect_timeout: Duration::from_secs(10),
             // The other half is left for those who are logged in.
             max_login_threads: available_parallelism()
@@ -85,9 +93,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// None of them lets one client, or the store, take all memory.
+    pub(super) fn within_memory(mut self) -> Self {
+        let budget = memory::budget(self.max_memory_bytes);
+        self.max_outbox_bytes = self.max_outbox_bytes.min(budget / 16);
+        self.max_queued_bytes = self.max_queued_bytes.min(budget / 2);
+        self.max_retained_bytes = self.max_retained_bytes.min(budget / 2);
+        self
+    }
+
     pub(super) fn outbound(&self) -> OutboundLimits {
         OutboundLimits {
             in_flight_messages: self.max_in_flight_messages,
+            in_flight_bytes: self.max_outbox_bytes,
             queued_messages: self.max_queued_messages,
             queued_bytes: self.max_queued_bytes,
             outbox_bytes: self.max_outbox_bytes,

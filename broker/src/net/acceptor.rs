@@ -9,9 +9,9 @@ use log::{debug, warn};
 use smol::{LocalExecutor, Timer, channel};
 use socket2::{SockAddr, Socket};
 
-use super::connection;
 use super::listener::Listening;
 use super::worker::{Accepted, Intake};
+use super::{connection, housekeeping};
 use crate::hub::{Ending, Hub, Origin};
 
 /// How long to wait for descriptors to come free when there are none.
@@ -25,13 +25,19 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn start(listeners: Vec<Listening>, hub: Arc<Hub>, workers: Vec<Intake>) -> io::Result<Self> {
+    pub(super) fn start(
+        listeners: Vec<Listening>,
+        hub: Arc<Hub>,
+        workers: Vec<Intake>,
+        stats_interval: Option<Duration>,
+    ) -> io::Result<Self> {
         let (running, stopped) = channel::bounded::<()>(1);
         let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
             let executor = LocalExecutor::new();
             for listener in &listeners {
                 executor.spawn(accept(listener, &hub, &workers)).detach();
             }
+            executor.spawn(housekeeping::keep(&hub, stats_interval)).detach();
             smol::block_on(executor.run(async { _ = stopped.recv().await }));
         })?;
         Ok(Self { running, thread })
@@ -64,7 +70,10 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, wo
         return;
     }
     let Some(peer) = hub.accept(origin.clone(), listener.access(), Instant::now()) else {
-        warn!("{origin} was not let in: the broker stops, or has as many connections as its limit allows");
+        warn!(
+            "{origin} was not let in: the broker stops, is short of memory, or has as many connections as its limit \
+             allows"
+        );
         return;
     };
     let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) else { return };

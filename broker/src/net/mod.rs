@@ -2,10 +2,12 @@
 
 mod acceptor;
 mod connection;
+mod housekeeping;
 mod listener;
 mod logins;
 mod poller;
 mod reactor;
+mod received;
 mod socket;
 mod tls;
 mod unix;
@@ -147,8 +149,8 @@ impl Broker {
             broker.workers.push(worker);
         }
         let intakes = broker.workers.iter().map(Worker::intake).collect();
-        let acceptor =
-            Acceptor::start(listening, Arc::clone(&broker.hub), intakes).map_err(StartError::Thread)?;
+        let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), intakes, config.stats_interval)
+            .map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
         Ok(broker)
     }
