@@ -68,7 +68,7 @@ impl Stage {
         let subscribe = encoded(&Packet::Subscribe(Subscribe::new(PacketId::MIN, filters)));
         for client in &mut subscribers {
             client.send(&hub, &subscribe, &mut batch);
-            assert_eq!(client.count(&hub, |frame| frame.is(PacketType::Suback)), 1);
+            assert_eq!(client.count(&hub, &mut batch, |frame| frame.is(PacketType::Suback)), 1);
         }
         let publisher = Client::connect(&hub, &mut batch);
         let (mut publishes, mut pubrels) = (Vec::new(), Vec::new());
@@ -89,11 +89,11 @@ impl Stage {
             QoS::ExactlyOnce => Some(PacketType::Pubrec),
         };
         if let Some(answer) = answer {
-            assert_eq!(publisher.count(hub, |frame| frame.is(answer)), MESSAGES);
+            assert_eq!(publisher.count(hub, batch, |frame| frame.is(answer)), MESSAGES);
         }
         if *qos == QoS::ExactlyOnce {
             publisher.send(hub, pubrels, batch);
-            assert_eq!(publisher.count(hub, |frame| frame.is(PacketType::Pubcomp)), MESSAGES);
+            assert_eq!(publisher.count(hub, batch, |frame| frame.is(PacketType::Pubcomp)), MESSAGES);
         }
         for subscriber in subscribers {
             assert_eq!(subscriber.receive(hub, *qos, batch), MESSAGES);
@@ -114,7 +114,7 @@ impl Client {
         let peer = hub.accept(address, Arc::new(Access::open()), Instant::now()).unwrap();
         let mut client = Self { peer, unsent: Outbox::default(), acknowledgements: Vec::new() };
         client.send(hub, &encoded(&connect_packet()), batch);
-        assert_eq!(client.count(hub, |frame| frame.is(PacketType::Connack)), 1);
+        assert_eq!(client.count(hub, batch, |frame| frame.is(PacketType::Connack)), 1);
         client
     }
 
@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Takes what waits for the client, until nothing does.
-    fn take(&mut self, hub: &Hub, mut each: impl FnMut(Frame<'_>, &mut Vec<u8>)) {
+    fn take(&mut self, hub: &Hub, batch: &mut Batch, mut each: impl FnMut(Frame<'_>, &mut Vec<u8>)) {
         loop {
             while !self.unsent.is_empty() {
                 let mut room = [IoSlice::new(&[]); 32];
@@ -145,16 +145,16 @@ impl Client {
                 }
                 self.unsent.advance(taken);
             }
-            if hub.sleep(&self.peer, &mut self.unsent, Waker::noop()).unwrap() == Sleep::Asleep {
+            if hub.sleep(&self.peer, &mut self.unsent, Waker::noop(), batch).unwrap() == Sleep::Asleep {
                 return;
             }
         }
     }
 
     /// Takes what waits for the client: how many packets, all of which must be as expected.
-    fn count(&mut self, hub: &Hub, expected: impl Fn(&Frame<'_>) -> bool) -> u16 {
+    fn count(&mut self, hub: &Hub, batch: &mut Batch, expected: impl Fn(&Frame<'_>) -> bool) -> u16 {
         let mut count = 0;
-        self.take(hub, |frame, _| {
+        self.take(hub, batch, |frame, _| {
             assert!(expected(&frame), "{}", frame.unexpected());
             count += 1;
         });
@@ -165,7 +165,7 @@ impl Client {
     fn receive(&mut self, hub: &Hub, qos: QoS, batch: &mut Batch) -> u16 {
         let mut received = 0;
         loop {
-            self.take(hub, |frame, acknowledgements| {
+            self.take(hub, batch, |frame, acknowledgements| {
                 if frame.is(PacketType::Pubrel) {
                     encode_ack(acknowledgements, AckType::Pubcomp, frame.packet_id().unwrap());
                     return;

@@ -398,7 +398,8 @@ fn the_newer_connection_takes_the_identifier_over() {
 
 #[test]
 fn nobody_writes_to_the_brokers_topics() {
-    let broker = broker(Limits::default());
+    let silent = Config { stats_interval: None, ..Config::on("127.0.0.1:0".parse().unwrap()) };
+    let broker = Broker::start(silent).unwrap();
     let mut client = Client::connect(broker.local_addr(), "client");
     for filter in ["$SYS/#", "$SOL/#", "$SYS", "$SYSTEM", "#"] {
         client.subscribe(filter, ExactlyOnce);

@@ -1,14 +1,15 @@
 //! What one read from a network connection brings about, gathered and handed over at once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::routes::Routes;
+use crate::session::Tally;
 
 /// Bytes put into outboxes before a batch is cut, so that the receivers get to write them.
 const FULL_BYTES: usize = 1 << 20;
 
 /// Working memory of a thread, lent to the hub for one batch of packets.
-#[derive(Default)]
 pub struct Batch {
     /// Packets for the sender of the batch itself.
     pub(super) replies: Vec<u8>,
@@ -16,6 +17,27 @@ pub struct Batch {
     pub(super) wakers: Vec<Waker>,
     pub(super) routes: Routes,
     pub(super) bytes: usize,
+    /// What was counted since the hub's counters were last told.
+    pub(super) tally: Tally,
+    /// By how much the account of memory changed since the thread last looked at all of it.
+    pub(super) memory_changes: u64,
+    /// Tells threads apart, for the counters.
+    pub(super) number: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+        Self {
+            replies: Vec::new(),
+            wakers: Vec::new(),
+            routes: Routes::default(),
+            bytes: 0,
+            tally: Tally::default(),
+            memory_changes: 0,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
 }
 
 impl Batch {
@@ -30,13 +52,30 @@ impl Batch {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
+    /// After a panic: forgets what was meant for the sender, and keeps what was counted and for whom there is something.
+    pub fn recover(&mut self) {
+        self.replies.clear();
+        self.routes = Routes::default();
+        self.wake();
+    }
+
+    /// Where to count what the network floor alone knows.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
     pub(super) fn touched(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
     }
 
-    /// Counts bytes put into outboxes.
+    /// Counts bytes put into outboxes or queues.
     pub(super) fn count(&mut self, bytes: usize) {
         self.bytes += bytes;
+    }
+
+    /// Counts deliveries given up because memory is short.
+    pub(super) fn count_dropped(&mut self, messages: usize) {
+        self.tally.dropped_memory_full += i64::try_from(messages).unwrap_or(i64::MAX);
     }
 
     /// Whether it is time to let the receivers write.

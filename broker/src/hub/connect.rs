@@ -8,9 +8,9 @@ use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::peer::{Connected, Shown};
-use super::{Batch, Client, Ending, Hub, Next, Peer};
+use super::{Batch, Client, Ending, Hub, Next, Peer, Stage};
 use crate::codec::{Connack, Connect, ConnectCode, Decoded, Packet, Version, decode};
-use crate::session::{Link, Session, Will};
+use crate::session::{Link, Session, Will, release};
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -36,6 +36,7 @@ impl Hub {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
         self.admit(peer, &connect, now, batch)?;
+        batch.tally.messages_received += 1;
         self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
         Ok(length)
     }
@@ -47,22 +48,30 @@ impl Hub {
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         let connection = self.next_number();
-        let mut link = Link::new(connection, connect.will.as_ref().map(Will::from));
+        let will = connect.will.as_ref().map(Will::from);
+        if let Some(will) = &will {
+            batch.tally.keep(&will.message);
+        }
+        let mut link = Link::new(connection, will);
         let client = loop {
             match self.try_link(connect, link, batch) {
                 Linked::Yes(client) => break client,
-                Linked::Refused(code, reason) => return Err(refuse(code, reason.to_owned(), batch)),
+                Linked::Refused(link, code, reason) => {
+                    release_will(link.will, batch);
+                    return Err(refuse(code, reason.to_owned(), batch));
+                }
                 // The identifier was in use. Its connection is over now, and its will goes out
                 // before the new connection's first message.
                 Linked::TookOver(mine, will) => {
                     link = mine;
-                    if let Some(will) = will {
-                        self.publish_will(&will, batch);
-                    }
+                    self.publish_will(will, batch);
                 }
             }
         };
-        self.linked.fetch_add(1, Ordering::AcqRel);
+        let linked = self.linked.fetch_add(1, Ordering::AcqRel) + 1;
+        self.linked_max.fetch_max(linked, Ordering::Relaxed);
+        batch.tally.connects += 1;
+        batch.tally.messages_sent += 1;
         let keep_alive = connect.keep_alive;
         let connected =
             peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
@@ -81,18 +90,19 @@ impl Hub {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
-            return Linked::Refused(ConnectCode::ServerUnavailable, "the broker stops");
+            return Linked::Refused(link, ConnectCode::ServerUnavailable, "the broker stops");
         }
         let existing = sessions.get(connect.client_id).filter(|_| !connect.client_id.is_empty()).cloned();
         if let Some(client) = &existing {
             let mut session = client.session.lock();
-            if let Some(mut old) = session.unlink() {
+            if let Some(mut old) = session.unlink(&mut batch.tally) {
                 drop(session);
                 batch.touched(old.wake());
                 if client.clean {
                     sessions.remove(client.id());
+                    self.session_count.store(sessions.len(), Ordering::Relaxed);
                     drop(sessions);
-                    self.unsubscribe_all(client);
+                    self.end_session(client, batch);
                 }
                 return Linked::TookOver(link, old.will);
             }
@@ -100,14 +110,25 @@ impl Hub {
                 accept(&mut link, connect.version, true);
                 session.outbound.resume(&mut link.outbox);
                 session.link = Some(link);
+                session.settle(&mut batch.tally);
                 drop(session);
                 return Linked::Yes(Arc::clone(client));
             }
         }
         if existing.is_none() && sessions.len() >= self.limits.max_sessions {
             return Linked::Refused(
+                link,
                 ConnectCode::ServerUnavailable,
                 "there are as many sessions as the limit allows",
+            );
+        }
+        // Who returns to a session may: what waits for it goes away.
+        if self.memory.stage() >= Stage::Refuse {
+            batch.tally.refused_connections += 1;
+            return Linked::Refused(
+                link,
+                ConnectCode::ServerUnavailable,
+                "memory is short: see `max_memory`",
             );
         }
         let id = match connect.client_id {
@@ -115,7 +136,9 @@ impl Hub {
             id => id.into(),
         };
         accept(&mut link, connect.version, false);
-        let session = Session { link: Some(link), ..Session::default() };
+        let mut session = Session::default();
+        session.link = Some(link);
+        session.settle(&mut batch.tally);
         let client = Arc::new(Client {
             id: Arc::clone(&id),
             key: self.next_number(),
@@ -123,9 +146,10 @@ impl Hub {
             clean: connect.clean_session,
         });
         sessions.insert(id, Arc::clone(&client));
+        self.session_count.store(sessions.len(), Ordering::Relaxed);
         drop(sessions);
         if let Some(replaced) = existing {
-            self.unsubscribe_all(&replaced);
+            self.end_session(&replaced, batch);
         }
         Linked::Yes(client)
     }
@@ -143,6 +167,11 @@ impl Hub {
 
     /// A connection ended: its will is published or deleted, and a clean session ends with it.
     pub fn close(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
+        self.end_connection(peer, ending, batch);
+        self.absorb(batch);
+    }
+
+    fn end_connection(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if ending.is_violation() {
             info!("{peer} disconnected: {ending}");
@@ -156,20 +185,22 @@ impl Hub {
             // Taken over. The new connection has seen to the rest.
             return;
         }
-        let link = session.unlink();
+        let link = session.unlink(&mut batch.tally);
         drop(session);
         if client.clean {
             let mut sessions = self.sessions.lock();
             if sessions.get(client.id()).is_some_and(|current| Arc::ptr_eq(current, &client)) {
                 sessions.remove(client.id());
+                self.session_count.store(sessions.len(), Ordering::Relaxed);
             }
             drop(sessions);
-            self.unsubscribe_all(&client);
+            self.end_session(&client, batch);
         }
-        if *ending != Ending::Disconnect
-            && let Some(will) = link.and_then(|link| link.will)
-        {
-            self.publish_will(&will, batch);
+        let will = link.and_then(|link| link.will);
+        if *ending == Ending::Disconnect {
+            release_will(will, batch);
+        } else {
+            self.publish_will(will, batch);
         }
     }
 
@@ -183,9 +214,7 @@ impl Hub {
         };
         for client in &clients {
             let will = client.session.lock().link.as_mut().and_then(|link| link.will.take());
-            if let Some(will) = will {
-                self.publish_will(&will, batch);
-            }
+            self.publish_will(will, batch);
         }
         for client in &clients {
             if let Some(link) = &mut client.session.lock().link {
@@ -199,7 +228,8 @@ impl Hub {
 /// What came of an attempt to give a session a new link.
 enum Linked {
     Yes(Arc<Client>),
-    Refused(ConnectCode, &'static str),
+    /// The link is given back.
+    Refused(Link, ConnectCode, &'static str),
     /// Another connection had the session. It is ended, and this is its will. To be tried again, with the link.
     TookOver(Link, Option<Will>),
 }
@@ -209,8 +239,16 @@ fn accept(link: &mut Link, version: Version, session_present: bool) {
     Connack { session_present, code: ConnectCode::Accepted }.encode(version, link.outbox.packets());
 }
 
+/// A will that is not to be published.
+fn release_will(will: Option<Will>, batch: &mut Batch) {
+    if let Some(will) = will {
+        release(will.message, &mut batch.tally);
+    }
+}
+
 /// CONNACK with a code, and the end.
 pub(super) fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
     Connack { session_present: false, code }.encode(Version::V311, &mut batch.replies);
+    batch.tally.messages_sent += 1;
     Ending::Refused { code, reason }
 }

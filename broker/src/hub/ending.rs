@@ -54,6 +54,9 @@ pub enum Ending {
     /// A new connection uses the client identifier [MQTT-3.1.4-2].
     #[error("another connection took over the client identifier [MQTT-3.1.4-2]")]
     TakenOver,
+    /// Memory is short, and the client holds much of it.
+    #[error("memory is short, and it holds more than others: see `max_memory`")]
+    MemoryShort,
     /// The broker failed while it served this connection.
     #[error("the broker panicked while serving it: this is a bug in the broker")]
     Panicked,

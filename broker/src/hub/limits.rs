@@ -4,10 +4,14 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::memory;
 use crate::auth::DelayLimits;
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
+///
+/// Where `max_memory_bytes` is small, those of outboxes, queues and retained messages are, too: a sixteenth, a half and a
+/// half of what it leaves for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest packet accepted, fixed header included. A larger one ends the connection.
@@ -28,7 +32,8 @@ pub struct Limits {
     pub max_queued_messages: usize,
     /// Bytes of messages queued for one client; further ones are dropped.
     pub max_queued_bytes: usize,
-    /// Bytes that wait for one client to read them. Beyond it QoS 0 messages
+    /// Bytes that wait for one client to read them; and bytes of messages in
+    /// flight to it. Beyond it QoS 0 messages
     /// are dropped and others queued; at twice as much, no more is read from
     /// the client.
     pub max_outbox_bytes: usize,
@@ -36,7 +41,7 @@ pub struct Limits {
     pub max_retained_messages: usize,
     /// Bytes of retained messages; further ones are delivered and not stored.
     pub max_retained_bytes: usize,
-    /// Memory of the whole process that the broker keeps below, by dropping what it may and refusing new work.
+    /// Memory of the whole process: what happens near it is told in `hub/memory.rs`. 16 MiB are the least that make sense.
     pub max_memory_bytes: usize,
     /// A TCP connection without traffic for so long is asked by the system whether its other end is still there;
     /// none is never. Whole seconds, from 1 to 32767.
@@ -92,9 +97,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// None of them lets one client, or the store, take all memory.
+    pub(super) fn within_memory(mut self) -> Self {
+        let budget = memory::budget(self.max_memory_bytes);
+        self.max_outbox_bytes = self.max_outbox_bytes.min(budget / 16);
+        self.max_queued_bytes = self.max_queued_bytes.min(budget / 2);
+        self.max_retained_bytes = self.max_retained_bytes.min(budget / 2);
+        self
+    }
+
     pub(super) fn outbound(&self) -> OutboundLimits {
         OutboundLimits {
             in_flight_messages: self.max_in_flight_messages,
+            in_flight_bytes: self.max_outbox_bytes,
             queued_messages: self.max_queued_messages,
             queued_bytes: self.max_queued_bytes,
             outbox_bytes: self.max_outbox_bytes,

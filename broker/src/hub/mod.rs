@@ -23,15 +23,19 @@
 
 mod batch;
 mod connect;
+mod counters;
 mod ending;
 mod limits;
+mod load;
 mod login;
+mod memory;
 mod output;
 mod peer;
 mod publish;
 mod routes;
 mod stats;
 mod subscribe;
+mod topics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,21 +47,26 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub use batch::Batch;
 pub use ending::Ending;
 pub use limits::Limits;
+pub use memory::Stage;
 pub use output::Sleep;
 pub use peer::{Origin, Peer};
-pub use stats::{Drops, Stats};
+pub use stats::Stats;
 
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
-use crate::session::{OutboundLimits, Session};
+use crate::session::{Session, Tally};
 use crate::topic::Index;
+use counters::Counters;
+use memory::{DeliveryLimits, Memory};
 use peer::Connected;
 use publish::RetainedStore;
+use topics::Topics;
 
 /// The heart of the broker. See the module's documentation.
 pub struct Hub {
     limits: Limits,
-    outbound_limits: OutboundLimits,
+    /// While memory is ample.
+    delivery_limits: DeliveryLimits,
     sessions: Mutex<HashMap<Arc<str>, Arc<Client>, ahash::RandomState>>,
     index: RwLock<SubscriptionIndex>,
     retained: RwLock<RetainedStore>,
@@ -66,8 +75,15 @@ pub struct Hub {
     connections: AtomicUsize,
     /// Connections that have a session.
     linked: AtomicUsize,
+    /// The most there ever were.
+    linked_max: AtomicUsize,
+    session_count: AtomicUsize,
+    retained_count: AtomicUsize,
     stopping: AtomicBool,
-    drops: Drops,
+    counters: Counters,
+    memory: Memory,
+    /// The broker's own topics, as last published.
+    topics: Mutex<Topics>,
     /// Logins that failed lately. Locked beside no other.
     delays: Mutex<Delays>,
 }
@@ -135,8 +151,11 @@ enum Held<'h> {
 impl Hub {
     /// A hub with no sessions and nothing retained.
     pub fn new(limits: Limits) -> Self {
+        let limits = limits.within_memory();
+        let outbound = limits.outbound();
         Self {
-            outbound_limits: limits.outbound(),
+            delivery_limits: DeliveryLimits { here: outbound, away: outbound },
+            memory: Memory::new(&limits),
             delays: Mutex::new(Delays::new(limits.login_delay)),
             limits,
             sessions: Mutex::default(),
@@ -145,8 +164,12 @@ impl Hub {
             numbers: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             linked: AtomicUsize::new(0),
+            linked_max: AtomicUsize::new(0),
+            session_count: AtomicUsize::new(0),
+            retained_count: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-            drops: Drops::default(),
+            counters: Counters::default(),
+            topics: Mutex::default(),
         }
     }
 
@@ -155,15 +178,21 @@ impl Hub {
         &self.limits
     }
 
-    /// A network connection came in, where it asks for that `access`; none if there are too many or the broker stops.
+    /// A network connection came in, where it asks for that `access`; none if there are too many, memory is too short
+    /// or the broker stops.
     pub fn accept(&self, origin: impl Into<Origin>, access: Arc<Access>, now: Instant) -> Option<Peer> {
         if self.stopping.load(Ordering::Acquire) {
+            return None;
+        }
+        if self.memory.stage() == Stage::Cut {
+            self.counters.add(0, &mut Tally { refused_connections: 1, ..Tally::default() });
             return None;
         }
         if self.connections.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
+        self.counters.add(0, &mut Tally { sockets: 1, ..Tally::default() });
         Some(Peer::new(origin.into(), access, now, &self.limits))
     }
 
@@ -188,6 +217,7 @@ impl Hub {
             match decode(rest, Some(connected.version), self.limits.max_packet_bytes) {
                 Ok(Decoded::Packet { packet, length }) => {
                     consumed += length;
+                    batch.tally.messages_received += 1;
                     if let Err(ending) = self.handle_packet(connected, packet, &mut held, batch) {
                         break Next::End(ending);
                     }
@@ -216,15 +246,30 @@ impl Hub {
             }
             // An acknowledgement of an identifier that is not in flight changes nothing:
             // it may answer a packet from before the client lost its state.
-            Packet::Puback(ack) => _ = held.own(connected)?.outbound.handle_puback(ack.packet_id),
-            Packet::Pubrec(ack) => {
-                _ = held.own(connected)?.outbound.handle_pubrec(ack.packet_id, &mut batch.replies);
+            Packet::Puback(ack) => {
+                let session = held.own(connected)?;
+                session.outbound.handle_puback(ack.packet_id);
+                session.progress();
+                session.settle(&mut batch.tally);
             }
-            Packet::Pubcomp(ack) => _ = held.own(connected)?.outbound.handle_pubcomp(ack.packet_id),
+            Packet::Pubrec(ack) => {
+                let session = held.own(connected)?;
+                session.outbound.handle_pubrec(ack.packet_id, &mut batch.replies);
+                session.progress();
+                session.settle(&mut batch.tally);
+                batch.tally.messages_sent += 1;
+            }
+            Packet::Pubcomp(ack) => {
+                let session = held.own(connected)?;
+                session.outbound.handle_pubcomp(ack.packet_id);
+                session.progress();
+                session.settle(&mut batch.tally);
+            }
             // Answered for an unknown identifier too, so that the client can finish.
             Packet::Pubrel(ack) => {
                 held.own(connected)?.inbound.release(ack.packet_id);
                 encode_ack(&mut batch.replies, AckType::Pubcomp, ack.packet_id);
+                batch.tally.messages_sent += 1;
             }
             Packet::Subscribe(subscribe) => {
                 *held = Held::Nothing;
@@ -234,7 +279,10 @@ impl Hub {
                 *held = Held::Nothing;
                 return self.handle_unsubscribe(connected, &unsubscribe, batch);
             }
-            Packet::Pingreq => encode_pingresp(&mut batch.replies),
+            Packet::Pingreq => {
+                encode_pingresp(&mut batch.replies);
+                batch.tally.messages_sent += 1;
+            }
             Packet::Disconnect => return Err(Ending::Disconnect),
             Packet::Connect(_) => return Err(Ending::SecondConnect),
             Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {

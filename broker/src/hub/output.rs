@@ -21,11 +21,12 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The connection must end: another one has the session.
+    /// The connection must end: another one has the session, or memory is short.
     pub fn collect(&self, peer: &Peer, unsent: &mut Outbox, batch: &mut Batch) -> Result<usize, Ending> {
         let Some(connected) = &peer.connected else {
             unsent.append(&batch.replies);
             batch.replies.clear();
+            self.absorb(batch);
             return Ok(0);
         };
         let mut session = connected.client.session.lock();
@@ -33,8 +34,11 @@ impl Hub {
             link.outbox.append(&batch.replies);
         }
         batch.replies.clear();
-        let link = self.fill(&mut session, connected.connection, unsent)?;
-        Ok(link.outbox.bytes())
+        let waiting =
+            self.fill(&mut session, connected.connection, unsent, batch).map(|link| link.outbox.bytes());
+        drop(session);
+        self.absorb(batch);
+        waiting
     }
 
     /// Registers the waker for packets to come, unless there is something to write. While some is still `unsent`, the
@@ -42,24 +46,37 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The connection must end: another one has the session, or the broker stops and all is written.
-    pub fn sleep(&self, peer: &Peer, unsent: &mut Outbox, waker: &Waker) -> Result<Sleep, Ending> {
+    /// The connection must end: another one has the session, memory is short, or the broker stops and all is written.
+    pub fn sleep(
+        &self,
+        peer: &Peer,
+        unsent: &mut Outbox,
+        waker: &Waker,
+        batch: &mut Batch,
+    ) -> Result<Sleep, Ending> {
+        self.absorb(batch);
         let Some(connected) = &peer.connected else {
             let stopping = self.stopping.load(Ordering::Acquire);
             return if stopping { Err(Ending::Stopping) } else { Ok(Sleep::Asleep) };
         };
         let mut session = connected.client.session.lock();
         if !unsent.is_empty() {
-            session.link_of(connected.connection).ok_or(Ending::TakenOver)?.sleep(waker, false);
+            let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+            if link.cut {
+                return Err(Ending::MemoryShort);
+            }
+            link.held_bytes = peer.held_bytes;
+            link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
-        let link = self.fill(&mut session, connected.connection, unsent)?;
+        let link = self.fill(&mut session, connected.connection, unsent, batch)?;
         if !unsent.is_empty() {
             return Ok(Sleep::Output);
         }
         if link.ending {
             return Err(Ending::Stopping);
         }
+        link.held_bytes = peer.held_bytes;
         link.sleep(waker, true);
         Ok(Sleep::Asleep)
     }
@@ -70,13 +87,19 @@ impl Hub {
         session: &'s mut Session,
         connection: ConnectionId,
         unsent: &mut Outbox,
+        batch: &mut Batch,
     ) -> Result<&'s mut Link, Ending> {
         let Session { outbound, link, .. } = session;
         let link = link.as_mut().filter(|link| link.connection == connection).ok_or(Ending::TakenOver)?;
-        outbound.poll_queue(&mut link.outbox, &self.outbound_limits);
+        if link.cut {
+            return Err(Ending::MemoryShort);
+        }
+        outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here);
         if unsent.is_empty() {
             link.outbox.move_into(unsent);
+            link.stale_looks = 0;
         }
-        Ok(link)
+        session.settle(&mut batch.tally);
+        session.link.as_mut().ok_or(Ending::TakenOver)
     }
 }

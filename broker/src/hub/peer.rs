@@ -47,6 +47,7 @@ pub struct Peer {
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
     connect_timeout: Duration,
+    pub(super) held_bytes: usize,
 }
 
 pub(super) struct Connected {
@@ -61,7 +62,12 @@ impl Peer {
     pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
         let login = Login::Unverified;
         let connect_timeout = limits.connect_timeout;
-        Self { origin, access, login, connected: None, last_packet: now, connect_timeout }
+        Self { origin, access, login, connected: None, last_packet: now, connect_timeout, held_bytes: 0 }
+    }
+
+    /// The connection holds so many bytes: unwritten, or of a packet that is not whole.
+    pub fn holds(&mut self, bytes: usize) {
+        self.held_bytes = bytes;
     }
 
     /// Whether its CONNECT was accepted.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Client, SubscriptionIndex};
 use crate::codec::QoS;
+use crate::session::Tally;
 use crate::topic::Name;
 
 /// Memory for what is remembered, in bytes; one topic may exceed it alone.
@@ -30,32 +31,32 @@ pub(super) struct Routes {
 
 impl Routes {
     /// The routes for a topic, from memory or from the index.
-    pub(super) fn find(&mut self, index: &SubscriptionIndex, topic: Name<'_>) -> &[Route] {
+    pub(super) fn find(&mut self, index: &SubscriptionIndex, topic: Name<'_>, tally: &mut Tally) -> &[Route] {
         if self.generation != index.generation() {
-            self.forget();
+            self.forget(tally);
             self.generation = index.generation();
         }
         let known = self.topics.get(topic.as_str()).copied();
-        let at = known.unwrap_or_else(|| self.remember(topic, search(index, topic)));
+        let at = known.unwrap_or_else(|| self.remember(topic, search(index, topic), tally));
         self.found.get(at).map(AsRef::as_ref).unwrap_or_default()
     }
 
-    fn remember(&mut self, topic: Name<'_>, routes: Box<[Route]>) -> usize {
+    fn remember(&mut self, topic: Name<'_>, routes: Box<[Route]>, tally: &mut Tally) -> usize {
         let bytes = ENTRY_BYTES + topic.as_str().len() + size_of_val(routes.as_ref());
         if self.bytes + bytes > MAX_BYTES {
-            self.forget();
+            self.forget(tally);
         }
-        self.bytes += bytes;
+        self.bytes = tally.charge(self.bytes, self.bytes + bytes);
         let at = self.found.len();
         self.topics.insert(topic.as_str().into(), at);
         self.found.push(routes);
         at
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self, tally: &mut Tally) {
         self.topics.clear();
         self.found.clear();
-        self.bytes = 0;
+        self.bytes = tally.charge(self.bytes, 0);
     }
 }
 

@@ -1,67 +1,146 @@
 //! What the broker counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::Hub;
-use crate::codec::QoS;
+use super::{Hub, Stage};
 
-/// Messages that a limit kept from a client, by the limit.
-#[derive(Debug, Default)]
-pub struct Drops {
-    queue_full: AtomicU64,
-    outbox_full: AtomicU64,
-    retained_full: AtomicU64,
-}
-
-impl Drops {
-    /// A session did not take a delivery. At QoS 0 an absent client is not owed it, so that is no loss.
-    pub(super) fn count_delivery(&self, connected: bool, qos: QoS) {
-        match (qos, connected) {
-            (QoS::AtMostOnce, false) => {}
-            (QoS::AtMostOnce, true) => _ = self.outbox_full.fetch_add(1, Ordering::Relaxed),
-            _ => _ = self.queue_full.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    pub(super) fn count_retained(&self) {
-        self.retained_full.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// A reading of the broker's counters.
+/// A reading of the broker's counters. Those of events begin at 0 with the broker; those of bytes and messages that are
+/// somewhere are how much it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Open network connections.
     pub connections: usize,
     /// Connections that went from one thread to another, so that no thread had to wait while others slept.
     pub connections_moved: u64,
+    /// Network connections opened so far.
+    pub sockets: u64,
+    /// CONNECT packets accepted so far.
+    pub connects: u64,
     /// Sessions, connected or not.
     pub sessions: usize,
+    /// Clients that are connected.
+    pub clients_connected: usize,
+    /// The most that were connected at a time.
+    pub clients_maximum: usize,
+    /// Sessions whose client is away.
+    pub clients_disconnected: usize,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
-    /// Retained messages.
+    /// Retained messages; the broker's own are not counted, here and below.
     pub retained: usize,
+    /// Memory they take, in bytes.
+    pub retained_bytes: usize,
+    /// Packets of any type received.
+    pub messages_received: u64,
+    /// Packets of any type put on their way to a client.
+    pub messages_sent: u64,
+    /// PUBLISH packets received.
+    pub publish_received: u64,
+    /// PUBLISH packets put on their way to a client.
+    pub publish_sent: u64,
+    /// Bytes of payload in the PUBLISH packets received.
+    pub publish_bytes_received: u64,
+    /// Bytes of payload in the PUBLISH packets sent.
+    pub publish_bytes_sent: u64,
+    /// Bytes read from network connections.
+    pub bytes_received: u64,
+    /// Bytes written to network connections.
+    pub bytes_sent: u64,
+    /// QoS 1 and 2 deliveries that are not finally acknowledged.
+    pub in_flight: usize,
+    /// Deliveries that wait for their client or its acknowledgements.
+    pub queued: usize,
+    /// Bytes of them; a message that waits for two clients counts twice.
+    pub queued_bytes: usize,
+    /// Messages that are retained, queued, in flight or a will, each once; here the broker's own are counted.
+    pub stored: usize,
+    /// Memory they take, in bytes.
+    pub stored_bytes: usize,
     /// QoS 1 and 2 messages dropped because the client's queue was full.
     pub dropped_queue_full: u64,
     /// QoS 0 messages dropped because the client does not read fast enough.
     pub dropped_outbox_full: u64,
+    /// Messages dropped because memory was short.
+    pub dropped_memory_full: u64,
     /// Messages not retained because the store of retained messages was full.
     pub dropped_retained_full: u64,
+    /// Messages not retained because memory was short.
+    pub dropped_retained_memory_full: u64,
+    /// Connections and sessions refused because memory was short.
+    pub refused_connections: u64,
+    /// Subscriptions refused because memory was short.
+    pub refused_subscriptions: u64,
+    /// Connections ended because memory was short.
+    pub cut_connections: u64,
+    /// Memory accounted for, in bytes: see [`Limits::max_memory_bytes`](super::Limits::max_memory_bytes).
+    pub memory_used: usize,
+    /// The most it was.
+    pub memory_maximum: usize,
+    /// What it may come to: less than the limit, which is for the whole process.
+    pub memory_budget: usize,
+    /// How short it is.
+    pub memory_stage: Stage,
+}
+
+impl Stats {
+    /// Messages that did not reach a client: all but those that were not retained.
+    pub fn dropped(&self) -> u64 {
+        self.dropped_queue_full + self.dropped_outbox_full + self.dropped_memory_full
+    }
 }
 
 impl Hub {
-    /// The counters as they stand.
+    /// The counters as they stand. What a thread counts comes to them at the end of its batch.
     pub fn stats(&self) -> Stats {
+        let tally = self.counters.sum();
+        // A sum taken while threads add to it can be less than nothing for a moment.
+        let count = |figure: i64| u64::try_from(figure).unwrap_or(0);
+        let quantity = |figure: i64| usize::try_from(figure).unwrap_or(0);
+        let sessions = self.sessions.lock().len();
+        let clients_connected = self.linked.load(Ordering::Relaxed).min(sessions);
+        let (retained, retained_bytes) = {
+            let store = self.retained.read();
+            (store.count, store.bytes)
+        };
+        let memory_used = self.memory_used();
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
             // Only who has threads knows.
             connections_moved: 0,
-            sessions: self.sessions.lock().len(),
+            sockets: count(tally.sockets),
+            connects: count(tally.connects),
+            sessions,
+            clients_connected,
+            clients_maximum: self.linked_max.load(Ordering::Relaxed),
+            clients_disconnected: sessions - clients_connected,
             subscriptions: self.index.read().len(),
-            retained: self.retained.read().messages.len(),
-            dropped_queue_full: self.drops.queue_full.load(Ordering::Relaxed),
-            dropped_outbox_full: self.drops.outbox_full.load(Ordering::Relaxed),
-            dropped_retained_full: self.drops.retained_full.load(Ordering::Relaxed),
+            retained,
+            retained_bytes,
+            messages_received: count(tally.messages_received),
+            messages_sent: count(tally.messages_sent),
+            publish_received: count(tally.publish_received),
+            publish_sent: count(tally.publish_sent),
+            publish_bytes_received: count(tally.publish_bytes_received),
+            publish_bytes_sent: count(tally.publish_bytes_sent),
+            bytes_received: count(tally.bytes_received),
+            bytes_sent: count(tally.bytes_sent),
+            in_flight: quantity(tally.in_flight),
+            queued: quantity(tally.queued_messages),
+            queued_bytes: quantity(tally.queued_bytes),
+            stored: quantity(tally.kept_messages),
+            stored_bytes: quantity(tally.kept_bytes),
+            dropped_queue_full: count(tally.dropped_queue_full),
+            dropped_outbox_full: count(tally.dropped_outbox_full),
+            dropped_memory_full: count(tally.dropped_memory_full),
+            dropped_retained_full: count(tally.dropped_retained_full),
+            dropped_retained_memory_full: count(tally.dropped_retained_memory_full),
+            refused_connections: count(tally.refused_connections),
+            refused_subscriptions: count(tally.refused_subscriptions),
+            cut_connections: count(tally.cut_connections),
+            memory_used,
+            memory_maximum: self.memory.peak().max(memory_used),
+            memory_budget: self.memory.budget(),
+            memory_stage: self.memory.stage(),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::peer::Connected;
-use super::publish::RetainedStore;
-use super::{Batch, Client, Ending, Hub, Subscription, SubscriptionIndex};
+use super::publish::{RetainedStore, count_dropped, count_sent};
+use super::{Batch, Client, Ending, Hub, Stage, Subscription, SubscriptionIndex};
 use crate::codec::{
     AckType, Packet, QoS, Suback, Subscribe, SubscribeCode, Unsubscribe, encode_ack, encoded_publish_len,
 };
@@ -33,7 +33,7 @@ impl Hub {
 
         let codes = subscribe.filters().enumerate().map(|(number, (filter, qos))| {
             if number < self.limits.max_filters {
-                self.subscribe(&mut index, &mut session, client, filter, qos)
+                self.subscribe(&mut index, &mut session, client, filter, qos, batch)
             } else {
                 SubscribeCode::Failure
             }
@@ -41,6 +41,7 @@ impl Hub {
         let codes: Vec<_> = codes.collect();
         let suback = Packet::Suback(Suback { packet_id: subscribe.packet_id, codes: Cow::Borrowed(&codes) });
         suback.encode(connected.version, &mut batch.replies)?;
+        batch.tally.messages_sent += 1;
         if let Some(link) = session.link_of(connected.connection) {
             link.outbox.append(&batch.replies);
             batch.replies.clear();
@@ -50,6 +51,7 @@ impl Hub {
                 self.replay(&retained, &mut session, filter, qos, batch);
             }
         }
+        session.settle(&mut batch.tally);
         Ok(())
     }
 
@@ -60,6 +62,7 @@ impl Hub {
         client: &Arc<Client>,
         filter: Filter<'_>,
         qos: QoS,
+        batch: &mut Batch,
     ) -> SubscribeCode {
         let is_known = session.subscriptions.contains_key(filter.as_str());
         if (!is_known && session.subscriptions.len() >= self.limits.max_subscriptions)
@@ -67,9 +70,15 @@ impl Hub {
         {
             return SubscribeCode::Failure;
         }
+        if !is_known && self.memory.stage() >= Stage::Refuse {
+            batch.tally.refused_subscriptions += 1;
+            return SubscribeCode::Failure;
+        }
         // The same filter again replaces the subscription [MQTT-3.8.4-3].
         index.insert(filter, client.key, Subscription { client: Arc::clone(client), qos });
-        session.subscriptions.insert(FilterBuf::from(filter), qos);
+        if session.subscriptions.insert(FilterBuf::from(filter), qos).is_none() {
+            session.subscriptions_bytes += subscription_bytes(filter);
+        }
         SubscribeCode::Granted(qos)
     }
 
@@ -83,17 +92,20 @@ impl Hub {
         granted: QoS,
         batch: &mut Batch,
     ) {
+        let stage = self.memory.stage();
+        let limits = self.delivery_limits().here;
         let looked_at = retained.messages.visit(filter, |message| {
             let content = Content::shared(message);
             let qos = content.qos().min(granted);
-            match session.deliver(&content, qos, true, &self.outbound_limits) {
+            match session.deliver(&content, qos, true, &limits) {
                 Outcome::Sent => {
                     let topic_len = content.topic().as_str().len();
                     batch.count(encoded_publish_len(qos, topic_len, content.payload().len()));
+                    count_sent(content.payload(), &mut batch.tally);
                 }
                 Outcome::Queued => {}
                 Outcome::Dropped => {
-                    self.drops.count_delivery(true, qos);
+                    count_dropped(true, qos, stage, &mut batch.tally);
                     return ControlFlow::Break(());
                 }
             }
@@ -115,14 +127,18 @@ impl Hub {
         for filter in unsubscribe.filters() {
             if session.subscriptions.remove(filter.as_str()).is_some() {
                 index.remove(filter, connected.client.key);
+                session.subscriptions_bytes =
+                    session.subscriptions_bytes.saturating_sub(subscription_bytes(filter));
             }
         }
+        session.settle(&mut batch.tally);
+        batch.tally.messages_sent += 1;
         encode_ack(&mut batch.replies, AckType::Unsuback, unsubscribe.packet_id);
         Ok(())
     }
 
-    /// Takes all subscriptions of a session that is over out of the index.
-    pub(super) fn unsubscribe_all(&self, client: &Client) {
+    /// A session is over: takes its subscriptions out of the index, and lets go of what it kept.
+    pub(super) fn end_session(&self, client: &Client, batch: &mut Batch) {
         let subscriptions = std::mem::take(&mut client.session.lock().subscriptions);
         if !subscriptions.is_empty() {
             let mut index = self.index.write();
@@ -130,5 +146,13 @@ impl Hub {
                 index.remove(filter.as_filter(), client.key);
             }
         }
+        // Nobody finds it any more.
+        client.session.lock().end(&mut batch.tally);
     }
+}
+
+/// What a subscription takes in memory, more or less: one with wildcards has a table for each level.
+fn subscription_bytes(filter: Filter<'_>) -> usize {
+    let tables = if filter.has_wildcard() { filter.levels().count() * 192 } else { 192 };
+    tables + 128 + 2 * filter.as_str().len()
 }

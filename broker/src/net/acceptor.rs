@@ -10,6 +10,7 @@ use log::{debug, warn};
 use smol::{LocalExecutor, Timer, channel};
 use socket2::{SockAddr, Socket, TcpKeepalive};
 
+use super::housekeeping;
 use super::listener::Listening;
 use super::worker::{Accepted, Team};
 use crate::hub::{Hub, Limits, Origin};
@@ -30,13 +31,19 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn start(listeners: Vec<Listening>, hub: Arc<Hub>, team: Arc<Team>) -> io::Result<Self> {
+    pub(super) fn start(
+        listeners: Vec<Listening>,
+        hub: Arc<Hub>,
+        team: Arc<Team>,
+        stats_interval: Option<Duration>,
+    ) -> io::Result<Self> {
         let (running, stopped) = channel::bounded::<()>(1);
         let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
             let executor = LocalExecutor::new();
             for listener in &listeners {
                 executor.spawn(accept(listener, &hub, &team)).detach();
             }
+            executor.spawn(housekeeping::keep(&hub, stats_interval)).detach();
             smol::block_on(executor.run(async { _ = stopped.recv().await }));
         })?;
         Ok(Self { running, thread })
@@ -69,7 +76,10 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, te
         return;
     }
     let Some(peer) = hub.accept(origin.clone(), listener.access(), Instant::now()) else {
-        warn!("{origin} was not let in: the broker stops, or has as many connections as its limit allows");
+        warn!(
+            "{origin} was not let in: the broker stops, is short of memory, or has as many connections as its limit \
+             allows"
+        );
         return;
     };
     team.serve(Accepted { socket, peer, tls: listener.tls() });

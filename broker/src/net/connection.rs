@@ -14,6 +14,7 @@ use smol::future::FutureExt;
 use super::balance::Seat;
 use super::logins::Logins;
 use super::reactor::{Reactor, Timer};
+use super::received::Received;
 use super::socket::Socket;
 use crate::auth::Verdict;
 use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
@@ -23,6 +24,8 @@ use crate::session::Outbox;
 const READ_BYTES: usize = 64 * 1024;
 /// With more than this of a packet still incomplete, reads go behind it instead of into the shared buffer.
 const CARRY_BYTES: usize = READ_BYTES / 2;
+/// Memory that a thread keeps for putting large packets together.
+const MAX_SCRATCH_BYTES: usize = 1 << 20;
 /// Turns before other connections get theirs.
 const TURNS: usize = 4;
 /// At most this many pieces go into one vectored write.
@@ -33,12 +36,14 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Working memory that a thread lends to whichever connection it runs.
 struct Scratch {
     buffer: Box<[u8]>,
+    /// Where a packet larger than that is put together.
+    whole: Vec<u8>,
     batch: Batch,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> =
-        RefCell::new(Scratch { buffer: vec![0; READ_BYTES].into(), batch: Batch::new() });
+        RefCell::new(Scratch { buffer: vec![0; READ_BYTES].into(), whole: Vec::new(), batch: Batch::new() });
 }
 
 /// A network connection, whatever thread serves it.
@@ -46,13 +51,15 @@ pub(super) struct Connection<S> {
     socket: S,
     peer: Peer,
     /// Bytes received and not handled: part of a packet, or what had to wait for others.
-    received: Vec<u8>,
+    received: Received,
     /// How many bytes `received` must have before it is worth looking at.
     wanted: usize,
     /// Packets handed over for writing.
     unsent: Outbox,
     /// Bytes that wait behind them.
     waiting: usize,
+    /// Memory it takes that the hub's account knows of.
+    accounted: usize,
     /// Since when the client has read nothing of `unsent`.
     stuck_since: Option<Instant>,
 }
@@ -63,10 +70,11 @@ impl<S: Socket> Connection<S> {
         Self {
             socket,
             peer,
-            received: Vec::new(),
+            received: Received::default(),
             wanted: 1,
             unsent: Outbox::default(),
             waiting: 0,
+            accounted: 0,
             stuck_since: None,
         }
     }
@@ -76,9 +84,28 @@ impl<S: Socket> Connection<S> {
         self.socket.join()
     }
 
-    /// Who is at the other end.
+    /// Who is at the other end of a connection that is over.
     pub(super) fn into_peer(self) -> Peer {
-        self.peer
+        self.let_go().1
+    }
+
+    /// The connection is over: nothing it held will be written or handled.
+    fn let_go(mut self) -> (S, Peer) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.unsent.clear();
+            self.received = Received::default();
+            self.account(&mut scratch.batch);
+            self.accounted = scratch.batch.tally().charge(self.accounted, 0);
+        });
+        (self.socket, self.peer)
+    }
+
+    /// Tells the hub how much memory the connection takes.
+    fn account(&mut self, batch: &mut Batch) {
+        let received = self.received.bytes();
+        self.peer.holds(self.unsent.bytes() + received);
+        let now = self.socket.extra_bytes() + received + self.unsent.settle(batch.tally());
+        self.accounted = batch.tally().charge(self.accounted, now);
     }
 }
 
@@ -107,7 +134,7 @@ pub(super) async fn serve<S: Socket>(
         }
         End::Over(ending) => ending,
     };
-    let Connection { mut socket, peer, .. } = connection;
+    let (mut socket, peer) = connection.let_go();
     close(peer, &ending, hub);
     match ending {
         Ending::Refused { .. } | Ending::Tls(_) => linger(socket, reactor).await,
@@ -177,43 +204,56 @@ impl<S: Socket> Served<'_, S> {
         catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx)))
             .unwrap_or_else(|_| {
                 // What was meant for this client must not reach the next; what others were given must reach them.
-                SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.batch).wake());
+                SCRATCH.with_borrow_mut(|scratch| scratch.batch.recover());
                 Poll::Ready(Ending::Panicked)
             })
             .map(End::Over)
     }
 
     fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        SCRATCH.with_borrow_mut(|scratch| match self.poll_turns(cx, scratch) {
-            Poll::Ready(Err(ending)) => {
-                // What was answered before the end still goes out, as far as it goes at once.
-                _ = self.flush(cx);
-                Poll::Ready(ending)
+        SCRATCH.with_borrow_mut(|scratch| {
+            let turned = self.poll_turns(cx, scratch);
+            // Those that must end because memory is short.
+            scratch.batch.wake();
+            match turned {
+                Poll::Ready(Err(ending)) => {
+                    // What was answered before the end still goes out, as far as it goes at once.
+                    _ = self.flush(cx, &mut scratch.batch);
+                    Poll::Ready(ending)
+                }
+                Poll::Ready(Ok(())) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Pending,
             }
-            Poll::Ready(Ok(())) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
         })
     }
 
     /// Ready without an error: it is the others' turn.
     fn poll_turns(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), Ending>> {
         for _ in 0..TURNS {
-            self.flush(cx)?;
+            self.flush(cx, &mut scratch.batch)?;
             if self.poll_pause(cx).is_pending() {
+                self.connection.account(&mut scratch.batch);
                 return self.poll_deadline(cx).map(Err);
             }
             let may_read = self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
             }
-            match self.hub.sleep(&self.connection.peer, &mut self.connection.unsent, cx.waker())? {
+            self.connection.account(&mut scratch.batch);
+            match self.hub.sleep(
+                &self.connection.peer,
+                &mut self.connection.unsent,
+                cx.waker(),
+                &mut scratch.batch,
+            )? {
                 Sleep::Output => self.connection.waiting = 0,
                 Sleep::Asleep => return self.poll_deadline(cx).map(Err),
             }
         }
+        self.connection.account(&mut scratch.batch);
         Poll::Ready(Ok(()))
     }
 
@@ -233,11 +273,10 @@ impl<S: Socket> Served<'_, S> {
 
     /// Reads and handles once. True to go on, false to let others write first.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<bool, Ending>> {
-        let Scratch { buffer, batch } = scratch;
+        let Scratch { buffer, whole, batch } = scratch;
         if self.connection.received.len() >= self.connection.wanted {
             // Whole packets that had to wait.
-            let received = std::mem::take(&mut self.connection.received);
-            return Poll::Ready(self.handle(&received, batch));
+            return Poll::Ready(self.handle_received(whole, batch));
         }
         let carried =
             if self.connection.received.len() <= CARRY_BYTES { self.connection.received.len() } else { 0 };
@@ -245,27 +284,40 @@ impl<S: Socket> Served<'_, S> {
         let n = match self.connection.socket.poll_recv(cx, free) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),
-            Poll::Ready(Ok(n)) => {
-                self.seat.served(n);
-                n
-            }
+            Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(ending(&error))),
         };
+        self.seat.served(n);
+        batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
         let fresh = free.get(..n).unwrap_or_default();
         if self.connection.received.len() + n < self.connection.wanted {
-            self.connection.received.extend_from_slice(fresh);
-            return Poll::Ready(Ok(true));
+            self.connection.received.append(fresh);
+            return Poll::Ready(if self.hub.may_hold(self.connection.received.len()) {
+                Ok(true)
+            } else {
+                batch.tally().cut_connections += 1;
+                Err(Ending::MemoryShort)
+            });
         }
         Poll::Ready(if carried == self.connection.received.len() {
-            front.copy_from_slice(&self.connection.received);
-            self.connection.received.clear();
+            self.connection.received.copy_into(front);
             let whole = buffer.get(..carried + n).unwrap_or_default();
             self.handle(whole, batch)
         } else {
-            self.connection.received.extend_from_slice(fresh);
-            let received = std::mem::take(&mut self.connection.received);
-            self.handle(&received, batch)
+            self.connection.received.append(fresh);
+            self.handle_received(whole, batch)
         })
+    }
+
+    /// Handles what was received before.
+    fn handle_received(&mut self, whole: &mut Vec<u8>, batch: &mut Batch) -> Result<bool, Ending> {
+        self.connection.received.move_into(whole);
+        let handled = self.handle(whole, batch);
+        if whole.capacity() > MAX_SCRATCH_BYTES {
+            *whole = Vec::new();
+        }
+        whole.clear();
+        handled
     }
 
     /// Hands bytes to the hub and keeps those that it left.
@@ -276,12 +328,7 @@ impl<S: Socket> Served<'_, S> {
         self.connection.waiting =
             self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch)?;
         let rest = bytes.get(consumed..).unwrap_or_default();
-        if rest.is_empty() {
-            // An idle client keeps no buffer.
-            self.connection.received = Vec::new();
-        } else {
-            self.connection.received.extend_from_slice(rest);
-        }
+        self.connection.received.append(rest);
         match next {
             Next::Read(needed) => {
                 self.connection.wanted = rest.len() + needed;
@@ -306,7 +353,7 @@ impl<S: Socket> Served<'_, S> {
     }
 
     /// Writes until all is written or the client must read first.
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+    fn flush(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Result<(), Ending> {
         while !self.connection.unsent.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             match self.connection.socket.poll_send(cx, self.connection.unsent.slices(&mut slices)) {
@@ -314,6 +361,7 @@ impl<S: Socket> Served<'_, S> {
                 Poll::Ready(Ok(n)) => {
                     self.seat.served(n);
                     self.connection.unsent.advance(n);
+                    batch.tally().bytes_sent += i64::try_from(n).unwrap_or(0);
                     self.connection.stuck_since = None;
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),

@@ -3,10 +3,12 @@
 mod acceptor;
 mod balance;
 mod connection;
+mod housekeeping;
 mod listener;
 mod logins;
 mod poller;
 mod reactor;
+mod received;
 mod socket;
 mod tls;
 mod unix;
@@ -147,8 +149,8 @@ impl Broker {
             let worker = Worker::start(number, arrivals, Arc::clone(&team)).map_err(StartError::Thread)?;
             broker.workers.push(worker);
         }
-        let acceptor =
-            Acceptor::start(listening, Arc::clone(&broker.hub), team).map_err(StartError::Thread)?;
+        let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, config.stats_interval)
+            .map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
         Ok(broker)
     }

@@ -17,6 +17,11 @@ pub(super) trait Socket: Send {
     /// Says that nothing more will be written.
     fn shut_down(&mut self) -> io::Result<()>;
 
+    /// Memory it takes beside that of every connection, in bytes, more or less.
+    fn extra_bytes(&self) -> usize {
+        0
+    }
+
     /// Says what the protocol says before the socket is closed.
     fn say_goodbye(&mut self) {}
 

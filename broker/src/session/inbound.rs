@@ -27,6 +27,11 @@ impl Inbound {
         self.received.insert(packet_id)
     }
 
+    /// Memory it takes, in bytes, more or less.
+    pub(super) fn bytes(&self) -> usize {
+        self.received.capacity() * 4
+    }
+
     /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2].
     pub fn release(&mut self, packet_id: PacketId) {
         self.received.remove(&packet_id);

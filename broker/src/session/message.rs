@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use super::tally::{Freed, Tally};
 use crate::codec::QoS;
 use crate::topic::{Name, NameBuf};
 
@@ -36,6 +37,13 @@ impl Message {
     }
 }
 
+/// Gives back a message that was kept.
+pub fn release(message: Arc<Message>, tally: &mut Tally) {
+    let mut freed = Freed::default();
+    freed.release(message);
+    freed.settle(tally);
+}
+
 fn message_bytes(topic: Name<'_>, payload: &[u8]) -> usize {
     size_of::<Message>() + topic.as_str().len() + payload.len()
 }
@@ -50,12 +58,14 @@ pub struct Content<'a> {
     payload: &'a [u8],
     qos: QoS,
     shared: OnceCell<Arc<Message>>,
+    /// It was shared before it came here, and is counted already.
+    is_known: bool,
 }
 
 impl<'a> Content<'a> {
     /// What a PUBLISH packet or a will carries.
     pub fn new(topic: Name<'a>, payload: &'a [u8], qos: QoS) -> Self {
-        Self { topic, payload, qos, shared: OnceCell::new() }
+        Self { topic, payload, qos, shared: OnceCell::new(), is_known: false }
     }
 
     /// A message that is shared already.
@@ -65,6 +75,7 @@ impl<'a> Content<'a> {
             payload: message.payload(),
             qos: message.qos,
             shared: OnceCell::from(Arc::clone(message)),
+            is_known: true,
         }
     }
 
@@ -91,5 +102,20 @@ impl<'a> Content<'a> {
     /// The message for keeping, copied out of the packet at the first call.
     pub fn to_message(&self) -> Arc<Message> {
         Arc::clone(self.shared.get_or_init(|| Arc::new(Message::new(self.topic, self.payload, self.qos))))
+    }
+
+    /// Whether somebody keeps it, or did.
+    pub fn is_shared(&self) -> bool {
+        self.shared.get().is_some()
+    }
+
+    /// Counts the message if it was made here and somebody keeps it.
+    pub fn settle(self, tally: &mut Tally) {
+        if !self.is_known
+            && let Some(message) = self.shared.into_inner()
+        {
+            tally.keep(&message);
+            release(message, tally);
+        }
     }
 }

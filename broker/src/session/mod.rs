@@ -7,15 +7,17 @@ mod inbound;
 mod message;
 mod outbound;
 mod outbox;
+mod tally;
 mod will;
 
 use std::collections::HashMap;
 use std::task::Waker;
 
 pub use inbound::Inbound;
-pub use message::{Content, Message};
+pub use message::{Content, Message, release};
 pub use outbound::{Outbound, OutboundLimits, Outcome};
 pub use outbox::Outbox;
+pub use tally::Tally;
 pub use will::Will;
 
 use crate::codec::QoS;
@@ -33,9 +35,24 @@ pub struct Session {
     pub outbound: Outbound,
     /// Topic filters and the QoS granted for them.
     pub subscriptions: HashMap<FilterBuf, QoS, ahash::RandomState>,
+    /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
+    pub subscriptions_bytes: usize,
     /// The connection that serves the session now.
     pub link: Option<Link>,
+    accounted: Accounted,
 }
+
+/// What the tallies know of a session.
+#[derive(Default)]
+struct Accounted {
+    bytes: usize,
+    in_flight: usize,
+    queued_messages: usize,
+    queued_bytes: usize,
+}
+
+/// What a session takes to begin with, its places in the tables included.
+const SESSION_BYTES: usize = 1024;
 
 /// A session's end of its network connection.
 pub struct Link {
@@ -47,6 +64,12 @@ pub struct Link {
     pub will: Option<Will>,
     /// The broker asks the connection to end once the outbox is written.
     pub ending: bool,
+    /// The broker asks the connection to end at once: memory is short.
+    pub cut: bool,
+    /// In how many looks at memory in a row the client was found to hold much, without having taken anything since.
+    pub stale_looks: u8,
+    /// Bytes that the connection itself held when it last went to sleep: unwritten, or of a packet that is not whole.
+    pub held_bytes: usize,
     /// The connection's task.
     waker: Option<Waker>,
     /// The task sleeps and wants to hear of new packets. While it waits for
@@ -57,7 +80,17 @@ pub struct Link {
 impl Link {
     /// A link with nothing to send yet.
     pub fn new(connection: ConnectionId, will: Option<Will>) -> Self {
-        Self { connection, outbox: Outbox::default(), will, ending: false, waker: None, listening: false }
+        Self {
+            connection,
+            outbox: Outbox::default(),
+            will,
+            ending: false,
+            cut: false,
+            stale_looks: 0,
+            held_bytes: 0,
+            waker: None,
+            listening: false,
+        }
     }
 
     /// The task goes to sleep until [`Link::wake_for_output`] or [`Link::wake`].
@@ -105,8 +138,80 @@ impl Session {
     }
 
     /// Ends the connection's hold on the session; what must survive it stays.
-    pub fn unlink(&mut self) -> Option<Link> {
+    pub fn unlink(&mut self, tally: &mut Tally) -> Option<Link> {
         self.outbound.suspend();
-        self.link.take()
+        if let Some(link) = &mut self.link {
+            link.outbox.clear();
+            link.outbox.settle(tally);
+        }
+        let link = self.link.take();
+        self.settle(tally);
+        link
+    }
+
+    /// Tells the tally what has changed since the last call. To be called before the session's lock is let go.
+    pub fn settle(&mut self, tally: &mut Tally) {
+        self.outbound.settle(tally);
+        let outbox = self.link.as_mut().map_or(0, |link| link.outbox.settle(tally));
+        let bytes = SESSION_BYTES
+            + self.subscriptions_bytes
+            + self.inbound.bytes()
+            + self.outbound.own_bytes()
+            + outbox;
+        let now = Accounted {
+            bytes,
+            in_flight: self.outbound.in_flight(),
+            queued_messages: self.outbound.queued(),
+            queued_bytes: self.outbound.queued_bytes(),
+        };
+        self.account(now, tally);
+    }
+
+    /// The session is over, and out of all tables: takes off the tally what it holds.
+    pub fn end(&mut self, tally: &mut Tally) {
+        self.outbound.clear();
+        self.outbound.settle(tally);
+        self.account(Accounted::default(), tally);
+    }
+
+    /// A delivery at QoS 0 went into the outbox as so many bytes. Does the part of [`Session::settle`] that this needs.
+    pub fn settle_sent(&mut self, bytes: usize, tally: &mut Tally) {
+        self.accounted.bytes += bytes;
+        tally.memory += tally::signed(bytes);
+    }
+
+    /// Bytes it keeps for its client that others would be glad of; shared ones count whole.
+    pub fn held_bytes(&self) -> usize {
+        let link = self.link.as_ref().map_or(0, |link| link.outbox.bytes() + link.held_bytes);
+        self.outbound.held_bytes() + self.inbound.bytes() + link
+    }
+
+    /// The client took something: it read, or acknowledged.
+    pub fn progress(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.stale_looks = 0;
+        }
+    }
+
+    /// Drops QoS 0 messages, the oldest first, until no more than `keep` bytes wait in the outbox. Gives how many.
+    pub fn shed(&mut self, keep: usize) -> usize {
+        let link = self.link.as_mut().filter(|link| link.outbox.bytes() > keep);
+        let from_outbox = link.map_or(0, |link| link.outbox.shed(keep));
+        if self.outbound.queued_bytes() > keep { from_outbox + self.outbound.shed() } else { from_outbox }
+    }
+
+    /// Drops the newest messages until no more than `keep` bytes are queued or in flight. Gives how many. For a client
+    /// that is away: one that is here may still acknowledge them.
+    pub fn trim(&mut self, keep: usize) -> usize {
+        self.outbound.trim(keep)
+    }
+
+    fn account(&mut self, now: Accounted, tally: &mut Tally) {
+        let before = std::mem::replace(&mut self.accounted, now);
+        let now = &self.accounted;
+        tally.charge(before.bytes, now.bytes);
+        tally.in_flight += tally::signed(now.in_flight) - tally::signed(before.in_flight);
+        tally.queued_messages += tally::signed(now.queued_messages) - tally::signed(before.queued_messages);
+        tally.queued_bytes += tally::signed(now.queued_bytes) - tally::signed(before.queued_bytes);
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::identifiers::Identifiers;
 use super::message::{Content, Message};
 use super::outbox::Outbox;
+use super::tally::{Freed, Tally, signed};
 use crate::codec::{AckType, Delivery, PacketId, QoS, encode_ack};
 
 /// Limits on what one session may hold for its client.
@@ -24,6 +25,8 @@ use crate::codec::{AckType, Delivery, PacketId, QoS, encode_ack};
 pub struct OutboundLimits {
     /// QoS 1 and 2 messages in flight at a time.
     pub in_flight_messages: u16,
+    /// Bytes of those messages; the first is sent in any case.
+    pub in_flight_bytes: usize,
     /// Messages that wait for the client or for room in the window.
     pub queued_messages: usize,
     /// Bytes of those messages.
@@ -49,6 +52,7 @@ pub struct Outbound {
     identifiers: Identifiers,
     /// PUBLISH sent, in sending order: redelivery keeps it [MQTT-4.6.0-1].
     published: VecDeque<InFlight>,
+    published_bytes: usize,
     /// PUBREL sent, in the order of the PUBRECs [MQTT-4.6.0-4].
     released: VecDeque<PacketId>,
     queue: VecDeque<Queued>,
@@ -56,7 +60,15 @@ pub struct Outbound {
     /// QoS 0 messages in the queue. Retained ones wait there when a new
     /// subscription brings more than the outbox holds.
     queued_at_most_once: usize,
+    freed: Freed,
+    /// What was sent from the queue or again, since the last [`Outbound::settle`].
+    sent_messages: i64,
+    sent_payload_bytes: i64,
 }
+
+/// What an entry in flight, and one in the queue, takes beside its message: the tables grow by doubling.
+const IN_FLIGHT_BYTES: usize = 2 * size_of::<InFlight>();
+const QUEUED_BYTES: usize = 2 * size_of::<Queued>();
 
 #[derive(Debug)]
 struct InFlight {
@@ -84,6 +96,30 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// Bytes of the messages that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Bytes of all its messages, and what they take beside.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.queued_bytes + self.published_bytes + self.own_bytes()
+    }
+
+    /// Memory it takes beside the messages it shares.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.in_flight() * IN_FLIGHT_BYTES + self.queue.len() * QUEUED_BYTES
+    }
+
+    /// Counts what was sent on its own account, and takes messages that nobody needs any more off the tally.
+    pub(super) fn settle(&mut self, tally: &mut Tally) {
+        self.freed.settle(tally);
+        let sent = std::mem::take(&mut self.sent_messages);
+        tally.messages_sent += sent;
+        tally.publish_sent += sent;
+        tally.publish_bytes_sent += std::mem::take(&mut self.sent_payload_bytes);
+    }
+
     /// Takes a message for the client at the given QoS: into `outbox` if the
     /// client is here and there is room, otherwise into the queue.
     pub fn deliver(
@@ -103,7 +139,7 @@ impl Outbound {
             && let Some(packet_id) = self.open_slot(limits)
         {
             outbox.publish(false, delivery(qos, packet_id), retain, content);
-            self.published.push_back(InFlight { packet_id, message: content.to_message(), qos, retain });
+            self.push_published(InFlight { packet_id, message: content.to_message(), qos, retain });
             return Outcome::Sent;
         }
         self.enqueue(content, qos, retain, limits)
@@ -155,15 +191,17 @@ impl Outbound {
             };
             let Some(Queued { message, qos, retain }) = self.queue.pop_front() else { return };
             self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
-            let content = Content::shared(&message);
+            self.sent_messages += 1;
+            self.sent_payload_bytes += signed(message.payload().len());
             match packet_id {
                 None => {
                     self.queued_at_most_once = self.queued_at_most_once.saturating_sub(1);
-                    outbox.publish(false, Delivery::AtMostOnce, retain, &content);
+                    outbox.publish(false, Delivery::AtMostOnce, retain, &Content::shared(&message));
+                    self.freed.release(message);
                 }
                 Some(packet_id) => {
-                    outbox.publish(false, delivery(qos, packet_id), retain, &content);
-                    self.published.push_back(InFlight { packet_id, message, qos, retain });
+                    outbox.publish(false, delivery(qos, packet_id), retain, &Content::shared(&message));
+                    self.push_published(InFlight { packet_id, message, qos, retain });
                 }
             }
         }
@@ -174,20 +212,18 @@ impl Outbound {
 
     /// PUBACK: the QoS 1 message is delivered. False if there is none of that identifier.
     pub fn handle_puback(&mut self, packet_id: PacketId) -> bool {
-        self.take_published(packet_id, QoS::AtLeastOnce).is_some()
+        self.take_published(packet_id, QoS::AtLeastOnce)
     }
 
     /// PUBREC: the client owns the QoS 2 message. Answered by PUBREL in every
     /// case: a repeat needs it again, and for an identifier unknown here it
     /// lets the client finish. False if there is none of that identifier.
     pub fn handle_pubrec(&mut self, packet_id: PacketId, out: &mut Vec<u8>) -> bool {
-        let known = match self.take_published(packet_id, QoS::ExactlyOnce) {
-            Some(_) => {
-                self.released.push_back(packet_id);
-                true
-            }
-            None => self.released.contains(&packet_id),
-        };
+        let was_published = self.take_published(packet_id, QoS::ExactlyOnce);
+        let known = was_published || self.released.contains(&packet_id);
+        if was_published {
+            self.released.push_back(packet_id);
+        }
         encode_ack(out, AckType::Pubrel, packet_id);
         known
     }
@@ -201,11 +237,53 @@ impl Outbound {
 
     /// The client went away: what was for the connection alone is forgotten.
     pub fn suspend(&mut self) {
-        if self.queued_at_most_once > 0 {
-            self.queue.retain(|queued| queued.qos != QoS::AtMostOnce);
-            self.queued_bytes = self.queue.iter().map(|queued| queued.message.bytes()).sum();
-            self.queued_at_most_once = 0;
+        self.shed();
+    }
+
+    /// Drops the QoS 0 messages in the queue. Gives how many.
+    pub(super) fn shed(&mut self) -> usize {
+        if self.queued_at_most_once == 0 {
+            return 0;
         }
+        let before = self.queue.len();
+        for queued in std::mem::take(&mut self.queue) {
+            if queued.qos == QoS::AtMostOnce {
+                self.queued_bytes = self.queued_bytes.saturating_sub(queued.message.bytes());
+                self.freed.release(queued.message);
+            } else {
+                self.queue.push_back(queued);
+            }
+        }
+        self.queued_at_most_once = 0;
+        before - self.queue.len()
+    }
+
+    /// Drops the newest messages, first of the queue and then of those in flight, until no more than `keep` bytes are
+    /// held. Gives how many.
+    pub(super) fn trim(&mut self, keep: usize) -> usize {
+        let mut dropped = 0;
+        while self.held_bytes() > keep {
+            let message = if let Some(Queued { message, qos, .. }) = self.queue.pop_back() {
+                self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
+                self.queued_at_most_once -= usize::from(qos == QoS::AtMostOnce);
+                message
+            } else if let Some(InFlight { message, .. }) = self.published.pop_back() {
+                self.published_bytes = self.published_bytes.saturating_sub(message.bytes());
+                message
+            } else {
+                break;
+            };
+            self.freed.release(message);
+            dropped += 1;
+        }
+        self.queue.shrink_to_fit();
+        dropped
+    }
+
+    /// The session is over: lets go of everything.
+    pub(super) fn clear(&mut self) {
+        self.released.clear();
+        self.trim(0);
     }
 
     /// The client is back: sends again what is in flight [MQTT-4.4.0-1].
@@ -215,17 +293,30 @@ impl Outbound {
         }
         for InFlight { packet_id, message, qos, retain } in &self.published {
             outbox.publish(true, delivery(*qos, *packet_id), *retain, &Content::shared(message));
+            self.sent_messages += 1;
+            self.sent_payload_bytes += signed(message.payload().len());
         }
     }
 
+    fn push_published(&mut self, sent: InFlight) {
+        self.published_bytes += sent.message.bytes();
+        self.published.push_back(sent);
+    }
+
     /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
-    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> Option<InFlight> {
-        let at = self.published.iter().position(|sent| sent.packet_id == packet_id && sent.qos == qos)?;
-        self.published.remove(at)
+    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
+        let mut published = self.published.iter();
+        let at = published.position(|sent| sent.packet_id == packet_id && sent.qos == qos);
+        let Some(sent) = at.and_then(|at| self.published.remove(at)) else { return false };
+        self.published_bytes = self.published_bytes.saturating_sub(sent.message.bytes());
+        self.freed.release(sent.message);
+        true
     }
 
     fn open_slot(&mut self, limits: &OutboundLimits) -> Option<PacketId> {
-        if self.in_flight() >= usize::from(limits.in_flight_messages) {
+        if self.in_flight() >= usize::from(limits.in_flight_messages)
+            || self.published_bytes >= limits.in_flight_bytes
+        {
             return None;
         }
         let used = self.published.iter().map(|sent| sent.packet_id).chain(self.released.iter().copied());
@@ -249,6 +340,7 @@ mod tests {
 
     const LIMITS: OutboundLimits = OutboundLimits {
         in_flight_messages: 2,
+        in_flight_bytes: 1000,
         queued_messages: 3,
         queued_bytes: 10_000,
         outbox_bytes: 10_000,
@@ -367,6 +459,34 @@ mod tests {
         let mut outbound = Outbound::default();
         let mut deliver = || outbound.deliver(&content, QoS::AtLeastOnce, false, None, &limits);
         assert_eq!([deliver(), deliver(), deliver()], [Outcome::Queued, Outcome::Queued, Outcome::Dropped]);
+    }
+
+    #[test]
+    fn trimming_drops_the_newest_and_keeps_the_order() {
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        for payload in ["a", "b", "c", "d"] {
+            deliver(&mut outbound, payload, QoS::AtLeastOnce, Some(&mut outbox));
+        }
+        assert_eq!((outbound.in_flight(), outbound.queued()), (2, 2));
+        let bytes = outbound.held_bytes();
+        assert_eq!(outbound.trim(bytes - 1), 1);
+        assert_eq!(outbound.trim(0), 3);
+        assert_eq!((outbound.held_bytes(), outbound.queued_bytes, outbound.published_bytes), (0, 0, 0));
+        deliver(&mut outbound, "e", QoS::AtLeastOnce, Some(&mut outbox));
+        assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b", "PUBLISH 3 e"]);
+    }
+
+    #[test]
+    fn the_window_is_limited_in_bytes_and_takes_one_in_any_case() {
+        let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
+        let large = "x".repeat(LIMITS.in_flight_bytes);
+        for payload in [&large, "b"] {
+            deliver(&mut outbound, payload, QoS::AtLeastOnce, Some(&mut outbox));
+        }
+        assert_eq!((outbound.in_flight(), outbound.queued()), (1, 1));
+        assert!(outbound.handle_puback(id(1)));
+        outbound.poll_queue(&mut outbox, &LIMITS);
+        assert_eq!((outbound.in_flight(), outbound.queued()), (1, 0));
     }
 
     #[test]

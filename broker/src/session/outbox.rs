@@ -7,10 +7,16 @@ use std::mem;
 use std::sync::Arc;
 
 use super::message::{Content, Message};
-use crate::codec::{Delivery, encode_publish, encode_publish_header};
+use super::tally::{Freed, Tally};
+use crate::codec::{Decoded, Delivery, Packet, Version, decode, encode_publish, encode_publish_header};
 
 /// Payloads of at least this many bytes are not copied into each outbox but shared between them.
-const SHARED_PAYLOAD_BYTES: usize = 8 * 1024;
+pub(super) const SHARED_PAYLOAD_BYTES: usize = 8 * 1024;
+/// Small packets are copied together up to this many bytes: one buffer that grew on would be copied again and again, and
+/// its spare room could be as large as what it holds.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// What a chunk takes beside its bytes.
+const CHUNK_OVERHEAD_BYTES: usize = 64;
 
 /// Encoded packets in sending order: small ones copied together, large payloads by reference.
 #[derive(Default)]
@@ -22,6 +28,9 @@ pub struct Outbox {
     tail: Vec<u8>,
     /// Unwritten bytes in `chunks`.
     chunk_bytes: usize,
+    /// How many of them are shared payloads.
+    shared_bytes: usize,
+    freed: Freed,
 }
 
 enum Chunk {
@@ -49,6 +58,17 @@ impl Outbox {
         self.bytes() == 0
     }
 
+    /// Memory it takes beside the messages it shares.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.bytes().saturating_sub(self.shared_bytes) + self.chunks.len() * CHUNK_OVERHEAD_BYTES
+    }
+
+    /// Memory it takes beside the messages it shares; those that nobody needs any more are taken off the tally.
+    pub fn settle(&mut self, tally: &mut Tally) -> usize {
+        self.freed.settle(tally);
+        self.own_bytes()
+    }
+
     /// Appends encoded packets.
     pub fn append(&mut self, packets: &[u8]) {
         self.tail.extend_from_slice(packets);
@@ -62,12 +82,17 @@ impl Outbox {
     /// Appends a PUBLISH packet.
     pub fn publish(&mut self, dup: bool, delivery: Delivery, retain: bool, content: &Content<'_>) {
         if content.payload().len() < SHARED_PAYLOAD_BYTES {
+            if self.tail.len() + content.payload().len() >= CHUNK_BYTES {
+                self.seal_tail();
+                self.tail.reserve_exact(CHUNK_BYTES);
+            }
             encode_publish(&mut self.tail, dup, delivery, retain, content.topic(), content.payload());
         } else {
             let payload_len = content.payload().len();
             encode_publish_header(&mut self.tail, dup, delivery, retain, content.topic(), payload_len);
             self.seal_tail();
             self.chunk_bytes += payload_len;
+            self.shared_bytes += payload_len;
             self.chunks.push_back(Chunk::Payload(content.to_message()));
         }
     }
@@ -77,6 +102,7 @@ impl Outbox {
         self.seal_tail();
         unsent.seal_tail();
         unsent.chunk_bytes += mem::take(&mut self.chunk_bytes);
+        unsent.shared_bytes += mem::take(&mut self.shared_bytes);
         if unsent.chunks.is_empty() {
             mem::swap(&mut unsent.chunks, &mut self.chunks);
             unsent.written = mem::take(&mut self.written);
@@ -110,11 +136,76 @@ impl Outbox {
                 return;
             }
             self.written -= length;
-            self.chunks.pop_front();
+            if let Some(first) = self.chunks.pop_front() {
+                self.let_go(first);
+            }
         }
         // An idle client keeps no buffer.
         self.chunks = VecDeque::new();
         self.written = 0;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        while let Some(chunk) = self.chunks.pop_front() {
+            self.let_go(chunk);
+        }
+        let freed = self.freed;
+        *self = Self { freed, ..Self::default() };
+    }
+
+    /// Drops QoS 0 messages, the oldest first, until no more than `keep` bytes wait or none is left. Gives how many.
+    /// Not for an outbox that is being written.
+    pub(super) fn shed(&mut self, keep: usize) -> usize {
+        self.seal_tail();
+        let mut excess = self.chunk_bytes.saturating_sub(keep);
+        let mut dropped = 0;
+        let mut chunks = mem::take(&mut self.chunks);
+        while let Some(chunk) = chunks.pop_front() {
+            let Chunk::Packets(packets) = chunk else {
+                self.chunks.push_back(chunk);
+                continue;
+            };
+            let mut kept = Vec::new();
+            let mut rest = packets.as_slice();
+            while excess > 0 && !rest.is_empty() {
+                let (is_at_most_once, length) = match decode(rest, Some(Version::V311), usize::MAX) {
+                    Ok(Decoded::Packet { packet, length }) => (is_at_most_once(&packet), length),
+                    // Its payload is the next chunk.
+                    _ => (rest.first().is_some_and(|byte| byte & 0b1111_0110 == 0b0011_0000), rest.len()),
+                };
+                let (packet, after) = rest.split_at(length);
+                if is_at_most_once {
+                    dropped += 1;
+                    excess = excess.saturating_sub(length);
+                    self.chunk_bytes -= length;
+                    if after.is_empty()
+                        && let Some(Chunk::Payload(_)) = chunks.front()
+                        && let Some(payload) = chunks.pop_front()
+                    {
+                        let length = payload.bytes().len();
+                        excess = excess.saturating_sub(length);
+                        self.chunk_bytes -= length;
+                        self.let_go(payload);
+                    }
+                } else {
+                    kept.extend_from_slice(packet);
+                }
+                rest = after;
+            }
+            kept.extend_from_slice(rest);
+            if !kept.is_empty() {
+                self.chunks.push_back(Chunk::Packets(kept));
+            }
+        }
+        dropped
+    }
+
+    fn let_go(&mut self, chunk: Chunk) {
+        if let Chunk::Payload(message) = chunk {
+            self.shared_bytes = self.shared_bytes.saturating_sub(message.payload().len());
+            self.freed.release(message);
+        }
     }
 
     fn seal_tail(&mut self) {
@@ -123,6 +214,10 @@ impl Outbox {
             self.chunks.push_back(Chunk::Packets(mem::take(&mut self.tail)));
         }
     }
+}
+
+fn is_at_most_once(packet: &Packet<'_>) -> bool {
+    matches!(packet, Packet::Publish(publish) if publish.delivery == Delivery::AtMostOnce)
 }
 
 #[cfg(test)]
@@ -165,5 +260,40 @@ mod tests {
         }
         unsent.advance(expected.len());
         assert!(unsent.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_qos_0_messages_are_shed_and_nothing_else() {
+        let topic = Name::new("t").unwrap();
+        let large = vec![7; SHARED_PAYLOAD_BYTES];
+        let id = Delivery::AtLeastOnce(crate::codec::PacketId::MIN);
+        let mut outbox = Outbox::default();
+        let mut publish = |delivery, payload: &[u8]| {
+            outbox.publish(false, delivery, false, &Content::new(topic, payload, QoS::AtLeastOnce));
+        };
+        publish(Delivery::AtMostOnce, b"old");
+        publish(id, b"one");
+        publish(Delivery::AtMostOnce, &large);
+        publish(id, &large);
+        publish(Delivery::AtMostOnce, b"new");
+        outbox.append(&[0xd0, 0]);
+
+        let mut expected = Vec::new();
+        encode_publish(&mut expected, false, id, false, topic, b"one");
+        encode_publish(&mut expected, false, id, false, topic, &large);
+        let mut tail = Vec::new();
+        encode_publish(&mut tail, false, Delivery::AtMostOnce, false, topic, b"new");
+        tail.extend([0xd0, 0]);
+        assert_eq!(outbox.shed(expected.len() + tail.len()), 2);
+        assert_eq!(written(&outbox), [&expected[..], &tail].concat());
+        assert_eq!(outbox.shed(0), 1);
+        expected.extend([0xd0, 0]);
+        assert_eq!((written(&outbox), outbox.bytes()), (expected.clone(), expected.len()));
+        assert!(outbox.own_bytes() < 1000, "the large payload is shared");
+        let mut tally = Tally::default();
+        outbox.settle(&mut tally);
+        assert_eq!(tally.kept_messages, -1);
+        outbox.clear();
+        assert_eq!((outbox.settle(&mut tally), tally.kept_messages), (0, -2));
     }
 }

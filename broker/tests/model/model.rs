@@ -40,7 +40,7 @@ pub(crate) struct Session {
 }
 
 pub(crate) struct Link {
-    will: Option<Message>,
+    pub(crate) will: Option<Message>,
     /// Due to the client, in this order: all packets but PUBLISH.
     pub(crate) answers: VecDeque<Packet<'static>>,
     keep_alive: u16,

@@ -231,7 +231,7 @@ impl World {
         assert!(matches!(handled.next, Next::End(Ending::TakenOver)), "{handled:?}");
         let collected = self.hub.collect(&older.peer, &mut older.unsent, &mut self.batch);
         assert_eq!(collected, Err(Ending::TakenOver));
-        let slept = self.hub.sleep(&older.peer, &mut older.unsent, Waker::noop());
+        let slept = self.hub.sleep(&older.peer, &mut older.unsent, Waker::noop(), &mut self.batch);
         assert_eq!(slept, Err(Ending::TakenOver));
         self.hub.close(older.peer, &Ending::TakenOver, &mut self.batch);
         self.batch.wake();
@@ -357,11 +357,13 @@ impl World {
             return self.acknowledge(who, &packets);
         }
         let waker = Waker::from(Arc::clone(&connection.woken));
-        let slept = self.hub.sleep(&connection.peer, &mut connection.unsent, &waker).unwrap();
+        let slept =
+            self.hub.sleep(&connection.peer, &mut connection.unsent, &waker, &mut self.batch).unwrap();
         connection.asleep = slept == Sleep::Asleep;
     }
 
     fn check_stats(&self) {
+        let stats = self.hub.stats();
         let expected = Stats {
             connections: self.connections.iter().flatten().count(),
             connections_moved: 0,
@@ -371,8 +373,9 @@ impl World {
             dropped_queue_full: self.model.dropped_queue_full,
             dropped_outbox_full: 0,
             dropped_retained_full: self.model.dropped_retained_full,
+            ..stats
         };
-        assert_eq!(self.hub.stats(), expected);
+        assert_eq!(stats, expected);
         assert_eq!(self.hub.linked(), expected.connections);
     }
 
@@ -388,6 +391,11 @@ impl World {
         }
         self.run();
         self.check_stats();
+        let stats = self.hub.stats();
+        assert_eq!((stats.in_flight, stats.queued, stats.queued_bytes), (0, 0, 0));
+        let links = self.model.sessions.values().filter_map(|session| session.link.as_ref());
+        let wills = links.filter(|link| link.will.is_some()).count();
+        assert_eq!(stats.stored, self.model.retained.len() + wills, "messages kept for nobody");
         for (who, session) in &self.model.sessions {
             assert!(session.owed.is_empty(), "client {who} waits for {:?}", session.owed);
             assert!(session.released.is_empty(), "client {who} waits for PUBREL of {:?}", session.released);

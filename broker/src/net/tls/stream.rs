@@ -18,6 +18,8 @@ use crate::net::socket::{Plain, Socket};
 /// Bytes read from the socket at a time, and at most in a turn: a client that sends nothing but empty records must not
 /// keep the thread.
 const READ_BYTES: usize = 64 * 1024;
+/// What the state of a TLS connection and its buffers take.
+const TLS_BYTES: usize = 40 * 1024;
 /// The most that one TLS record carries.
 const RECORD_BYTES: usize = 16 * 1024;
 
@@ -65,6 +67,10 @@ impl Secure {
 }
 
 impl Socket for Secure {
+    fn extra_bytes(&self) -> usize {
+        TLS_BYTES
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.wire.lock().allowance = READ_BYTES;
         if let State::Handshake(accept) = &mut self.state {

@@ -1,0 +1,145 @@
+//! What there is to count, in plain integers: gathered by whoever works on a session, and added to the broker's
+//! counters once in a batch.
+
+use std::sync::Arc;
+
+use super::message::Message;
+
+macro_rules! figures {
+    ($($(#[$doc:meta])+ $name:ident,)*) => {
+        /// What happened since it was last emptied: events, or by how much a quantity grew or shrank.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Tally {
+            $($(#[$doc])+ pub $name: i64,)*
+        }
+
+        impl Tally {
+            /// How many figures there are.
+            pub const FIGURES: usize = [$(stringify!($name)),*].len();
+
+            /// All of them, in the same order each time.
+            pub fn figures(&mut self) -> [&mut i64; Self::FIGURES] {
+                [$(&mut self.$name),*]
+            }
+        }
+    };
+}
+
+figures! {
+    /// Bytes that are accounted for as memory. It stands first: it is read alone, and often.
+    memory,
+    /// Bytes read from network connections.
+    bytes_received,
+    /// Bytes written to network connections.
+    bytes_sent,
+    /// Packets of any type received.
+    messages_received,
+    /// Packets of any type put on their way to a client.
+    messages_sent,
+    /// PUBLISH packets received.
+    publish_received,
+    /// PUBLISH packets put on their way to a client.
+    publish_sent,
+    /// Bytes of payload in the PUBLISH packets received.
+    publish_bytes_received,
+    /// Bytes of payload in the PUBLISH packets sent.
+    publish_bytes_sent,
+    /// Network connections opened.
+    sockets,
+    /// CONNECT packets accepted.
+    connects,
+    /// Messages in flight: sent at QoS 1 or 2 and not finally acknowledged.
+    in_flight,
+    /// Messages queued in sessions; one that waits in two counts twice.
+    queued_messages,
+    /// Bytes of them.
+    queued_bytes,
+    /// Messages that are kept for somebody: each once, however many sessions share it.
+    kept_messages,
+    /// Bytes of them.
+    kept_bytes,
+    /// Deliveries at QoS 1 and 2 dropped because the client's queue was full.
+    dropped_queue_full,
+    /// Deliveries at QoS 0 dropped because the client does not read fast enough.
+    dropped_outbox_full,
+    /// Messages not retained because the store of retained messages was full.
+    dropped_retained_full,
+    /// Deliveries dropped because memory was short.
+    dropped_memory_full,
+    /// Messages not retained because memory was short.
+    dropped_retained_memory_full,
+    /// Connections and sessions refused because memory was short.
+    refused_connections,
+    /// Subscriptions refused because memory was short.
+    refused_subscriptions,
+    /// Connections ended because memory was short.
+    cut_connections,
+}
+
+/// What a kept message takes beside its own bytes: the counters of the sharing, and the allocator's rounding.
+const MESSAGE_BYTES: i64 = 64;
+
+impl Tally {
+    /// A message is kept from now on.
+    pub fn keep(&mut self, message: &Message) {
+        self.kept_messages += 1;
+        self.kept_bytes += signed(message.bytes());
+        self.memory += signed(message.bytes()) + MESSAGE_BYTES;
+    }
+
+    /// A quantity that was accounted for changed. Gives what it is now.
+    pub fn charge(&mut self, before: usize, now: usize) -> usize {
+        self.memory += signed(now) - signed(before);
+        now
+    }
+}
+
+/// Messages whose last holder let go of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Freed {
+    messages: i64,
+    bytes: i64,
+}
+
+impl Freed {
+    /// Whoever keeps a message gives it back here: the last one tells.
+    pub(super) fn release(&mut self, message: Arc<Message>) {
+        if let Some(message) = Arc::into_inner(message) {
+            self.messages += 1;
+            self.bytes += signed(message.bytes());
+        }
+    }
+
+    /// Moves what was freed to the tally.
+    pub(super) fn settle(&mut self, tally: &mut Tally) {
+        let Self { messages, bytes } = std::mem::take(self);
+        tally.kept_messages -= messages;
+        tally.kept_bytes -= bytes;
+        tally.memory -= bytes + messages * MESSAGE_BYTES;
+    }
+}
+
+/// No quantity of bytes or messages in memory exceeds half the address space.
+pub(super) fn signed(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::QoS;
+    use crate::topic::Name;
+
+    #[test]
+    fn a_message_is_freed_by_its_last_holder() {
+        let message = Arc::new(Message::new(Name::new("t").unwrap(), b"payload", QoS::AtLeastOnce));
+        let (mut tally, mut freed) = (Tally::default(), Freed::default());
+        tally.keep(&message);
+        freed.release(Arc::clone(&message));
+        freed.settle(&mut tally);
+        assert_eq!((tally.kept_messages, tally.kept_bytes), (1, message.bytes() as i64));
+        freed.release(message);
+        freed.settle(&mut tally);
+        assert_eq!(tally, Tally::default());
+    }
+}
