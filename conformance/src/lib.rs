@@ -13,6 +13,7 @@ pub mod scenario;
 pub mod statements;
 pub mod target;
 pub mod trace;
+pub mod transport;
 pub mod verdict;
 
 use std::fmt;

@@ -2,16 +2,19 @@
 //!
 //! Against the bundled broker, or with `BROKER_URL=mqtt://host:port` against that one.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use conformance::scenario::{Duty, Scenario, load};
-use conformance::target::Target;
+use conformance::target::{Credentials, Target};
+use conformance::transport::Trust;
 use conformance::verdict::{Outcome, Verdict};
 use conformance::{Version, run};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tempfile::NamedTempFile;
 
 /// Scenarios mostly wait, so more of them run at once than there are processors.
 const THREADS: usize = 16;
@@ -33,18 +36,19 @@ fn tests() -> Result<ExitCode, String> {
         load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")).map_err(|e| e.to_string())?;
 
     let tested = if arguments.list { Tested::nobody() } else { Tested::start()? };
-    let conclusion = libtest_mimic::run(&arguments, trials(scenarios, &Arc::new(tested.target)));
-    if let Some(broker) = tested.bundled {
-        broker.stop();
+    let conclusion = libtest_mimic::run(&arguments, trials(scenarios, &tested.targets));
+    if let Some(bundled) = tested.bundled {
+        bundled.broker.stop();
     }
     Ok(conclusion.exit_code())
 }
 
 /// Whom the scenarios run against.
 struct Tested {
-    target: Target,
+    /// The first is for every scenario that it does not skip.
+    targets: Vec<Arc<Target>>,
     /// The broker of this repository, in this process.
-    bundled: Option<sol::Broker>,
+    bundled: Option<Bundled>,
 }
 
 impl Tested {
@@ -52,38 +56,82 @@ impl Tested {
     /// error and not one for each scenario.
     fn start() -> Result<Self, String> {
         let variable = |name: &str| std::env::var(name).ok();
-        let (target, bundled, name) = match variable("BROKER_URL") {
+        let (targets, bundled, name) = match variable("BROKER_URL") {
             Some(url) => {
-                let target = Target::from_url(&url).map_err(|error| format!("BROKER_URL: {error}"))?;
-                (target, None, format!("BROKER_URL={url}"))
+                let target = Target::from_url(&url, &Trust::configured(variable));
+                let target = target.map_err(|error| format!("BROKER_URL: {error}"))?;
+                (vec![target], None, format!("BROKER_URL={}", Target::shown(&url)))
             }
             None => {
-                // Room for the scenarios that need `large-packets`.
-                let limits = sol::Limits { max_packet_bytes: 4 << 20, ..sol::Limits::default() };
-                let broker = sol::Broker::start(sol::Config {
-                    limits,
-                    ..sol::Config::on((Ipv4Addr::LOCALHOST, 0).into())
-                })
-                .map_err(|error| format!("the bundled broker does not start: {error}"))?;
-                let target = Target { promises: true, ..Target::new(broker.local_addr()) };
-                (target, Some(broker), "the bundled broker".to_owned())
+                let (bundled, targets) = Bundled::start()?;
+                (targets, Some(bundled), "the bundled broker".to_owned())
             }
         };
-        let target = target.configured(variable);
-        target.probe().map_err(|error| format!("{name}: {error}"))?;
-        Ok(Tested { target, bundled })
+        let ready = |target: Target| {
+            let mut target = target.configured(variable)?;
+            target.probe().map(|()| Arc::new(target))
+        };
+        let targets: Result<_, _> = targets.into_iter().map(ready).collect();
+        Ok(Tested { targets: targets.map_err(|error| format!("{name}: {error}"))?, bundled })
     }
 
     /// For `--list`, which needs no broker.
     fn nobody() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Tested { target: Target::new(nowhere), bundled: None }
+        Tested { targets: vec![Arc::new(Target::new(nowhere))], bundled: None }
     }
 }
 
-fn trials(scenarios: Vec<Scenario>, target: &Arc<Target>) -> Vec<Trial> {
+/// The broker of this repository, closed at one port and open at another.
+struct Bundled {
+    broker: sol::Broker,
+    _passwords: NamedTempFile,
+}
+
+/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`.
+const USERNAME: &str = "kit";
+const PASSWORD: &str = "right pässword";
+const HASH: &str = "$6$conformancekit$6D8.RvWWZcq5TjOYbnuN6C49JFEmwRWJlVHoG/dxpIGqtewwZ7dpklsMPJDmAKohnPUTALnlyn4mlhjkofeRB.";
+
+impl Bundled {
+    fn start() -> Result<(Self, Vec<Target>), String> {
+        let password_file = || -> std::io::Result<NamedTempFile> {
+            let mut file = NamedTempFile::new()?;
+            writeln!(file, "{USERNAME}:{HASH}")?;
+            Ok(file)
+        };
+        let passwords = password_file().map_err(|error| format!("no password file: {error}"))?;
+        let anywhere = || sol::config::Listener::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let closed = sol::config::Listener {
+            allow_anonymous: false,
+            password_file: Some(passwords.path().to_owned()),
+            ..anywhere()
+        };
+        // Room for the scenarios that need `large-packets`.
+        let limits = sol::Limits { max_packet_bytes: 4 << 20, ..sol::Limits::default() };
+        let config = sol::Config { listeners: vec![closed, anywhere()], limits, ..sol::Config::default() };
+        let broker = sol::Broker::start(config)
+            .map_err(|error| format!("the bundled broker does not start: {error}"))?;
+
+        let mut targets: Vec<_> = broker
+            .local_addrs()
+            .iter()
+            .map(|address| Target { promises: true, ..Target::new(*address) })
+            .collect();
+        let closed = targets.remove(0).with_credentials(Credentials {
+            username: USERNAME.to_owned(),
+            password: Some(PASSWORD.as_bytes().to_vec()),
+        });
+        targets.insert(0, closed);
+        Ok((Bundled { broker, _passwords: passwords }, targets))
+    }
+}
+
+fn trials(scenarios: Vec<Scenario>, targets: &[Arc<Target>]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for scenario in scenarios.into_iter().map(Arc::new) {
+        let fitting = targets.iter().find(|target| run::skipped(&scenario, target).is_none());
+        let Some(target) = fitting.or(targets.first()) else { continue };
         let versions = Version::ALL.into_iter().filter(|version| version.is_spoken());
         for version in
             versions.filter(|version| scenario.proves.iter().any(|proof| proof.version == *version))

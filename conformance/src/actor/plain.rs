@@ -1,39 +1,42 @@
 //! A connection without an actor: asks, waits, reads. For probing a target and for cleaning up.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::frame::{Kind, Packet, decode::Frames, encode::encode};
+use crate::target::Target;
+use crate::transport::Transport;
 
 /// A plain, blocking connection. Errors are sentences.
 #[derive(Debug)]
 pub struct Plain {
-    stream: TcpStream,
+    transport: Arc<dyn Transport>,
     frames: Frames,
 }
 
 impl Plain {
-    /// Uses this stream; no call waits longer than `deadline`.
+    /// Uses this connection; no call waits longer than `deadline`.
     ///
     /// # Errors
-    /// The stream takes no deadline.
-    pub fn over(stream: TcpStream, deadline: Duration) -> Result<Self, String> {
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(deadline)).map_err(|error| error.to_string())?;
-        stream.set_write_timeout(Some(deadline)).map_err(|error| error.to_string())?;
-        Ok(Plain { stream, frames: Frames::default() })
+    /// It takes no deadline.
+    pub fn over(transport: Arc<dyn Transport>, deadline: Duration) -> Result<Self, String> {
+        transport.set_read_timeout(Some(deadline)).map_err(|error| error.to_string())?;
+        Ok(Plain { transport, frames: Frames::default() })
     }
 
-    /// Connects, with a clean session under this identifier.
+    /// Connects with the target's credentials and a clean session under this identifier.
     ///
     /// # Errors
     /// Nobody answers, or not by CONNACK with return code 0.
-    pub fn connect(address: SocketAddr, client_id: &[u8], deadline: Duration) -> Result<Self, String> {
-        let stream = TcpStream::connect_timeout(&address, deadline)
-            .map_err(|error| format!("cannot connect: {error}"))?;
-        let mut plain = Self::over(stream, deadline)?;
-        plain.send(&Packet::new(Kind::Connect).with("client_id", client_id.to_vec()))?;
+    pub fn connect(target: &Target, client_id: &[u8]) -> Result<Self, String> {
+        let transport =
+            target.endpoint.connect(target.deadline).map_err(|error| format!("cannot connect: {error}"))?;
+        let mut plain = Self::over(transport, target.deadline)?;
+        let mut connect = Packet::new(Kind::Connect).with("client_id", client_id.to_vec());
+        if let Some(credentials) = &target.credentials {
+            credentials.sign(&mut connect);
+        }
+        plain.send(&connect)?;
         let answer = plain.receive()?;
         if answer.kind == Kind::Connack && answer.number("reason") == Some(0) {
             Ok(plain)
@@ -47,7 +50,7 @@ impl Plain {
     /// # Errors
     /// It cannot be written.
     pub fn send(&mut self, packet: &Packet) -> Result<(), String> {
-        self.stream.write_all(&encode(packet)).map_err(|error| format!("cannot send {packet}: {error}"))
+        self.transport.write_all(&encode(packet)).map_err(|error| format!("cannot send {packet}: {error}"))
     }
 
     /// The next packet.
@@ -60,7 +63,7 @@ impl Plain {
             if let Some(frame) = self.frames.next() {
                 return frame.packet.map_err(|reason| format!("it sends a malformed packet: {reason}"));
             }
-            match self.stream.read(&mut buffer) {
+            match self.transport.read(&mut buffer) {
                 Ok(0) => return Err("it closes the connection".to_owned()),
                 Ok(length) => self.frames.push(buffer.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -75,5 +78,11 @@ impl Plain {
                 Err(error) => return Err(format!("the connection breaks: {error}")),
             }
         }
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        self.transport.close();
     }
 }

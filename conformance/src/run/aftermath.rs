@@ -55,8 +55,7 @@ impl Left {
 
     fn serves(&self, target: &Target) -> Result<(), String> {
         let Left { token, .. } = self;
-        let mut plain =
-            Plain::connect(target.address, format!("{token}control").as_bytes(), target.deadline)?;
+        let mut plain = Plain::connect(target, format!("{token}control").as_bytes())?;
         let topic = format!("{token}/control");
         plain.send(&Packet::new(Kind::Subscribe).with("id", 1u64).with("topic", topic.as_str()))?;
         await_kind(&mut plain, Kind::Suback)?;
@@ -72,13 +71,13 @@ impl Left {
     pub(super) fn sweep(&self, target: &Target) {
         let goodbye = Packet::new(Kind::Disconnect);
         for client_id in &self.sessions {
-            if let Ok(mut plain) = Plain::connect(target.address, client_id, target.deadline) {
+            if let Ok(mut plain) = Plain::connect(target, client_id) {
                 let _ = plain.send(&goodbye);
             }
         }
         for topic in &self.retained {
             let id = format!("{}sweep", self.token);
-            let Ok(mut plain) = Plain::connect(target.address, id.as_bytes(), target.deadline) else {
+            let Ok(mut plain) = Plain::connect(target, id.as_bytes()) else {
                 continue;
             };
             let wipe = Packet::new(Kind::Publish)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::Version;
 use crate::actor::{Came, Event};
-use crate::scenario::{Duty, Scenario};
+use crate::scenario::{CAPABILITIES, Duty, Scenario};
 use crate::statements::Statements;
 use crate::target::Target;
 use crate::trace::Entry;
@@ -27,7 +27,9 @@ pub fn name(scenario: &Scenario, version: Version) -> String {
 /// Why this target does not run this scenario, if so.
 pub fn skipped(scenario: &Scenario, target: &Target) -> Option<String> {
     if let Some(word) = scenario.needs.iter().find(|word| !target.capabilities.contains(*word)) {
-        return Some(format!("needs {word}"));
+        let known = CAPABILITIES.iter().find(|capability| capability.name == word);
+        let why = known.map(|capability| format!(": {}", capability.absent));
+        return Some(format!("needs {word}{}", why.unwrap_or_default()));
     }
     match scenario.promises.as_slice() {
         [word, ..] if !target.promises => Some(format!("promises {word}, which is beyond the standard")),

@@ -10,9 +10,9 @@ use super::token::token;
 use super::{Fault, Stop};
 use crate::Version;
 use crate::actor::{Connection, Event};
-use crate::frame::{Kind, Packet, encode::encode};
-use crate::scenario::{Action, Actor, ActorKind, Bindings, PacketText, Scenario, Step};
-use crate::target::Target;
+use crate::frame::{Kind, Packet};
+use crate::scenario::{Action, Actor, ActorKind, Bindings, PacketText, Scenario, Step, variables};
+use crate::target::{Credentials, Target};
 use crate::trace::Trace;
 
 /// One run of one scenario.
@@ -74,6 +74,16 @@ impl Cast {
     }
 }
 
+/// What is known before the first step.
+fn bound(target: &Target) -> Bindings {
+    let mut bindings = Bindings::new();
+    if let Some(Credentials { username, password }) = &target.credentials {
+        bindings.insert(variables::USERNAME.to_owned(), username.as_str().into());
+        bindings.insert(variables::PASSWORD.to_owned(), password.clone().unwrap_or_default().into());
+    }
+    bindings
+}
+
 impl<'a> Run<'a> {
     pub(super) fn new(scenario: &'a Scenario, version: Version, target: &'a Target) -> Self {
         let (sender, events) = channel();
@@ -86,7 +96,7 @@ impl<'a> Run<'a> {
             sender,
             events,
             cast: scenario.actors.iter().map(Cast::new).collect(),
-            bindings: Bindings::new(),
+            bindings: bound(target),
             last_send: Instant::now(),
             left: Left::default(),
         }
@@ -117,7 +127,7 @@ impl<'a> Run<'a> {
             if let Some(connection) = cast.leave()
                 && polite
             {
-                connection.send(Some(&goodbye), &encode(&goodbye), 0);
+                connection.send(&goodbye);
             }
         }
         self.left.token = self.token;
@@ -133,6 +143,11 @@ impl<'a> Run<'a> {
             }
             Action::Expect(expect) => self.expect(expect),
             Action::AnyOrder(steps) => self.any_order(steps),
+            Action::AtOnce(steps) => {
+                let sent = self.at_once(steps);
+                self.last_send = Instant::now();
+                sent
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use load::{LoadError, load};
 pub use parse::{ParseError, parse};
-pub use value::{Bindings, Expression, Piece, Unresolved};
+pub use value::{Bindings, Expression, Piece, Unresolved, variables};
 
 use crate::Version;
 use crate::frame::{Kind, table};
@@ -36,16 +36,40 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// What `needs` may name, and whether a target is taken to have it unless told otherwise. `large-packets` is packets of
-/// more than 256 KiB, up to 4 MiB.
-pub const CAPABILITIES: &[(&str, bool)] = &[
-    ("wildcards", true),
-    ("retain", true),
-    ("large-packets", true),
-    ("acl", false),
-    ("passwords", false),
-    ("sys", false),
-    ("websocket", false),
+/// Something a scenario may need that not every broker has.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    /// The word behind `needs`.
+    pub name: &'static str,
+    /// Whether a target is taken to have it unless told otherwise.
+    pub usual: bool,
+    /// Why a target has it not.
+    pub absent: &'static str,
+}
+
+const fn usual(name: &'static str) -> Capability {
+    Capability { name, usual: true, absent: "it is among BROKER_LACKS" }
+}
+
+const fn unusual(name: &'static str) -> Capability {
+    Capability { name, usual: false, absent: "it is not among BROKER_HAS" }
+}
+
+/// What `needs` may name. `large-packets` is packets of more than 256 KiB, up to 4 MiB; a broker is `open` that lets in
+/// whoever comes, and `closed` that lets in nobody without credentials.
+pub const CAPABILITIES: &[Capability] = &[
+    usual("wildcards"),
+    usual("retain"),
+    usual("large-packets"),
+    Capability { absent: "the kit was given credentials", ..usual("open") },
+    Capability { absent: "the kit was given no user name and password", ..unusual("passwords") },
+    Capability {
+        absent: "the broker was not seen to refuse clients without credentials",
+        ..unusual("closed")
+    },
+    unusual("acl"),
+    unusual("sys"),
+    unusual("websocket"),
 ];
 
 /// The statements a scenario proves in one version.
@@ -126,6 +150,8 @@ pub enum Action {
     Expect(Expect),
     /// `any order { … }`: steps whose action is [`Action::Expect`].
     AnyOrder(Vec<Step>),
+    /// `at once { … }`: steps whose action is [`Action::Send`], all of one actor.
+    AtOnce(Vec<Step>),
 }
 
 /// What is sent.

@@ -6,8 +6,10 @@ mod token;
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step};
-use line::{Context, Line};
+use super::{
+    Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step, variables,
+};
+use line::{Block, Context, Line};
 use token::Wrong;
 
 /// Where a file stops being a scenario.
@@ -74,8 +76,8 @@ struct Reader {
     scenario: Scenario,
     /// The line being read, from 1.
     number: usize,
-    /// The `any order` block that is open, and the line it began on.
-    block: Option<(usize, String, Vec<Step>)>,
+    /// The block that is open, and the line it began on.
+    block: Option<(Block, usize, String, Vec<Step>)>,
     /// The `$names` that earlier `<` steps bind.
     bound: HashSet<String>,
     /// Whether the comment on top goes on.
@@ -104,7 +106,15 @@ impl Reader {
     }
 
     fn read<'a>(&mut self, text: &'a str) -> Result<(), Wrong<'a>> {
-        let context = Context { actors: &self.scenario.actors, in_block: self.block.is_some() };
+        let sender = |steps: &[Step]| match steps.first()?.action {
+            Action::Send { actor, .. } => Some(actor),
+            _ => None,
+        };
+        let context = Context {
+            actors: &self.scenario.actors,
+            block: self.block.as_ref().map(|(block, ..)| *block),
+            sender: self.block.as_ref().and_then(|(.., steps)| sender(steps)),
+        };
         let line = line::line(text, &context)?;
         self.on_top &= match line {
             Line::Empty => self.scenario.about.is_empty(),
@@ -136,12 +146,15 @@ impl Reader {
             Line::Needs(words) => self.scenario.needs.extend(words.into_iter().map(str::to_owned)),
             Line::Promises(words) => self.scenario.promises.extend(words.into_iter().map(str::to_owned)),
             Line::Duty(duty) => self.scenario.duty = duty,
-            Line::OpenBlock => {
-                self.block = Some((self.number, text.trim().to_owned(), Vec::new()));
+            Line::OpenBlock(block) => {
+                self.block = Some((block, self.number, text.trim().to_owned(), Vec::new()));
             }
             Line::CloseBlock => {
-                if let Some((line, text, steps)) = self.block.take() {
-                    let action = Action::AnyOrder(steps);
+                if let Some((block, line, text, steps)) = self.block.take() {
+                    let action = match block {
+                        Block::AnyOrder => Action::AnyOrder(steps),
+                        Block::AtOnce => Action::AtOnce(steps),
+                    };
                     self.scenario.steps.push(Step { line, text, only: None, duty: Duty::Must, action });
                 }
             }
@@ -149,10 +162,16 @@ impl Reader {
                 let step = Step { line: self.number, ..step };
                 self.check_variables(&step).map_err(|name| Wrong {
                     at: text.find(&format!("${name}")).and_then(|at| text.get(at..)).unwrap_or(text),
-                    expected: "a $name that a `<` step above has bound".to_owned(),
+                    expected: match name.as_str() {
+                        variables::USERNAME | variables::PASSWORD => {
+                            "`needs passwords` above, for this $name"
+                        }
+                        _ => "a $name that a `<` step above has bound",
+                    }
+                    .to_owned(),
                 })?;
                 match &mut self.block {
-                    Some((_, _, steps)) => steps.push(step),
+                    Some((.., steps)) => steps.push(step),
                     None => self.scenario.steps.push(step),
                 }
             }
@@ -168,15 +187,18 @@ impl Reader {
                 Expected::Packet(packet) => (&packet.fields, true),
                 Expected::Close | Expected::Silence(_) => return Ok(()),
             },
-            Action::Send { .. } | Action::AnyOrder(_) => return Ok(()),
+            Action::Send { .. } | Action::AnyOrder(_) | Action::AtOnce(_) => return Ok(()),
         };
         for field in fields {
             for value in &field.values {
-                if let Expression::Variable(name) = value {
-                    if binds && !field.negated && field.values.len() == 1 {
+                match value {
+                    Expression::Variable(name) if binds && !field.negated && field.values.len() == 1 => {
                         self.bound.insert(name.clone());
-                    } else if !self.bound.contains(name) {
-                        return Err(name.clone());
+                    }
+                    _ => {
+                        if let Some(name) = value.names().find(|name| !self.is_bound(name)) {
+                            return Err(name.clone());
+                        }
                     }
                 }
             }
@@ -184,8 +206,15 @@ impl Reader {
         Ok(())
     }
 
+    /// The target's credentials are there where they are needed.
+    fn is_bound(&self, name: &str) -> bool {
+        let needs_credentials = self.scenario.needs.iter().any(|word| word == "passwords");
+        self.bound.contains(name)
+            || needs_credentials && [variables::USERNAME, variables::PASSWORD].contains(&name)
+    }
+
     fn finish(self) -> Result<Scenario, String> {
-        let expects = |step: &Step| !matches!(step.action, Action::Send { .. });
+        let expects = |step: &Step| matches!(step.action, Action::Expect(_) | Action::AnyOrder(_));
         if self.block.is_some() {
             Err("`}`".to_owned())
         } else if self.scenario.proves.is_empty() {

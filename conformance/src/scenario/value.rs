@@ -27,18 +27,28 @@ pub enum Piece {
     Hex(Vec<u8>),
     /// `bytes(N)`
     Pattern(usize),
+    /// `$name` among others.
+    Variable(String),
 }
 
 /// What `$names` stand for so far.
 pub type Bindings = HashMap<String, Value>;
 
-/// A `$name` that nothing has bound.
+/// The `$names` that are bound before the first step, to what the target's credentials are.
+pub mod variables {
+    /// The right user name.
+    pub const USERNAME: &str = "username";
+    /// The right password.
+    pub const PASSWORD: &str = "password";
+}
+
+/// A `$name` that nothing has bound, or that stands for a number where bytes are joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved(pub String);
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "${} is not bound", self.0)
+        write!(f, "${} is not bound to what could stand here", self.0)
     }
 }
 
@@ -46,10 +56,23 @@ impl fmt::Display for Unresolved {
 const TOKEN_MARK: &[u8] = b"{u}";
 
 impl Expression {
+    /// The `$names` in it.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let (alone, pieces) = match self {
+            Expression::Number(_) => (None, [].as_slice()),
+            Expression::Variable(name) => (Some(name), [].as_slice()),
+            Expression::Bytes(pieces) => (None, pieces.as_slice()),
+        };
+        alone.into_iter().chain(pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable(name) => Some(name),
+            _ => None,
+        }))
+    }
+
     /// The value in a field of this type, in the run with this token.
     ///
     /// # Errors
-    /// A variable that is not bound.
+    /// A variable that is not bound, or to a number where bytes are joined.
     pub fn resolve(&self, of: Type, token: &str, bindings: &Bindings) -> Result<Value, Unresolved> {
         match self {
             Expression::Number(number) => Ok(Value::Number(*number)),
@@ -67,6 +90,10 @@ impl Expression {
                         Piece::Exact(text) => bytes.extend(with_token(text, token)),
                         Piece::Hex(hex) => bytes.extend(hex),
                         Piece::Pattern(length) => bytes.extend(pattern(*length)),
+                        Piece::Variable(name) => match bindings.get(name) {
+                            Some(Value::Bytes(bound)) => bytes.extend(bound),
+                            Some(Value::Number(_)) | None => return Err(Unresolved(name.clone())),
+                        },
                     }
                 }
                 Ok(Value::Bytes(bytes))
@@ -109,6 +136,16 @@ mod tests {
             Ok(Value::Bytes(bytes)) => String::from_utf8(bytes).expect("text"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn names_are_joined_with_what_they_stand_for() {
+        let joined = Expression::Bytes(vec![Piece::Variable("p".to_owned()), Piece::Own(b"x".into())]);
+        let resolve =
+            |value: Value| joined.resolve(Type::Topic, "TOKEN", &Bindings::from([("p".to_owned(), value)]));
+        assert_eq!(resolve(Value::from("TOKEN/a")), Ok(Value::from("TOKEN/ax")));
+        assert_eq!(resolve(Value::Number(7)), Err(Unresolved("p".to_owned())));
+        assert_eq!(joined.names().collect::<Vec<_>>(), ["p"]);
     }
 
     #[test]

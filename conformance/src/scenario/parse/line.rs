@@ -26,19 +26,28 @@ pub(super) enum Line<'a> {
     Needs(Vec<&'a str>),
     Promises(Vec<&'a str>),
     Duty(Duty),
-    OpenBlock,
+    OpenBlock(Block),
     CloseBlock,
     Step(Step),
+}
+
+/// Lines between `{` and `}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    AnyOrder,
+    AtOnce,
 }
 
 /// What the lines above said.
 pub(super) struct Context<'c> {
     pub(super) actors: &'c [Actor],
-    pub(super) in_block: bool,
+    pub(super) block: Option<Block>,
+    /// Who sends in the block.
+    pub(super) sender: Option<usize>,
 }
 
 /// Words that begin a line and so cannot be an actor's name.
-const RESERVED: &[&str] = &["proves", "client", "raw", "needs", "promises", "should", "may", "any"];
+const RESERVED: &[&str] = &["proves", "client", "raw", "needs", "promises", "should", "may", "any", "at"];
 
 /// The longest name of an actor: with the token it makes a client identifier that every broker must accept.
 const MAX_NAME_BYTES: usize = 15;
@@ -52,11 +61,11 @@ pub(super) fn line<'a>(text: &'a str, context: &Context<'_>) -> Result<Line<'a>,
         if let Some(comment) = rest.strip_prefix('#') {
             return Ok(("", Line::Comment(comment)));
         }
-        let (rest, line) = if context.in_block {
-            let close = map(word(char('}')), |_| Line::CloseBlock);
-            alt((close, |input| block_step(input, context))).parse(rest)?
-        } else {
-            statement(rest, context)?
+        let close = map(word(char('}')), |_| Line::CloseBlock);
+        let (rest, line) = match context.block {
+            Some(Block::AnyOrder) => alt((close, |input| any_order_step(input, context))).parse(rest)?,
+            Some(Block::AtOnce) => alt((close, |input| at_once_step(input, context))).parse(rest)?,
+            None => statement(rest, context)?,
         };
         end(rest).map(|(rest, ())| (rest, line))
     };
@@ -90,7 +99,11 @@ fn statement<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
         }
         "any" => {
             let block = (keyword("any"), expect("`order`", keyword("order")), expect("`{`", word(char('{'))));
-            cut(block).map(|_| Line::OpenBlock).parse(input)
+            cut(block).map(|_| Line::OpenBlock(Block::AnyOrder)).parse(input)
+        }
+        "at" => {
+            let block = (keyword("at"), expect("`once`", keyword("once")), expect("`{`", word(char('{'))));
+            cut(block).map(|_| Line::OpenBlock(Block::AtOnce)).parse(input)
         }
         _ => map(|input| step(input, context), Line::Step).parse(input),
     }
@@ -129,9 +142,12 @@ fn actor<'a>(kind: ActorKind, input: &'a str, context: &Context<'_>) -> Read<'a,
 }
 
 fn needs(input: &str) -> Read<'_, Line<'_>> {
-    let known = verify(name, |found: &str| CAPABILITIES.iter().any(|(name, _)| *name == found));
+    let known = verify(name, |found: &str| CAPABILITIES.iter().any(|capability| capability.name == found));
     map(
-        many1(word(expect("one of wildcards, retain, large-packets, acl, passwords, sys, websocket", known))),
+        many1(word(expect(
+            "one of wildcards, retain, large-packets, open, passwords, closed, acl, sys, websocket",
+            known,
+        ))),
         Line::Needs,
     )
     .parse(input)
@@ -141,11 +157,27 @@ fn duty(input: &str) -> Read<'_, Duty> {
     alt((value(Duty::Should, keyword("should")), value(Duty::May, keyword("may")))).parse(input)
 }
 
-fn block_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
+fn any_order_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
     let (rest, step) = step(input, context)?;
     let fits = step.duty == Duty::Must
         && matches!(&step.action, Action::Expect(Expect { what: Expected::Packet(_), optional: false, .. }));
     if fits { Ok((rest, Line::Step(step))) } else { fail(input, "`}` or a step `actor < PACKET …`") }
+}
+
+fn at_once_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
+    let (rest, step) = step(input, context)?;
+    let fits = match &step.action {
+        Action::Send { actor, what: Send::Packet(_) | Send::Hex(_) } => {
+            kind_of(&[*actor], context) == ActorKind::Raw
+                && context.sender.is_none_or(|sender| sender == *actor)
+        }
+        _ => false,
+    };
+    if fits {
+        Ok((rest, Line::Step(step)))
+    } else {
+        fail(input, "`}` or a step `actor > …` of one `raw` actor")
+    }
 }
 
 /// `@5.0 should actor < PACKET field=value within 1s..2s`
@@ -168,7 +200,8 @@ fn step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Step> {
 
 /// The actor's place in the scenario.
 fn actor_name<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, usize> {
-    let expected = "an actor, `any order {`, or one of proves, client, raw, needs, promises, should, may";
+    let expected =
+        "an actor, `any order {`, `at once {`, or one of proves, client, raw, needs, promises, should, may";
     let (rest, found) = expect(expected, name).parse(input)?;
     match context.actors.iter().position(|actor| actor.name == found) {
         Some(place) => Ok((rest, place)),

@@ -112,12 +112,14 @@ pub(super) fn duration(input: &str) -> Read<'_, Duration> {
 
 /// What may stand behind `field=`.
 pub(super) fn expression(input: &str) -> Read<'_, Expression> {
-    let variable =
-        map(preceded(char('$'), expect("a name", name)), |name: &str| Expression::Variable(name.to_owned()));
     let joined = separated_list1(delimited(blank, char('+'), blank), piece);
+    let joined = map(joined, |pieces| match pieces.as_slice() {
+        [Piece::Variable(name)] => Expression::Variable(name.clone()),
+        _ => Expression::Bytes(pieces),
+    });
     expect(
         "a value (7, 0x80, \"text\", 'text', x\"00 ff\", bytes(9), $name)",
-        alt((variable, map(joined, Expression::Bytes), map(number, Expression::Number))),
+        alt((joined, map(number, Expression::Number))),
     )
     .parse(input)
 }
@@ -140,6 +142,7 @@ fn piece(input: &str) -> Read<'_, Piece> {
             Piece::Hex,
         ),
         map(pattern, Piece::Pattern),
+        map(preceded(char('$'), cut(expect("a name", name))), |name: &str| Piece::Variable(name.to_owned())),
     ))
     .parse(input)
 }
