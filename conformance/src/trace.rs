@@ -61,7 +61,7 @@ impl Trace {
         packet: &Result<Packet, String>,
         bytes: &[u8],
     ) -> usize {
-        let what = match packet {
+        let what = || match packet {
             Ok(packet) => packet.to_string(),
             Err(reason) => format!("malformed: {reason}"),
         };
@@ -70,21 +70,22 @@ impl Trace {
 
     /// Adds bytes which are no packet.
     pub fn bytes(&self, actor: &str, direction: Direction, bytes: &[u8]) -> usize {
-        self.add(actor, direction, format!("{} bytes", bytes.len()), bytes)
+        self.add(actor, direction, || format!("{} bytes", bytes.len()), bytes)
     }
 
     /// Adds a remark.
     pub fn note(&self, actor: &str, what: impl Into<String>) -> usize {
-        self.add(actor, Direction::Note, what.into(), &[])
+        self.add(actor, Direction::Note, || what.into(), &[])
     }
 
-    fn add(&self, actor: &str, direction: Direction, what: String, bytes: &[u8]) -> usize {
+    /// What is not kept is not worded either.
+    fn add(&self, actor: &str, direction: Direction, what: impl FnOnce() -> String, bytes: &[u8]) -> usize {
         let at = self.start.elapsed();
-        let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes).to_vec();
-        let entry = Entry { at, actor: actor.to_owned(), direction, what, bytes: shown, length: bytes.len() };
         let mut entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if entries.len() < MAX_ENTRIES {
-            entries.push(entry);
+            let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes).to_vec();
+            let (what, actor, length) = (what(), actor.to_owned(), bytes.len());
+            entries.push(Entry { at, actor, direction, what, bytes: shown, length });
         }
         entries.len() - 1
     }

@@ -181,6 +181,19 @@ fn what_goes_out_at_once_is_noted_packet_by_packet() {
 }
 
 #[test]
+fn what_is_repeated_fails_in_its_round() {
+    let steps = "repeat 3 {\na > PUBLISH topic=\"a\" qos=1 id=$n\na < PUBACK id=$n\n}\na < silence";
+    assert!(matches!(play(steps, usual).outcome, Outcome::Passed));
+    let manners = |packet: &Packet| {
+        let wrong = packet.kind == Kind::Publish && packet.number("id") == Some(2);
+        wrong.then(|| vec![Reply::Send(Packet::new(Kind::Puback).with("id", 9u64))])
+    };
+    let Failure { step, expected, actual, .. } = failure(play(steps, manners));
+    let failed = (step.as_str(), expected.as_str(), actual.as_str());
+    assert_eq!(failed, ("a < PUBACK id=$n   # round 2", "id=2", "id=9 came"));
+}
+
+#[test]
 fn one_of_several_is_enough() {
     let steps = "b > CONNECT\nb < CONNACK\nb > PUBACK id=1\na|b < PUBLISH id=7\na|b < silence";
     assert!(matches!(play(steps, on(Kind::Puback, vec![Reply::Send(delivery(0))])).outcome, Outcome::Passed));

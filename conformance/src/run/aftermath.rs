@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Stop;
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
-use crate::scenario::{Action, Duty, Expect, Expected, Scenario};
+use crate::scenario::{Action, Duty, Expect, Expected, Scenario, Step};
 use crate::target::Target;
 
 /// What a scenario may have left behind.
@@ -42,7 +42,8 @@ impl Left {
     /// If the scenario had a connection closed: the broker still takes a message and delivers it.
     pub(super) fn check(&self, scenario: &Scenario, target: &Target) -> Result<(), Stop> {
         let closes = |action: &Action| matches!(action, Action::Expect(Expect { what: Expected::Close, .. }));
-        let Some(step) = scenario.steps.iter().find(|step| closes(&step.action)) else { return Ok(()) };
+        let mut all = scenario.steps.iter().flat_map(Step::with_inner);
+        let Some(step) = all.find(|step| closes(&step.action)) else { return Ok(()) };
         self.serves(target).map_err(|actual| Stop {
             line: step.line,
             step: step.text.clone(),

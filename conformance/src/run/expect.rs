@@ -160,7 +160,7 @@ impl Run<'_> {
 
     pub(super) fn any_order(&mut self, steps: &[Step]) -> Result<(), Fault> {
         let mut open: Vec<(&Expect, &PacketText)> = Vec::new();
-        for step in steps.iter().filter(|step| step.only.is_none_or(|only| only == self.version)) {
+        for step in steps.iter().filter(|step| step.is_in(self.version)) {
             if let Action::Expect(expect) = &step.action
                 && let Expected::Packet(text) = &expect.what
             {

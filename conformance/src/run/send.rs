@@ -4,7 +4,7 @@ use super::stage::Run;
 use super::{Fault, contains};
 use crate::actor::{self, Connection, Owner};
 use crate::frame::{Kind, Packet, Value, encode::encode};
-use crate::scenario::{Action, ActorKind, PacketText, Send, Step};
+use crate::scenario::{Action, ActorKind, PacketText, Send, Step, variables};
 
 /// A CONNECT that has one of these is not given the target's credentials.
 const CREDENTIALS: [&str; 4] = ["username", "password", "username_flag", "password_flag"];
@@ -32,19 +32,35 @@ impl Run<'_> {
 
     /// `at once { … }`: one write for all of them.
     pub(super) fn at_once(&mut self, steps: &[Step]) -> Result<(), Fault> {
-        let mut all = Vec::new();
-        let mut sender = None;
-        let version = self.version;
-        for step in steps.iter().filter(|step| step.only.is_none_or(|only| only == version)) {
-            if let Action::Send { actor, what } = &step.action {
-                all.append(&mut self.frame(*actor, what)?.0);
-                sender = Some(*actor);
-            }
-        }
-        if let Some(actor) = sender {
-            self.connection(actor)?.write(&all, 0);
+        let mut frames = Vec::new();
+        if let Some(actor) = self.frames(steps, &mut frames)? {
+            self.connection(actor)?.write(&frames, 0);
         }
         Ok(())
+    }
+
+    /// Adds the frames of these steps, and says whose they are.
+    fn frames(&mut self, steps: &[Step], frames: &mut Vec<u8>) -> Result<Option<usize>, Fault> {
+        let mut sender = None;
+        let version = self.version;
+        for step in steps.iter().filter(|step| step.is_in(version)) {
+            match &step.action {
+                Action::Send { actor, what } => {
+                    frames.append(&mut self.frame(*actor, what)?.0);
+                    sender = Some(*actor);
+                }
+                Action::Repeat(times, inner) => {
+                    let before = self.bindings.clone();
+                    for round in 1..=*times {
+                        self.bindings.insert(variables::ROUND.to_owned(), round.into());
+                        sender = self.frames(inner, frames)?.or(sender);
+                    }
+                    self.bindings = before;
+                }
+                Action::Expect(_) | Action::AnyOrder(_) | Action::AtOnce(_) => {}
+            }
+        }
+        Ok(sender)
     }
 
     /// What a raw actor is about to write, noted as sent, and in pieces of how many bytes.

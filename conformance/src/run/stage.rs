@@ -104,17 +104,35 @@ impl<'a> Run<'a> {
 
     pub(super) fn play(&mut self) -> Result<(), Stop> {
         let scenario = self.scenario;
-        for step in &scenario.steps {
-            if step.only.is_none_or(|only| only == self.version) {
-                self.step(step).map_err(|fault| Stop {
+        self.steps(&scenario.steps)
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<(), Stop> {
+        let version = self.version;
+        for step in steps.iter().filter(|step| step.is_in(version)) {
+            match &step.action {
+                Action::Repeat(times, inner) => self.repeat(*times, inner)?,
+                _ => self.step(step).map_err(|fault| Stop {
                     line: step.line,
                     step: step.text.clone(),
-                    duty: step.duty.max(scenario.duty),
+                    duty: step.duty.max(self.scenario.duty),
                     expected: fault.expected,
                     actual: fault.actual,
                     here: fault.here,
-                })?;
+                })?,
             }
+        }
+        Ok(())
+    }
+
+    /// What a round binds, the next one binds anew.
+    fn repeat(&mut self, times: u64, steps: &[Step]) -> Result<(), Stop> {
+        let before = self.bindings.clone();
+        for round in 1..=times {
+            self.bindings.insert(variables::ROUND.to_owned(), round.into());
+            self.steps(steps)
+                .map_err(|stop| Stop { step: format!("{}   # round {round}", stop.step), ..stop })?;
+            self.bindings.clone_from(&before);
         }
         Ok(())
     }
@@ -148,6 +166,8 @@ impl<'a> Run<'a> {
                 self.last_send = Instant::now();
                 sent
             }
+            // Its steps are steps of their own.
+            Action::Repeat(..) => Ok(()),
         }
     }
 

@@ -136,6 +136,33 @@ pub struct Step {
     pub action: Action,
 }
 
+impl Step {
+    /// Whether runs of `version` have this step.
+    pub fn is_in(&self, version: Version) -> bool {
+        self.only.is_none_or(|only| only == version)
+    }
+
+    /// This step and those in its block.
+    pub fn with_inner(&self) -> Vec<&Step> {
+        let inner: &[Step] = match &self.action {
+            Action::AnyOrder(steps) | Action::AtOnce(steps) | Action::Repeat(_, steps) => steps,
+            Action::Send { .. } | Action::Expect(_) => &[],
+        };
+        std::iter::once(self).chain(inner.iter().flat_map(Step::with_inner)).collect()
+    }
+
+    fn sender(&self) -> Option<usize> {
+        match self.action {
+            Action::Send { actor, .. } => Some(actor),
+            _ => None,
+        }
+    }
+
+    fn expects(&self) -> bool {
+        matches!(self.action, Action::Expect(_))
+    }
+}
+
 /// What a step does. Actors are numbers: places in [`Scenario::actors`].
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -150,8 +177,10 @@ pub enum Action {
     Expect(Expect),
     /// `any order { … }`: steps whose action is [`Action::Expect`].
     AnyOrder(Vec<Step>),
-    /// `at once { … }`: steps whose action is [`Action::Send`], all of one actor.
+    /// `at once { … }`: steps whose action is [`Action::Send`], all of one actor, repeated or not.
     AtOnce(Vec<Step>),
+    /// `repeat N { … }`: so many times, with [`variables::ROUND`] bound to 1, 2, 3 …
+    Repeat(u64, Vec<Step>),
 }
 
 /// What is sent.

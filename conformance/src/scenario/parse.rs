@@ -71,13 +71,24 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Scenario, ParseError>
     })
 }
 
+/// A block whose `}` is still to come.
+struct Open {
+    block: Block,
+    /// The line it began on.
+    line: usize,
+    text: String,
+    steps: Vec<Step>,
+    /// What was bound before it.
+    bound: HashSet<String>,
+}
+
 /// The scenario as far as it is read.
 struct Reader {
     scenario: Scenario,
     /// The line being read, from 1.
     number: usize,
-    /// The block that is open, and the line it began on.
-    block: Option<(Block, usize, String, Vec<Step>)>,
+    /// The blocks that are open, from the outside in.
+    blocks: Vec<Open>,
     /// The `$names` that earlier `<` steps bind.
     bound: HashSet<String>,
     /// Whether the comment on top goes on.
@@ -99,22 +110,17 @@ impl Reader {
                 steps: Vec::new(),
             },
             number: 0,
-            block: None,
+            blocks: Vec::new(),
             bound: HashSet::new(),
             on_top: true,
         }
     }
 
     fn read<'a>(&mut self, text: &'a str) -> Result<(), Wrong<'a>> {
-        let sender = |steps: &[Step]| match steps.first()?.action {
-            Action::Send { actor, .. } => Some(actor),
-            _ => None,
-        };
-        let context = Context {
-            actors: &self.scenario.actors,
-            block: self.block.as_ref().map(|(block, ..)| *block),
-            sender: self.block.as_ref().and_then(|(.., steps)| sender(steps)),
-        };
+        let blocks: Vec<_> = self.blocks.iter().map(|open| open.block).collect();
+        let once = self.blocks.iter().skip_while(|open| open.block != Block::AtOnce);
+        let sender = once.flat_map(|open| &open.steps).flat_map(Step::with_inner).find_map(Step::sender);
+        let context = Context { actors: &self.scenario.actors, blocks: &blocks, sender };
         let line = line::line(text, &context)?;
         self.on_top &= match line {
             Line::Empty => self.scenario.about.is_empty(),
@@ -147,15 +153,24 @@ impl Reader {
             Line::Promises(words) => self.scenario.promises.extend(words.into_iter().map(str::to_owned)),
             Line::Duty(duty) => self.scenario.duty = duty,
             Line::OpenBlock(block) => {
-                self.block = Some((block, self.number, text.trim().to_owned(), Vec::new()));
+                let bound = self.bound.clone();
+                if matches!(block, Block::Repeat(_)) {
+                    self.bound.insert(variables::ROUND.to_owned());
+                }
+                let (line, text) = (self.number, text.trim().to_owned());
+                self.blocks.push(Open { block, line, text, steps: Vec::new(), bound });
             }
             Line::CloseBlock => {
-                if let Some((block, line, text, steps)) = self.block.take() {
+                if let Some(Open { block, line, text, steps, bound }) = self.blocks.pop() {
                     let action = match block {
                         Block::AnyOrder => Action::AnyOrder(steps),
                         Block::AtOnce => Action::AtOnce(steps),
+                        Block::Repeat(times) => {
+                            self.bound = bound;
+                            Action::Repeat(times, steps)
+                        }
                     };
-                    self.scenario.steps.push(Step { line, text, only: None, duty: Duty::Must, action });
+                    self.add(Step { line, text, only: None, duty: Duty::Must, action });
                 }
             }
             Line::Step(step) => {
@@ -166,17 +181,22 @@ impl Reader {
                         variables::USERNAME | variables::PASSWORD => {
                             "`needs passwords` above, for this $name"
                         }
+                        variables::ROUND => "`repeat N {` around this $name",
                         _ => "a $name that a `<` step above has bound",
                     }
                     .to_owned(),
                 })?;
-                match &mut self.block {
-                    Some((.., steps)) => steps.push(step),
-                    None => self.scenario.steps.push(step),
-                }
+                self.add(step);
             }
         }
         Ok(())
+    }
+
+    fn add(&mut self, step: Step) {
+        match self.blocks.last_mut() {
+            Some(open) => open.steps.push(step),
+            None => self.scenario.steps.push(step),
+        }
     }
 
     /// A `$name` is bound by a `<` step before anything else uses it; otherwise says which is not.
@@ -187,7 +207,7 @@ impl Reader {
                 Expected::Packet(packet) => (&packet.fields, true),
                 Expected::Close | Expected::Silence(_) => return Ok(()),
             },
-            Action::Send { .. } | Action::AnyOrder(_) | Action::AtOnce(_) => return Ok(()),
+            _ => return Ok(()),
         };
         for field in fields {
             for value in &field.values {
@@ -214,12 +234,11 @@ impl Reader {
     }
 
     fn finish(self) -> Result<Scenario, String> {
-        let expects = |step: &Step| matches!(step.action, Action::Expect(_) | Action::AnyOrder(_));
-        if self.block.is_some() {
+        if !self.blocks.is_empty() {
             Err("`}`".to_owned())
         } else if self.scenario.proves.is_empty() {
             Err("a line `proves VERSION [id]` somewhere above".to_owned())
-        } else if !self.scenario.steps.iter().any(expects) {
+        } else if !self.scenario.steps.iter().flat_map(Step::with_inner).any(Step::expects) {
             Err("a `<` step: this scenario cannot fail".to_owned())
         } else {
             Ok(self.scenario)

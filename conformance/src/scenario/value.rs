@@ -27,28 +27,30 @@ pub enum Piece {
     Hex(Vec<u8>),
     /// `bytes(N)`
     Pattern(usize),
-    /// `$name` among others.
+    /// `$name` among others; a number is written in decimal.
     Variable(String),
 }
 
 /// What `$names` stand for so far.
 pub type Bindings = HashMap<String, Value>;
 
-/// The `$names` that are bound before the first step, to what the target's credentials are.
+/// The `$names` that no step binds.
 pub mod variables {
-    /// The right user name.
+    /// The target's right user name.
     pub const USERNAME: &str = "username";
-    /// The right password.
+    /// Its right password.
     pub const PASSWORD: &str = "password";
+    /// Which round of `repeat` it is, from 1.
+    pub const ROUND: &str = "n";
 }
 
-/// A `$name` that nothing has bound, or that stands for a number where bytes are joined.
+/// A `$name` that nothing has bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved(pub String);
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "${} is not bound to what could stand here", self.0)
+        write!(f, "${} is not bound", self.0)
     }
 }
 
@@ -69,10 +71,26 @@ impl Expression {
         }))
     }
 
+    /// The same with a number for this `$name`.
+    #[must_use]
+    pub(super) fn with_number(self, name: &str, number: u64) -> Self {
+        match self {
+            Expression::Variable(found) if found == name => Expression::Number(number),
+            Expression::Bytes(pieces) => {
+                let fill = |piece| match piece {
+                    Piece::Variable(found) if found == name => Piece::Hex(number.to_string().into_bytes()),
+                    other => other,
+                };
+                Expression::Bytes(pieces.into_iter().map(fill).collect())
+            }
+            other => other,
+        }
+    }
+
     /// The value in a field of this type, in the run with this token.
     ///
     /// # Errors
-    /// A variable that is not bound, or to a number where bytes are joined.
+    /// A variable that is not bound.
     pub fn resolve(&self, of: Type, token: &str, bindings: &Bindings) -> Result<Value, Unresolved> {
         match self {
             Expression::Number(number) => Ok(Value::Number(*number)),
@@ -92,7 +110,8 @@ impl Expression {
                         Piece::Pattern(length) => bytes.extend(pattern(*length)),
                         Piece::Variable(name) => match bindings.get(name) {
                             Some(Value::Bytes(bound)) => bytes.extend(bound),
-                            Some(Value::Number(_)) | None => return Err(Unresolved(name.clone())),
+                            Some(Value::Number(number)) => bytes.extend(number.to_string().bytes()),
+                            None => return Err(Unresolved(name.clone())),
                         },
                     }
                 }
@@ -144,7 +163,7 @@ mod tests {
         let resolve =
             |value: Value| joined.resolve(Type::Topic, "TOKEN", &Bindings::from([("p".to_owned(), value)]));
         assert_eq!(resolve(Value::from("TOKEN/a")), Ok(Value::from("TOKEN/ax")));
-        assert_eq!(resolve(Value::Number(7)), Err(Unresolved("p".to_owned())));
+        assert_eq!(resolve(Value::Number(7)), Ok(Value::from("7x")));
         assert_eq!(joined.names().collect::<Vec<_>>(), ["p"]);
     }
 

@@ -4,16 +4,18 @@ use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::tag;
 use nom::character::complete::char;
-use nom::combinator::{cut, map, opt, value, verify};
+use nom::combinator::{cut, map, map_opt, opt, value, verify};
 use nom::multi::{many1, separated_list1};
-use nom::sequence::{delimited, preceded, separated_pair};
+use nom::sequence::{delimited, preceded, separated_pair, terminated};
 
-use super::token::{Read, Wrong, blank, duration, end, expect, expression, fail, hex, keyword, name, word};
+use super::token::{
+    Read, Wrong, blank, digits, duration, end, expect, expression, fail, hex, keyword, name, word,
+};
 use crate::Version;
 use crate::frame::{Kind, table};
 use crate::scenario::{
     Action, Actor, ActorKind, CAPABILITIES, Duty, Expect, Expected, Expression, FieldText, PacketText, Send,
-    Step,
+    Step, variables,
 };
 
 /// What a line says.
@@ -36,18 +38,30 @@ pub(super) enum Line<'a> {
 pub(super) enum Block {
     AnyOrder,
     AtOnce,
+    Repeat(u64),
 }
 
 /// What the lines above said.
 pub(super) struct Context<'c> {
     pub(super) actors: &'c [Actor],
-    pub(super) block: Option<Block>,
-    /// Who sends in the block.
+    /// The blocks that are open, from the outside in.
+    pub(super) blocks: &'c [Block],
+    /// Who sends in `at once`.
     pub(super) sender: Option<usize>,
 }
 
+impl Context<'_> {
+    fn is_in(&self, block: Block) -> bool {
+        self.blocks.contains(&block)
+    }
+}
+
+/// The most rounds of `repeat`, and copies of a group of fields: there are no more packet identifiers.
+const MAX_ROUNDS: u64 = 70_000;
+
 /// Words that begin a line and so cannot be an actor's name.
-const RESERVED: &[&str] = &["proves", "client", "raw", "needs", "promises", "should", "may", "any", "at"];
+const RESERVED: &[&str] =
+    &["proves", "client", "raw", "needs", "promises", "should", "may", "any", "at", "repeat"];
 
 /// The longest name of an actor: with the token it makes a client identifier that every broker must accept.
 const MAX_NAME_BYTES: usize = 15;
@@ -61,11 +75,11 @@ pub(super) fn line<'a>(text: &'a str, context: &Context<'_>) -> Result<Line<'a>,
         if let Some(comment) = rest.strip_prefix('#') {
             return Ok(("", Line::Comment(comment)));
         }
-        let close = map(word(char('}')), |_| Line::CloseBlock);
-        let (rest, line) = match context.block {
-            Some(Block::AnyOrder) => alt((close, |input| any_order_step(input, context))).parse(rest)?,
-            Some(Block::AtOnce) => alt((close, |input| at_once_step(input, context))).parse(rest)?,
-            None => statement(rest, context)?,
+        let (rest, line) = if context.blocks.is_empty() {
+            statement(rest, context)?
+        } else {
+            let close = map(word(char('}')), |_| Line::CloseBlock);
+            alt((close, |input| block_step(input, context))).parse(rest)?
         };
         end(rest).map(|(rest, ())| (rest, line))
     };
@@ -97,14 +111,7 @@ fn statement<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
                 map(|input| step(input, context), Line::Step).parse(input)
             }
         }
-        "any" => {
-            let block = (keyword("any"), expect("`order`", keyword("order")), expect("`{`", word(char('{'))));
-            cut(block).map(|_| Line::OpenBlock(Block::AnyOrder)).parse(input)
-        }
-        "at" => {
-            let block = (keyword("at"), expect("`once`", keyword("once")), expect("`{`", word(char('{'))));
-            cut(block).map(|_| Line::OpenBlock(Block::AtOnce)).parse(input)
-        }
+        "any" | "at" | "repeat" => block(input),
         _ => map(|input| step(input, context), Line::Step).parse(input),
     }
 }
@@ -157,27 +164,49 @@ fn duty(input: &str) -> Read<'_, Duty> {
     alt((value(Duty::Should, keyword("should")), value(Duty::May, keyword("may")))).parse(input)
 }
 
-fn any_order_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
-    let (rest, step) = step(input, context)?;
-    let fits = step.duty == Duty::Must
-        && matches!(&step.action, Action::Expect(Expect { what: Expected::Packet(_), optional: false, .. }));
-    if fits { Ok((rest, Line::Step(step))) } else { fail(input, "`}` or a step `actor < PACKET …`") }
+/// The line that opens a block.
+fn block(input: &str) -> Read<'_, Line<'_>> {
+    let open = || expect("`{`", word(char('{')));
+    let times = map_opt(digits, |times: &str| times.parse().ok().filter(|times| *times <= MAX_ROUNDS));
+    let times = expect("how many times, up to 70000", word(times));
+    let kind = alt((
+        value(Block::AnyOrder, (keyword("any"), cut((expect("`order`", keyword("order")), open())))),
+        value(Block::AtOnce, (keyword("at"), cut((expect("`once`", keyword("once")), open())))),
+        map(preceded(keyword("repeat"), cut((times, open()))), |(times, _)| Block::Repeat(times)),
+    ));
+    map(kind, Line::OpenBlock).parse(input)
 }
 
-fn at_once_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
-    let (rest, step) = step(input, context)?;
-    let fits = match &step.action {
-        Action::Send { actor, what: Send::Packet(_) | Send::Hex(_) } => {
-            kind_of(&[*actor], context) == ActorKind::Raw
-                && context.sender.is_none_or(|sender| sender == *actor)
-        }
+/// A line within a block.
+fn block_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
+    let first: &str = name(input).map_or("", |(_, first)| first);
+    let opens = match first {
+        "any" | "at" => !context.is_in(Block::AnyOrder) && !context.is_in(Block::AtOnce),
+        "repeat" => !context.is_in(Block::AnyOrder),
         _ => false,
     };
-    if fits {
-        Ok((rest, Line::Step(step)))
-    } else {
-        fail(input, "`}` or a step `actor > …` of one `raw` actor")
+    if opens {
+        return block(input);
     }
+    let (rest, step) = step(input, context)?;
+    let (fits, expected) = if context.is_in(Block::AnyOrder) {
+        let packet = |expect: &Expect| matches!(expect.what, Expected::Packet(_)) && !expect.optional;
+        let fits = matches!(&step.action, Action::Expect(expect) if packet(expect));
+        (fits && step.duty == Duty::Must, "`}` or a step `actor < PACKET …`")
+    } else if context.is_in(Block::AtOnce) {
+        let sender = match &step.action {
+            Action::Send { actor, what: Send::Packet(_) | Send::Hex(_) } => Some(*actor),
+            _ => None,
+        };
+        let fits = sender.is_some_and(|sender| {
+            kind_of(&[sender], context) == ActorKind::Raw
+                && context.sender.is_none_or(|first| first == sender)
+        });
+        (fits, "`}` or a step `actor > …` of one `raw` actor")
+    } else {
+        (true, "")
+    };
+    if fits { Ok((rest, Line::Step(step))) } else { fail(input, expected) }
 }
 
 /// `@5.0 should actor < PACKET field=value within 1s..2s`
@@ -200,8 +229,7 @@ fn step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Step> {
 
 /// The actor's place in the scenario.
 fn actor_name<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, usize> {
-    let expected =
-        "an actor, `any order {`, `at once {`, or one of proves, client, raw, needs, promises, should, may";
+    let expected = "an actor, `any order {`, `at once {`, `repeat N {`, or one of proves, client, raw, needs, promises, should, may";
     let (rest, found) = expect(expected, name).parse(input)?;
     match context.actors.iter().position(|actor| actor.name == found) {
         Some(place) => Ok((rest, place)),
@@ -307,20 +335,50 @@ fn fields<'a>(
     let mut fields = Vec::new();
     while end(input).is_err() && keyword("within").parse(input).is_err() {
         let known = table::fields(kind).iter().chain(shape).filter(|field| may(field));
-        let found: &str = name(input).map_or("", |(_, found)| found);
-        let Some(field) = known.clone().find(|field| field.name == found) else {
-            let names: Vec<_> = known.map(|field| field.name).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return fail(input, format!("a field of {kind} ({names})"));
-        };
-        let (rest, _) = name(input)?;
-        let operator = alt((value(true, tag("!=")), value(false, tag("="))));
-        let (rest, negated) = cut(expect("`=` or `!=`", operator)).parse(rest)?;
-        let (rest, values) = word(separated_list1(char('|'), |input| typed(input, field))).parse(rest)?;
-        fields.push(FieldText { field: *field, negated, values });
-        input = rest;
+        let one = |input| field(input, kind, known.clone());
+        if let Ok((rest, _)) = word(char('(')).parse(input) {
+            let (rest, group) = terminated(many1(one), expect("`)`", word(char(')')))).parse(rest)?;
+            let times =
+                map_opt(digits, |times: &str| times.parse().ok().filter(|times| *times <= MAX_ROUNDS));
+            let times = expect("how many times, up to 70000", word(times));
+            let (rest, times) = preceded(expect("`*`", word(char('*'))), times).parse(rest)?;
+            for round in 1..=times {
+                fields.extend(group.iter().cloned().map(|field: FieldText| {
+                    let values = field.values.into_iter();
+                    let values = values.map(|value| value.with_number(variables::ROUND, round)).collect();
+                    FieldText { values, ..field }
+                }));
+            }
+            input = rest;
+        } else {
+            let (rest, found) = one(input)?;
+            fields.push(found);
+            input = rest;
+        }
     }
     Ok((input, fields))
+}
+
+/// `name=value`
+fn field<'a, 'f>(
+    input: &'a str,
+    kind: Kind,
+    known: impl Iterator<Item = &'f table::Field> + Clone,
+) -> Read<'a, FieldText> {
+    let found: &str = name(input).map_or("", |(_, found)| found);
+    if found.is_empty() && input.starts_with(')') {
+        return Err(nom::Err::Error(Wrong { at: input, expected: "`)`".to_owned() }));
+    }
+    let Some(field) = known.clone().find(|field| field.name == found) else {
+        let names: Vec<_> = known.map(|field| field.name).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return fail(input, format!("a field of {kind} ({names})"));
+    };
+    let (rest, _) = name(input)?;
+    let operator = alt((value(true, tag("!=")), value(false, tag("="))));
+    let (rest, negated) = cut(expect("`=` or `!=`", operator)).parse(rest)?;
+    let (rest, values) = word(separated_list1(char('|'), |input| typed(input, field))).parse(rest)?;
+    Ok((rest, FieldText { field: *field, negated, values }))
 }
 
 /// A value that fits the field.

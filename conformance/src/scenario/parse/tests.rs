@@ -185,3 +185,30 @@ fn what_goes_out_at_once_is_of_one_raw_actor() {
         );
     }
 }
+
+#[test]
+fn what_is_repeated_may_count() {
+    let scenario = good(
+        "repeat 3 {\n  at once {\n    repeat 2 {\n      a > PUBACK id=$n\n    }\n  }\n  a < PUBLISH id=$m payload=\"p\" + $n\n}\n\
+         a > SUBSCRIBE id=9 (topic=\"t\" + $n qos=1) * 2 topic=\"last\"\na < SUBACK (reason=$n) * 2",
+    );
+    let Action::Repeat(3, outer) = &scenario.steps[0].action else { panic!("{:?}", scenario.steps[0]) };
+    let Action::AtOnce(once) = &outer[0].action else { panic!("{:?}", outer[0]) };
+    assert!(matches!(&once[0].action, Action::Repeat(2, inner) if inner.len() == 1));
+    let Action::Send { what: Send::Packet(subscribe), .. } = &scenario.steps[1].action else {
+        panic!("a packet")
+    };
+    let names: Vec<_> = subscribe.fields.iter().map(|field| field.field.name).collect();
+    assert_eq!(names, ["id", "topic", "qos", "topic", "qos", "topic"]);
+    let second = Expression::Bytes(vec![Piece::Own(b"t".into()), Piece::Hex(b"2".into())]);
+    assert_eq!(subscribe.fields[3].values, [second]);
+
+    assert!(
+        says("a > PUBACK id=$n").contains("`repeat N {` around this $name"),
+        "{}",
+        says("a > PUBACK id=$n")
+    );
+    assert!(says("repeat 70001 {").contains("how many times"), "{}", says("repeat 70001 {"));
+    let outside = parse("t", "t", &format!("{HEAD}repeat 2 {{\na < PUBLISH id=$m\n}}\na > PUBACK id=$m\n"));
+    assert!(outside.expect_err("must be refused").to_string().contains("t:7:15"));
+}

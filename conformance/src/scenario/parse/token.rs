@@ -99,9 +99,13 @@ pub(super) fn end(input: &str) -> Read<'_, ()> {
     }
 }
 
+/// Decimal digits.
+pub(super) fn digits(input: &str) -> Read<'_, &str> {
+    take_while1(|c: char| c.is_ascii_digit()).parse(input)
+}
+
 /// `1.5s`, `800ms`
 pub(super) fn duration(input: &str) -> Read<'_, Duration> {
-    let digits = |input| take_while1(|c: char| c.is_ascii_digit()).parse(input);
     let number =
         map_opt(recognize(pair(digits, opt(pair(char('.'), digits)))), |text: &str| text.parse::<f64>().ok());
     let unit = alt((value(0.001, tag("ms")), value(1.0, tag("s"))));
@@ -128,7 +132,7 @@ fn number(input: &str) -> Read<'_, u64> {
     let hexadecimal = preceded(tag("0x"), take_while1(|c: char| c.is_ascii_hexdigit()));
     alt((
         map_opt(hexadecimal, |digits| u64::from_str_radix(digits, 16).ok()),
-        map_opt(take_while1(|c: char| c.is_ascii_digit()), |digits: &str| digits.parse().ok()),
+        map_opt(digits, |digits: &str| digits.parse().ok()),
     ))
     .parse(input)
 }
