@@ -58,7 +58,7 @@ impl Trace {
         &self,
         actor: &str,
         direction: Direction,
-        packet: &Result<Packet, String>,
+        packet: Result<&Packet, &String>,
         bytes: &[u8],
     ) -> usize {
         let what = || match packet {

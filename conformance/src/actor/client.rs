@@ -168,7 +168,7 @@ fn upstream(mut stream: TcpStream, owner: &Owner, broker: &dyn Transport, passed
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         frames.push(buffer.get(..length).unwrap_or_default());
         for frame in frames.by_ref() {
-            owner.trace.frame(&owner.name, Direction::Sent, &frame.packet, &frame.bytes);
+            owner.trace.frame(&owner.name, Direction::Sent, frame.packet.as_ref(), &frame.bytes);
             if broker.write_all(&frame.bytes).is_err() {
                 return;
             }

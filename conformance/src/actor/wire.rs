@@ -110,7 +110,7 @@ impl Connection {
     pub fn note_sent(&self, what: Option<&Packet>, bytes: &[u8]) {
         let Owner { name, trace, .. } = &self.owner;
         match what {
-            Some(packet) => trace.frame(name, Direction::Sent, &Ok(packet.clone()), bytes),
+            Some(packet) => trace.frame(name, Direction::Sent, Ok(packet), bytes),
             None => trace.bytes(name, Direction::Sent, bytes),
         };
     }
@@ -159,7 +159,7 @@ fn read_all(transport: &dyn Transport, owner: &Owner, mut copy: Option<TcpStream
         };
         frames.push(bytes);
         for frame in frames.by_ref() {
-            let place = owner.trace.frame(&owner.name, Direction::Came, &frame.packet, &frame.bytes);
+            let place = owner.trace.frame(&owner.name, Direction::Came, frame.packet.as_ref(), &frame.bytes);
             tell(
                 place,
                 match frame.packet {
