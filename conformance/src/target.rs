@@ -13,6 +13,9 @@ use crate::transport::{Endpoint, TlsError, Trust};
 /// How long a `<` step waits unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(2);
 
+/// The client identifier of those who only ask.
+const PROBE: &str = "conformanceprobe";
+
 /// A broker, and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -176,14 +179,14 @@ impl Target {
         Ok(self)
     }
 
-    /// Says once, before any scenario, whether there is a broker at all, and finds out whether it asks everybody for
-    /// credentials.
+    /// Says once, before any scenario, whether there is a broker at all, and finds out whether it takes clients without an
+    /// identifier and asks everybody for credentials.
     ///
     /// # Errors
     /// Nothing answers, or not as a broker which takes us in.
     pub fn probe(&mut self) -> Result<(), TargetError> {
         let not_mqtt = |actual| TargetError::NotMqtt { endpoint: self.endpoint.to_string(), actual };
-        match self.ask(self.credentials.as_ref())? {
+        match self.ask(PROBE, self.credentials.as_ref())? {
             0 => {}
             reason @ (4 | 5) => {
                 let username = self.credentials.as_ref().map(|credentials| credentials.username.clone());
@@ -192,14 +195,17 @@ impl Target {
             reason => return Err(not_mqtt(format!("it sends CONNACK reason={reason}"))),
         }
         // Closing without a word refuses as well.
-        if self.credentials.is_some() && !matches!(self.ask(None), Ok(0)) {
+        if matches!(self.ask("", self.credentials.as_ref()), Ok(0)) {
+            self.capabilities.insert("empty-client-id".to_owned());
+        }
+        if self.credentials.is_some() && !matches!(self.ask(PROBE, None), Ok(0)) {
             self.capabilities.insert("closed".to_owned());
         }
         Ok(())
     }
 
     /// The return code with which a client is answered.
-    fn ask(&self, credentials: Option<&Credentials>) -> Result<u64, TargetError> {
+    fn ask(&self, client_id: &str, credentials: Option<&Credentials>) -> Result<u64, TargetError> {
         let endpoint = || self.endpoint.to_string();
         let transport = self
             .endpoint
@@ -207,7 +213,7 @@ impl Target {
             .map_err(|reason| TargetError::Unreachable { endpoint: endpoint(), reason })?;
         let not_mqtt = |actual| TargetError::NotMqtt { endpoint: endpoint(), actual };
         let mut plain = Plain::over(transport, self.deadline).map_err(not_mqtt)?;
-        let mut connect = Packet::new(Kind::Connect).with("client_id", "conformanceprobe");
+        let mut connect = Packet::new(Kind::Connect).with("client_id", client_id);
         if let Some(credentials) = credentials {
             credentials.sign(&mut connect);
         }
@@ -323,14 +329,16 @@ mod tests {
     }
 
     #[test]
-    fn finds_out_whether_everybody_is_asked() {
+    fn finds_out_who_is_taken_in() {
         let known = || {
             let credentials = Credentials { username: "u".to_owned(), password: None };
             nowhere().with_credentials(credentials)
         };
-        let (open, said) = probed(&[&[0x20, 2, 0, 0], &[0x20, 2, 0, 0]], known());
+        let (open, said) = probed(&[&[0x20, 2, 0, 0], &[0x20, 2, 0, 2], &[0x20, 2, 0, 0]], known());
         assert!(said.is_ok() && !open.capabilities.contains("closed"), "{said:?}");
-        let (closed, said) = probed(&[&[0x20, 2, 0, 0], &[0x20, 2, 0, 5]], known());
+        assert!(!open.capabilities.contains("empty-client-id"));
+        let (closed, said) = probed(&[&[0x20, 2, 0, 0], &[0x20, 2, 0, 0], &[0x20, 2, 0, 5]], known());
+        assert!(closed.capabilities.contains("empty-client-id"));
         assert!(said.is_ok() && closed.capabilities.contains("closed"), "{said:?}");
     }
 }

@@ -1,13 +1,15 @@
 //! What happened on all connections of a run, in order.
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::frame::Packet;
 
-/// How many entries a trace keeps; what comes later is only counted.
-const MAX_ENTRIES: usize = 2_000;
+/// How many entries a trace keeps of its beginning and of its end. What lies between is only counted.
+const FIRST_ENTRIES: usize = 200;
+const LAST_ENTRIES: usize = 200;
 /// How many bytes of a frame are shown.
 const SHOWN_BYTES: usize = 16;
 
@@ -25,6 +27,8 @@ pub enum Direction {
 /// One line of the trace.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// How many were before it.
+    pub place: usize,
     /// Since the run began.
     pub at: Duration,
     /// On whose connection.
@@ -43,12 +47,20 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Trace {
     start: Instant,
-    entries: Mutex<Vec<Entry>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    first: Vec<Entry>,
+    last: VecDeque<Entry>,
+    /// All that there were.
+    count: usize,
 }
 
 impl Default for Trace {
     fn default() -> Self {
-        Trace { start: Instant::now(), entries: Mutex::default() }
+        Trace { start: Instant::now(), kept: Mutex::default() }
     }
 }
 
@@ -61,7 +73,7 @@ impl Trace {
         packet: Result<&Packet, &String>,
         bytes: &[u8],
     ) -> usize {
-        let what = || match packet {
+        let what = match packet {
             Ok(packet) => packet.to_string(),
             Err(reason) => format!("malformed: {reason}"),
         };
@@ -70,37 +82,48 @@ impl Trace {
 
     /// Adds bytes which are no packet.
     pub fn bytes(&self, actor: &str, direction: Direction, bytes: &[u8]) -> usize {
-        self.add(actor, direction, || format!("{} bytes", bytes.len()), bytes)
+        self.add(actor, direction, format!("{} bytes", bytes.len()), bytes)
     }
 
     /// Adds a remark.
     pub fn note(&self, actor: &str, what: impl Into<String>) -> usize {
-        self.add(actor, Direction::Note, || what.into(), &[])
+        self.add(actor, Direction::Note, what.into(), &[])
     }
 
-    /// What is not kept is not worded either.
-    fn add(&self, actor: &str, direction: Direction, what: impl FnOnce() -> String, bytes: &[u8]) -> usize {
+    fn add(&self, actor: &str, direction: Direction, what: String, bytes: &[u8]) -> usize {
         let at = self.start.elapsed();
-        let mut entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if entries.len() < MAX_ENTRIES {
-            let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes).to_vec();
-            let (what, actor, length) = (what(), actor.to_owned(), bytes.len());
-            entries.push(Entry { at, actor, direction, what, bytes: shown, length });
+        let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes).to_vec();
+        let mut kept = self.kept();
+        let (place, actor, length) = (kept.count, actor.to_owned(), bytes.len());
+        let entry = Entry { place, at, actor, direction, what, bytes: shown, length };
+        kept.count += 1;
+        if place < FIRST_ENTRIES {
+            kept.first.push(entry);
+        } else {
+            if kept.last.len() == LAST_ENTRIES {
+                kept.last.pop_front();
+            }
+            kept.last.push_back(entry);
         }
-        entries.len() - 1
+        place
     }
 
-    /// Adds a remark to an entry.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a remark to an entry, if it is still there.
     pub fn remark(&self, place: usize, remark: &str) {
-        let mut entries = self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(entry) = entries.get_mut(place) {
+        let Kept { first, last, .. } = &mut *self.kept();
+        if let Some(entry) = first.iter_mut().chain(last).find(|entry| entry.place == place) {
             let _ = write!(entry.what, "  ({remark})");
         }
     }
 
-    /// The trace so far.
+    /// The trace so far: its beginning and its end.
     pub fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        let kept = self.kept();
+        kept.first.iter().chain(&kept.last).cloned().collect()
     }
 }
 
@@ -128,5 +151,26 @@ impl fmt::Display for Entry {
             );
         }
         f.write_str(&line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_beginning_and_the_end() {
+        let trace = Trace::default();
+        for number in 0..1000 {
+            assert_eq!(trace.note("a", number.to_string()), number);
+        }
+        trace.remark(999, "the last");
+        trace.remark(500, "long gone");
+        let places: Vec<_> = trace.entries().iter().map(|entry| entry.place).collect();
+        assert_eq!(places, (0..200).chain(800..1000).collect::<Vec<_>>());
+        assert_eq!(
+            trace.entries().last().map(|entry| entry.what.clone()),
+            Some("999  (the last)".to_owned())
+        );
     }
 }

@@ -48,7 +48,7 @@ pub struct Failure {
     pub statements: Vec<(String, String)>,
     /// What led there.
     pub trace: Vec<Entry>,
-    /// The entry of the trace in which the failure shows.
+    /// The place of the entry in which the failure shows.
     pub here: Option<usize>,
 }
 
@@ -85,8 +85,13 @@ impl Failure {
             report.push_str(&format!("  {head:<9} [{id}] {words}\n"));
         }
         report.push_str("  trace (ms since the start):\n");
-        for (place, entry) in self.trace.iter().enumerate() {
-            let mark = if self.here == Some(place) { "   ◀ here" } else { "" };
+        let mut next = 0;
+        for entry in &self.trace {
+            if entry.place > next {
+                report.push_str(&format!("       …  {} left out\n", entry.place - next));
+            }
+            next = entry.place + 1;
+            let mark = if self.here == Some(entry.place) { "   ◀ here" } else { "" };
             report.push_str(&format!("  {entry}{mark}\n"));
         }
         report

@@ -61,6 +61,7 @@ pub const CAPABILITIES: &[Capability] = &[
     usual("wildcards"),
     usual("retain"),
     usual("large-packets"),
+    Capability { absent: "the broker was not seen to take one", ..unusual("empty-client-id") },
     Capability { absent: "the kit was given credentials", ..usual("open") },
     Capability { absent: "the kit was given no user name and password", ..unusual("passwords") },
     Capability {

@@ -152,7 +152,7 @@ fn needs(input: &str) -> Read<'_, Line<'_>> {
     let known = verify(name, |found: &str| CAPABILITIES.iter().any(|capability| capability.name == found));
     map(
         many1(word(expect(
-            "one of wildcards, retain, large-packets, open, passwords, closed, acl, sys, websocket",
+            "one of wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket",
             known,
         ))),
         Line::Needs,

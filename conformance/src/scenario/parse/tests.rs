@@ -115,7 +115,7 @@ fn says_what_was_expected_and_where() {
         ("raw a_b", "4:5: expected a name of at most 15 letters and digits, found `a_b`"),
         (
             "needs wings",
-            "4:7: expected one of wildcards, retain, large-packets, open, passwords, closed, acl, sys, websocket, found `wings`",
+            "4:7: expected one of wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket, found `wings`",
         ),
         ("any order", "4:10: expected `{`, found the end of the line"),
         ("should a > CONNECT", "4:1: expected a `<` step after `should` or `may`, found `should`"),
