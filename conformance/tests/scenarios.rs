@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::{Credentials, Target};
@@ -88,10 +89,10 @@ struct Bundled {
     _passwords: NamedTempFile,
 }
 
-/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`.
+/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
 const USERNAME: &str = "kit";
 const PASSWORD: &str = "right pässword";
-const HASH: &str = "$6$conformancekit$6D8.RvWWZcq5TjOYbnuN6C49JFEmwRWJlVHoG/dxpIGqtewwZ7dpklsMPJDmAKohnPUTALnlyn4mlhjkofeRB.";
+const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPbpGiG/V8K3ClBvkOKGPbtI2ZH2hrhfgn7Z9HhTVQ0uh.ZPXgSIDNnGJd/";
 
 impl Bundled {
     fn start() -> Result<(Self, Vec<Target>), String> {
@@ -107,8 +108,14 @@ impl Bundled {
             password_file: Some(passwords.path().to_owned()),
             ..anywhere()
         };
-        // Room for the scenarios that need `large-packets`.
-        let limits = sol::Limits { max_packet_bytes: 4 << 20, ..sol::Limits::default() };
+        let usual = sol::Limits::default();
+        let limits = sol::Limits {
+            // Room for the scenarios that need `large-packets`.
+            max_packet_bytes: 4 << 20,
+            // They are many who come with wrong passwords from one address.
+            login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
+            ..usual
+        };
         let config = sol::Config { listeners: vec![closed, anywhere()], limits, ..sol::Config::default() };
         let broker = sol::Broker::start(config)
             .map_err(|error| format!("the bundled broker does not start: {error}"))?;

@@ -3,6 +3,7 @@
 mod aftermath;
 mod compare;
 mod expect;
+mod quiet;
 mod send;
 mod silence;
 mod stage;
@@ -44,6 +45,7 @@ pub fn run(scenario: &Scenario, version: Version, target: &Target) -> Verdict {
     let outcome = match silent.or_else(|| skipped(scenario, target)) {
         Some(reason) => Outcome::Skipped(reason),
         None => {
+            let _turn = quiet::turn(scenario);
             let mut run = Run::new(scenario, version, target);
             let played = run.play();
             // How everybody leaves is no part of what led to a failure.
