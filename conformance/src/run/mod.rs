@@ -40,12 +40,13 @@ pub fn skipped(scenario: &Scenario, target: &Target) -> Option<String> {
 
 /// Plays the scenario in this version, and clears away what it leaves in the broker.
 pub fn run(scenario: &Scenario, version: Version, target: &Target) -> Verdict {
-    let start = Instant::now();
+    let mut start = Instant::now();
     let silent = (!version.is_spoken()).then(|| format!("the kit does not speak {version}"));
     let outcome = match silent.or_else(|| skipped(scenario, target)) {
         Some(reason) => Outcome::Skipped(reason),
         None => {
             let _turn = quiet::turn(scenario);
+            start = Instant::now();
             let mut run = Run::new(scenario, version, target);
             let played = run.play();
             // How everybody leaves is no part of what led to a failure.

@@ -1,5 +1,6 @@
 //! Text → [`Scenario`], line by line.
 
+mod field;
 mod line;
 mod token;
 
