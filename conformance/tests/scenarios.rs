@@ -68,8 +68,10 @@ impl Tested {
                 (targets, Some(bundled), "the bundled broker".to_owned())
             }
         };
+        // `BROKER_…` tell of the broker at `BROKER_URL`.
+        let told = |name: &str| variable(name).filter(|_| bundled.is_none() || !name.starts_with("BROKER_"));
         let ready = |target: Target| {
-            let mut target = target.configured(variable)?;
+            let mut target = target.configured(told)?;
             target.probe().map(|()| Arc::new(target))
         };
         let targets: Result<_, _> = targets.into_iter().map(ready).collect();
@@ -120,16 +122,12 @@ impl Bundled {
         let broker = sol::Broker::start(config)
             .map_err(|error| format!("the bundled broker does not start: {error}"))?;
 
-        let mut targets: Vec<_> = broker
-            .local_addrs()
-            .iter()
-            .map(|address| Target { promises: true, ..Target::new(*address) })
-            .collect();
-        let closed = targets.remove(0).with_credentials(Credentials {
-            username: USERNAME.to_owned(),
-            password: Some(PASSWORD.as_bytes().to_vec()),
-        });
-        targets.insert(0, closed);
+        let targets = broker.local_addrs().iter();
+        let mut targets = targets.map(|address| Target { promises: true, ..Target::new(*address) });
+        let credentials =
+            Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
+        let closed = targets.next().map(|target| target.with_credentials(credentials));
+        let targets = closed.into_iter().chain(targets).collect();
         Ok((Bundled { broker, _passwords: passwords }, targets))
     }
 }
