@@ -7,9 +7,14 @@
 //! [`actor`]s are either exactly those frames or a client from elsewhere (rumqttc).
 
 pub mod actor;
+pub mod baseline;
 pub mod frame;
+pub mod probe;
+pub mod report;
 pub mod run;
+pub mod runner;
 pub mod scenario;
+pub mod select;
 pub mod statements;
 pub mod target;
 pub mod trace;

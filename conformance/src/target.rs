@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
+use crate::run;
 use crate::scenario::CAPABILITIES;
 use crate::transport::{Endpoint, TlsError, Trust};
 
 /// How long a `<` step waits unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(2);
-
-/// The client identifier of those who only ask.
-const PROBE: &str = "conformanceprobe";
 
 /// A broker, and what is known of it.
 #[derive(Clone, Debug)]
@@ -186,7 +184,9 @@ impl Target {
     /// Nothing answers, or not as a broker which takes us in.
     pub fn probe(&mut self) -> Result<(), TargetError> {
         let not_mqtt = |actual| TargetError::NotMqtt { endpoint: self.endpoint.to_string(), actual };
-        match self.ask(PROBE, self.credentials.as_ref())? {
+        // Nobody else's, so that two runs at once do not take over each other's connections.
+        let id = run::token() + "hello";
+        match self.ask(&id, self.credentials.as_ref())? {
             0 => {}
             reason @ (4 | 5) => {
                 let username = self.credentials.as_ref().map(|credentials| credentials.username.clone());
@@ -198,7 +198,7 @@ impl Target {
         if matches!(self.ask("", self.credentials.as_ref()), Ok(0)) {
             self.capabilities.insert("empty-client-id".to_owned());
         }
-        if self.credentials.is_some() && !matches!(self.ask(PROBE, None), Ok(0)) {
+        if self.credentials.is_some() && !matches!(self.ask(&id, None), Ok(0)) {
             self.capabilities.insert("closed".to_owned());
         }
         Ok(())
@@ -253,7 +253,7 @@ mod tests {
         };
         let target = nowhere().configured(variable).expect("good");
         assert_eq!(target.deadline, Duration::from_secs(5));
-        let words = ["acl", "sys", "retain", "large-packets", "open"];
+        let words = ["acl", "sys", "qos1", "qos2", "retain", "large-packets", "open"];
         assert_eq!(target.capabilities, words.map(str::to_owned).into());
     }
 

@@ -127,6 +127,13 @@ impl Trace {
     }
 }
 
+impl Entry {
+    /// The first bytes in hexadecimal: `30 06 …`.
+    pub fn hex(&self) -> String {
+        self.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// The widest description that still has its bytes beside it.
 const COLUMN: usize = 76;
 
@@ -140,13 +147,12 @@ impl fmt::Display for Entry {
         let ms = self.at.as_secs_f64() * 1000.0;
         let mut line = format!("{ms:8.1}  {:<8} {arrow}  {}", self.actor, self.what);
         if !self.bytes.is_empty() {
-            let hex: Vec<_> = self.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             let more = if self.length > self.bytes.len() { " …" } else { "" };
             let _ = write!(
                 line,
                 "{:pad$}  {}{more}",
                 "",
-                hex.join(" "),
+                self.hex(),
                 pad = COLUMN.saturating_sub(line.chars().count())
             );
         }

@@ -51,6 +51,15 @@ fn an_id_that_is_not_there_is_refused_where_it_stands() {
     assert_eq!(errors[0].expected, "a statement of statements-3.1.1.tsv");
 }
 
+/// What `cargo install` installs is what stands in the directory.
+#[test]
+fn the_scenarios_are_embedded() {
+    let embedded = conformance::scenario::embedded().unwrap_or_else(|error| panic!("{error}"));
+    let texts =
+        |scenarios: Vec<Scenario>| scenarios.into_iter().map(|s| (s.name, s.text)).collect::<Vec<_>>();
+    assert!(texts(embedded) == texts(scenarios()), "the embedded scenarios are old");
+}
+
 #[test]
 fn every_scenario_says_in_plain_words_what_it_shows() {
     for scenario in scenarios() {
@@ -94,6 +103,9 @@ fn every_statement_has_a_scenario_or_a_reason() {
             statement.paraphrase
         );
     }
+    let shows = |id: &str| statements.get(id).is_some_and(|s| s.duty != "client" && s.observable == "yes");
+    let open: Vec<_> = reasons.keys().filter(|id| shows(id) && !id.starts_with("MQTT-6.")).collect();
+    assert!(open.is_empty(), "bind a broker and show from outside: {open:?}");
     let unknown: Vec<_> = reasons.keys().filter(|id| statements.get(id).is_none()).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }

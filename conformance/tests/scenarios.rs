@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::{Credentials, Target};
 use conformance::transport::Trust;
@@ -71,10 +72,13 @@ impl Tested {
         // `BROKER_…` tell of the broker at `BROKER_URL`.
         let told = |name: &str| variable(name).filter(|_| bundled.is_none() || !name.starts_with("BROKER_"));
         let ready = |target: Target| {
-            let mut target = target.configured(told)?;
-            target.probe().map(|()| Arc::new(target))
+            let mut target = target.configured(told).map_err(|error| error.to_string())?;
+            let found = find_out(&mut target).map_err(|error| error.to_string())?;
+            found.apply(&mut target);
+            // What is said of the broker goes before what was found.
+            target.configured(told).map(Arc::new).map_err(|error| error.to_string())
         };
-        let targets: Result<_, _> = targets.into_iter().map(ready).collect();
+        let targets: Result<_, String> = targets.into_iter().map(ready).collect();
         Ok(Tested { targets: targets.map_err(|error| format!("{name}: {error}"))?, bundled })
     }
 
@@ -154,7 +158,7 @@ fn judge(verdict: &Verdict) -> Result<Completion, Failed> {
     match &verdict.outcome {
         Outcome::Passed => Ok(Completion::Completed),
         Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        Outcome::Failed(Duty::Must, _) => Err(verdict.to_string().into()),
+        Outcome::Failed(Duty::Must, _) | Outcome::Inconclusive(_) => Err(verdict.to_string().into()),
         Outcome::Failed(Duty::Should | Duty::May, _) => {
             eprintln!("{verdict}");
             Ok(Completion::Completed)

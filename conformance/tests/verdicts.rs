@@ -176,8 +176,8 @@ fn what_goes_out_at_once_is_noted_packet_by_packet() {
     let block = "at once {\na > PINGREQ\na > PUBLISH topic=\"a\" qos=1\n}\n";
     let steps = format!("{block}a < PINGRESP\na < PUBACK id=1\na < silence");
     assert!(matches!(play(&steps, usual).outcome, Outcome::Passed));
-    let failure = failure(play(&format!("{block}a < PUBACK"), usual));
-    assert_eq!(failure.trace.iter().filter(|entry| entry.direction == Direction::Sent).count(), 3);
+    let verdict = play(&format!("{block}a < PUBACK"), usual);
+    assert_eq!(verdict.trace.iter().filter(|entry| entry.direction == Direction::Sent).count(), 3);
 }
 
 #[test]
@@ -237,11 +237,38 @@ fn what_the_target_lacks_is_skipped_with_the_reason() {
             other => panic!("must be skipped: {other:?}"),
         }
     };
-    assert_eq!(reason("needs wildcards acl", Version::V3_1_1), "needs acl: it is not among BROKER_HAS");
+    assert_eq!(
+        reason("needs wildcards acl", Version::V3_1_1),
+        "needs acl: neither found nor said to be there"
+    );
     let passwords = reason("needs passwords", Version::V3_1_1);
     assert_eq!(passwords, "needs passwords: the kit was given no user name and password");
     assert_eq!(reason("promises speed", Version::V3_1_1), "promises speed, which is beyond the standard");
     assert_eq!(reason("", Version::V5_0), "the kit does not speak 5.0");
+}
+
+#[test]
+fn nobody_reached_is_inconclusive() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = Target::new(listener.local_addr().expect("bound"));
+    drop(listener);
+    for kind in ["raw", "client"] {
+        let text = format!("proves 3.1.1 [MQTT-3.3.1-3]\n{kind} a\na > CONNECT\na < CONNACK\n");
+        let scenario = parse("test", "test", &text).expect("a good scenario");
+        match run::run(&scenario, Version::V3_1_1, &target).outcome {
+            Outcome::Inconclusive(reason) => assert!(reason.ends_with("(test:3)"), "{reason}"),
+            other => panic!("must be inconclusive: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_scenario_has_a_time_limit() {
+    let broker = FakeBroker::start(usual);
+    let scenario = parse("test", "test", &format!("{HEAD}a < silence\n")).expect("a good scenario");
+    let target = Target::new(broker.endpoint());
+    let verdict = run::run_within(&scenario, Version::V3_1_1, &target, Duration::ZERO);
+    assert!(matches!(verdict.outcome, Outcome::Inconclusive(_)), "{verdict}");
 }
 
 #[test]

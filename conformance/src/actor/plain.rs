@@ -1,9 +1,10 @@
 //! A connection without an actor: asks, waits, reads. For probing a target and for cleaning up.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::frame::{Kind, Packet, decode::Frames, encode::encode};
+use crate::frame::decode::{Frame, Frames};
+use crate::frame::{Kind, Packet, encode::encode};
 use crate::target::Target;
 use crate::transport::Transport;
 
@@ -12,6 +13,8 @@ use crate::transport::Transport;
 pub struct Plain {
     transport: Arc<dyn Transport>,
     frames: Frames,
+    /// How long a whole packet may take.
+    patience: Duration,
 }
 
 impl Plain {
@@ -21,7 +24,7 @@ impl Plain {
     /// It takes no deadline.
     pub fn over(transport: Arc<dyn Transport>, deadline: Duration) -> Result<Self, String> {
         transport.set_read_timeout(Some(deadline)).map_err(|error| error.to_string())?;
-        Ok(Plain { transport, frames: Frames::default() })
+        Ok(Plain { transport, frames: Frames::default(), patience: deadline * 4 })
     }
 
     /// Connects with the target's credentials and a clean session under this identifier.
@@ -58,10 +61,33 @@ impl Plain {
     /// # Errors
     /// None comes in time, the connection ends, or what comes is malformed.
     pub fn receive(&mut self) -> Result<Packet, String> {
+        self.receive_frame()?.packet.map_err(|reason| format!("it sends a malformed packet: {reason}"))
+    }
+
+    /// The next packet, which must be of this kind.
+    ///
+    /// # Errors
+    /// As [`Plain::receive`], or another comes.
+    pub fn await_kind(&mut self, kind: Kind) -> Result<Packet, String> {
+        match self.receive()? {
+            packet if packet.kind == kind => Ok(packet),
+            other => Err(format!("it sends {other} where {kind} should come")),
+        }
+    }
+
+    /// The next frame, whether it is a packet or not.
+    ///
+    /// # Errors
+    /// None comes in time, or the connection ends.
+    pub fn receive_frame(&mut self) -> Result<Frame, String> {
         let mut buffer = [0; 4096];
+        let until = Instant::now() + self.patience;
         loop {
             if let Some(frame) = self.frames.next() {
-                return frame.packet.map_err(|reason| format!("it sends a malformed packet: {reason}"));
+                return Ok(frame);
+            }
+            if Instant::now() >= until {
+                return Err("it sends nothing whole in time".to_owned());
             }
             match self.transport.read(&mut buffer) {
                 Ok(0) => return Err("it closes the connection".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Stop;
+use super::{Blame, Stop};
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
 use crate::scenario::{Action, Duty, Expect, Expected, Scenario, Step};
@@ -51,6 +51,7 @@ impl Left {
             expected: "the broker to serve another client afterwards".to_owned(),
             actual,
             here: None,
+            blame: Blame::Broker,
         })
     }
 
@@ -59,9 +60,9 @@ impl Left {
         let mut plain = Plain::connect(target, format!("{token}control").as_bytes())?;
         let topic = format!("{token}/control");
         plain.send(&Packet::new(Kind::Subscribe).with("id", 1u64).with("topic", topic.as_str()))?;
-        await_kind(&mut plain, Kind::Suback)?;
+        plain.await_kind(Kind::Suback)?;
         plain.send(&Packet::new(Kind::Publish).with("topic", topic.as_str()).with("payload", "alive"))?;
-        let message = await_kind(&mut plain, Kind::Publish)?;
+        let message = plain.await_kind(Kind::Publish)?;
         if message.bytes("payload") != Some(b"alive") {
             return Err(format!("it delivers {message}"));
         }
@@ -86,17 +87,10 @@ impl Left {
                 .with("retain", 1u64)
                 .with("id", 1u64)
                 .with("topic", topic.clone());
-            if plain.send(&wipe).is_ok() && await_kind(&mut plain, Kind::Puback).is_ok() {
+            if plain.send(&wipe).is_ok() && plain.await_kind(Kind::Puback).is_ok() {
                 let _ = plain.send(&goodbye);
             }
         }
-    }
-}
-
-fn await_kind(plain: &mut Plain, kind: Kind) -> Result<Packet, String> {
-    match plain.receive()? {
-        packet if packet.kind == kind => Ok(packet),
-        other => Err(format!("it sends {other} where {kind} should come")),
     }
 }
 

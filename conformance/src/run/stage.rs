@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::aftermath::Left;
 use super::token::token;
-use super::{Fault, Stop};
+use super::{Blame, Fault, Stop, seconds};
 use crate::Version;
 use crate::actor::{Connection, Event};
 use crate::frame::{Kind, Packet};
@@ -84,6 +84,12 @@ fn bound(target: &Target) -> Bindings {
     bindings
 }
 
+/// How long a scenario may take, and since when.
+struct Limit {
+    time: Duration,
+    start: Instant,
+}
+
 impl<'a> Run<'a> {
     pub(super) fn new(scenario: &'a Scenario, version: Version, target: &'a Target) -> Self {
         let (sender, events) = channel();
@@ -102,35 +108,48 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn play(&mut self) -> Result<(), Stop> {
+    pub(super) fn play(&mut self, limit: Duration) -> Result<(), Stop> {
         let scenario = self.scenario;
-        self.steps(&scenario.steps)
+        self.steps(&scenario.steps, &Limit { time: limit, start: Instant::now() })
     }
 
-    fn steps(&mut self, steps: &[Step]) -> Result<(), Stop> {
+    fn steps(&mut self, steps: &[Step], limit: &Limit) -> Result<(), Stop> {
         let version = self.version;
         for step in steps.iter().filter(|step| step.is_in(version)) {
-            match &step.action {
-                Action::Repeat(times, inner) => self.repeat(*times, inner)?,
-                _ => self.step(step).map_err(|fault| Stop {
-                    line: step.line,
-                    step: step.text.clone(),
-                    duty: step.duty.max(self.scenario.duty),
-                    expected: fault.expected,
-                    actual: fault.actual,
-                    here: fault.here,
-                })?,
+            if let Action::Repeat(times, inner) = &step.action {
+                self.repeat(*times, inner, limit)?;
+                continue;
             }
+            let (fault, blame) = if limit.start.elapsed() >= limit.time {
+                let over = format!("its time limit of {} was over", seconds(limit.time));
+                (Fault::new("to come this far in time", over), Blame::Clock)
+            } else if let Err(fault) = self.step(step) {
+                let sends = matches!(step.action, Action::Send { .. } | Action::AtOnce(_));
+                (fault, if sends { Blame::Unsent } else { Blame::Broker })
+            } else {
+                continue;
+            };
+            let Fault { expected, actual, here } = fault;
+            let duty = step.duty.max(self.scenario.duty);
+            return Err(Stop {
+                line: step.line,
+                step: step.text.clone(),
+                duty,
+                expected,
+                actual,
+                here,
+                blame,
+            });
         }
         Ok(())
     }
 
     /// What a round binds, the next one binds anew.
-    fn repeat(&mut self, times: u64, steps: &[Step]) -> Result<(), Stop> {
+    fn repeat(&mut self, times: u64, steps: &[Step], limit: &Limit) -> Result<(), Stop> {
         let before = self.bindings.clone();
         for round in 1..=times {
             self.bindings.insert(variables::ROUND.to_owned(), round.into());
-            self.steps(steps)
+            self.steps(steps, limit)
                 .map_err(|stop| Stop { step: format!("{}   # round {round}", stop.step), ..stop })?;
             self.bindings.clone_from(&before);
         }

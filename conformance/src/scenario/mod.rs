@@ -6,7 +6,7 @@ mod value;
 
 use std::time::Duration;
 
-pub use load::{LoadError, load};
+pub use load::{LoadError, embedded, load, read};
 pub use parse::{ParseError, parse};
 pub use value::{Bindings, Expression, Piece, Unresolved, variables};
 
@@ -20,6 +20,8 @@ pub struct Scenario {
     pub name: String,
     /// The file, as shown to the user.
     pub file: String,
+    /// What stands in it.
+    pub text: String,
     /// The comment on top.
     pub about: String,
     /// What it shows, by version.
@@ -36,6 +38,50 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
+impl Scenario {
+    /// The directory: `4.3-qos`. Empty for a file that stands alone.
+    pub fn directory(&self) -> &str {
+        self.name.rsplit_once('/').map_or("", |(directory, _)| directory)
+    }
+
+    /// The versions it runs in.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        self.proves.iter().map(|proof| proof.version)
+    }
+
+    /// The words of `needs`, and those that its packets imply.
+    pub fn all_needs(&self) -> impl Iterator<Item = &str> {
+        let implied = match highest_qos(&self.steps) {
+            0 => None,
+            1 => Some("qos1"),
+            _ => Some("qos2"),
+        };
+        self.needs.iter().map(String::as_str).chain(implied)
+    }
+
+    /// The ids it cites for `version`.
+    pub fn cited(&self, version: Version) -> impl Iterator<Item = &str> {
+        let proofs = self.proves.iter().filter(move |proof| proof.version == version);
+        proofs.flat_map(|proof| &proof.ids).map(|cited| cited.id.as_str())
+    }
+}
+
+/// The highest QoS up to 2 in these steps. A QoS 3 is refused by every broker.
+fn highest_qos(steps: &[Step]) -> u64 {
+    let number = |value: &Expression| match value {
+        Expression::Number(qos @ 0..=2) => Some(*qos),
+        _ => None,
+    };
+    let of = |step: &Step| match &step.action {
+        Action::Send { what: Send::Packet(packet), .. } => {
+            let qos = packet.fields.iter().filter(|field| matches!(field.field.name, "qos" | "will_qos"));
+            qos.flat_map(|field| &field.values).filter_map(number).max()
+        }
+        _ => None,
+    };
+    steps.iter().flat_map(Step::with_inner).filter_map(of).max().unwrap_or(0)
+}
+
 /// Something a scenario may need that not every broker has.
 #[derive(Clone, Copy, Debug)]
 pub struct Capability {
@@ -48,16 +94,19 @@ pub struct Capability {
 }
 
 const fn usual(name: &'static str) -> Capability {
-    Capability { name, usual: true, absent: "it is among BROKER_LACKS" }
+    Capability { name, usual: true, absent: "the broker refuses it, or it is said to lack it" }
 }
 
 const fn unusual(name: &'static str) -> Capability {
-    Capability { name, usual: false, absent: "it is not among BROKER_HAS" }
+    Capability { name, usual: false, absent: "neither found nor said to be there" }
 }
 
 /// What `needs` may name. `large-packets` is packets of more than 256 KiB, up to 4 MiB; a broker is `open` that lets in
-/// whoever comes, and `closed` that lets in nobody without credentials.
+/// whoever comes, and `closed` that lets in nobody without credentials. `qos1` and `qos2` need no line: what a scenario
+/// sends says it.
 pub const CAPABILITIES: &[Capability] = &[
+    usual("qos1"),
+    usual("qos2"),
     usual("wildcards"),
     usual("retain"),
     usual("large-packets"),

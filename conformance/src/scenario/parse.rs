@@ -56,7 +56,7 @@ impl fmt::Display for ParseError {
 /// # Errors
 /// The first place where it is no scenario, and what should stand there.
 pub fn parse(name: &str, file: &str, text: &str) -> Result<Scenario, ParseError> {
-    let mut reader = Reader::new(name, file);
+    let mut reader = Reader::new(name, file, text);
     for (index, line) in text.lines().enumerate() {
         reader.number = index + 1;
         reader.read(line).map_err(|wrong| {
@@ -97,11 +97,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(name: &str, file: &str) -> Self {
+    fn new(name: &str, file: &str, text: &str) -> Self {
         Reader {
             scenario: Scenario {
                 name: name.to_owned(),
                 file: file.to_owned(),
+                text: text.to_owned(),
                 about: String::new(),
                 proves: Vec::new(),
                 actors: Vec::new(),
