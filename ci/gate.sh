@@ -11,6 +11,10 @@ install_peers() {
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients
     fi
+    if ! command -v chromium >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+    fi
     if ! python3 -c 'import paho.mqtt.enums' 2>/dev/null; then
         # Debian's Python wants to hear that it is meant.
         python3 -m pip install --quiet 'paho-mqtt>=2,<3' 2>/dev/null ||
@@ -60,3 +64,17 @@ cargo test --workspace
 step "tests of sockets, with the poller of other systems"
 cargo test -p sol --features portable-poller \
     --test behaviour --test parallel --test survival --test tls --test unix_socket
+
+step "the gate of other brokers, on this one"
+cargo build --quiet -p sol -p conformance
+directory=${CARGO_TARGET_DIR:-target}/debug
+log=$directory/gate-broker.log
+"$directory/sol" -p 0 2>"$log" &
+broker=$!
+trap 'kill "$broker"' EXIT
+until address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$log" | head -1) && [ -n "$address" ]; do
+    kill -0 "$broker" || { cat "$log"; exit 1; }
+    sleep 0.1
+done
+CONFORMANCE=$directory/conformance CONFORMANCE_REPORT=$directory/conformance-report \
+    ci/conformance.sh "mqtt://$address" --quiet --promises
