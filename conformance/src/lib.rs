@@ -9,6 +9,7 @@
 pub mod actor;
 pub mod baseline;
 pub mod frame;
+pub mod injector;
 pub mod probe;
 pub mod report;
 pub mod run;

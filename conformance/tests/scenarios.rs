@@ -2,21 +2,21 @@
 //!
 //! Against the bundled broker, or with `BROKER_URL=mqtt://host:port` against that one.
 
-use std::io::Write;
+mod bundled;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
+use bundled::Bundled;
 use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
-use conformance::target::{Credentials, Target};
+use conformance::target::Target;
 use conformance::transport::Trust;
 use conformance::verdict::{Outcome, Verdict};
 use conformance::{Version, run};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tempfile::NamedTempFile;
 
 /// Scenarios mostly wait, so more of them run at once than there are processors.
 const THREADS: usize = 16;
@@ -86,53 +86,6 @@ impl Tested {
     fn nobody() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Tested { targets: vec![Arc::new(Target::new(nowhere))], bundled: None }
-    }
-}
-
-/// The broker of this repository, closed at one port and open at another.
-struct Bundled {
-    broker: sol::Broker,
-    _passwords: NamedTempFile,
-}
-
-/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
-const USERNAME: &str = "kit";
-const PASSWORD: &str = "right pässword";
-const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPbpGiG/V8K3ClBvkOKGPbtI2ZH2hrhfgn7Z9HhTVQ0uh.ZPXgSIDNnGJd/";
-
-impl Bundled {
-    fn start() -> Result<(Self, Vec<Target>), String> {
-        let password_file = || -> std::io::Result<NamedTempFile> {
-            let mut file = NamedTempFile::new()?;
-            writeln!(file, "{USERNAME}:{HASH}")?;
-            Ok(file)
-        };
-        let passwords = password_file().map_err(|error| format!("no password file: {error}"))?;
-        let anywhere = || sol::config::Listener::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let closed = sol::config::Listener {
-            allow_anonymous: false,
-            password_file: Some(passwords.path().to_owned()),
-            ..anywhere()
-        };
-        let usual = sol::Limits::default();
-        let limits = sol::Limits {
-            // Room for the scenarios that need `large-packets`.
-            max_packet_bytes: 4 << 20,
-            // They are many who come with wrong passwords from one address.
-            login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
-            ..usual
-        };
-        let config = sol::Config { listeners: vec![closed, anywhere()], limits, ..sol::Config::default() };
-        let broker = sol::Broker::start(config)
-            .map_err(|error| format!("the bundled broker does not start: {error}"))?;
-
-        let targets = broker.local_addrs().iter();
-        let mut targets = targets.map(|address| Target { promises: true, ..Target::new(*address) });
-        let credentials =
-            Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
-        let closed = targets.next().map(|target| target.with_credentials(credentials));
-        let targets = closed.into_iter().chain(targets).collect();
-        Ok((Bundled { broker, _passwords: passwords }, targets))
     }
 }
 
