@@ -144,7 +144,7 @@ pub(super) fn takes(which: impl FnMut(&Hand<'_>, &Frame) -> bool + Send + 'stati
         Event::Up(frame) if which(hand, &frame) => {
             hand.act();
             if let Some(answer) = answer(&frame.bytes) {
-                hand.to_client(&answer);
+                hand.tell_client(&answer);
             }
             None
         }

@@ -55,7 +55,7 @@ pub(super) struct Link {
     /// Whether the client said DISCONNECT.
     pub(super) goodbye: bool,
     /// The filters subscribed to on this connection, and the QoS asked for.
-    pub(super) filters: Vec<(Vec<u8>, u64)>,
+    pub(super) filters: Filters,
     /// When the client last sent something.
     pub(super) heard: Instant,
     /// What a fault holds back.
@@ -91,9 +91,8 @@ impl Link {
             Event::Up(frame) => {
                 self.sent += 1;
                 self.heard = Instant::now();
-                match &frame.packet {
-                    Ok(packet) => self.see_sent(packet),
-                    Err(_) => {}
+                if let Ok(packet) = &frame.packet {
+                    self.see_sent(packet);
                 }
             }
             Event::Down(frame) => {
@@ -155,8 +154,11 @@ impl Link {
     }
 }
 
+/// Filters, each with the QoS asked for.
+pub(super) type Filters = Vec<(Vec<u8>, u64)>;
+
 /// The filters of a SUBSCRIBE, each with the QoS asked for.
-pub(super) fn filters(subscribe: &Packet) -> Vec<(Vec<u8>, u64)> {
+pub(super) fn filters(subscribe: &Packet) -> Filters {
     let mut filters = Vec::new();
     for (name, value) in &subscribe.fields {
         match (*name, value, filters.last_mut()) {
@@ -278,18 +280,18 @@ impl Hand<'_> {
     }
 
     /// Sends the client a packet of the fault's own.
-    pub(super) fn to_client(&mut self, packet: &Packet) {
-        self.bytes_to_client(encode(packet));
+    pub(super) fn tell_client(&mut self, packet: &Packet) {
+        self.tell_client_bytes(encode(packet));
     }
 
     /// Sends the client bytes of the fault's own.
-    pub(super) fn bytes_to_client(&mut self, bytes: Vec<u8>) {
+    pub(super) fn tell_client_bytes(&mut self, bytes: Vec<u8>) {
         self.act();
         self.write(false, Out::Bytes(bytes));
     }
 
     /// Sends the broker a packet of the fault's own.
-    pub(super) fn to_broker(&mut self, packet: &Packet) {
+    pub(super) fn tell_broker(&mut self, packet: &Packet) {
         self.act();
         self.on(true, packet);
     }
@@ -337,7 +339,7 @@ impl Hand<'_> {
             .map(|(number, _)| *number)
             .collect();
         for number in numbers {
-            self.as_if(number, |hand| hand.to_client(packet));
+            self.as_if(number, |hand| hand.tell_client(packet));
         }
     }
 

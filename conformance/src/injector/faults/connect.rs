@@ -66,7 +66,7 @@ fn needs_an_id(packet: &Packet) -> bool {
 fn refuses_id(which: fn(&[u8]) -> bool) -> Meddler {
     Box::new(move |hand, event| match &event {
         Event::Up(frame) if good(frame, Kind::Connect, |packet| which(&packet.text("client_id"))) => {
-            hand.to_client(&Packet::new(Kind::Connack).with("reason", 2u64));
+            hand.tell_client(&Packet::new(Kind::Connack).with("reason", 2u64));
             hand.close();
             None
         }
@@ -196,7 +196,7 @@ pub(super) const FAULTS: &[Fault] = &[
                         hand.forget(format!("{}", hand.me));
                     }
                     Event::BrokerEnd if hand.forget(format!("{}", hand.me)).is_some() => {
-                        hand.to_client(&Packet::new(Kind::Connack).with("reason", 2u64));
+                        hand.tell_client(&Packet::new(Kind::Connack).with("reason", 2u64));
                     }
                     _ => {}
                 }
@@ -278,7 +278,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("take-over-refused", "It refuses a client identifier that is in use.", "3.1.4-2", || {
         Box::new(|hand, event| match &event {
             Event::Up(frame) if good(frame, Kind::Connect, |_| true) && is_taken_over(hand) => {
-                hand.to_client(&Packet::new(Kind::Connack).with("reason", 2u64));
+                hand.tell_client(&Packet::new(Kind::Connack).with("reason", 2u64));
                 hand.close();
                 None
             }
@@ -325,7 +325,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 hand.change(|link| held = link.held.pop_front());
                 hand.pass(Event::Down(frame));
                 if let Some(connack) = held {
-                    hand.to_client(&connack);
+                    hand.tell_client(&connack);
                 }
                 None
             }

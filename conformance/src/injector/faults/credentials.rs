@@ -222,7 +222,7 @@ pub(super) const FAULTS: &[Fault] = &[
             Box::new(|hand, event| {
                 let is_ping = matches!(&event, Event::Up(frame) if is(frame, Kind::Pingreq));
                 if is_ping && is_stranger(hand) {
-                    hand.to_client(&Packet::new(Kind::Pingresp));
+                    hand.tell_client(&Packet::new(Kind::Pingresp));
                 }
                 Some(event)
             })

@@ -370,7 +370,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("disconnect-from-the-broker", "It says DISCONNECT before it closes, as in 5.0.", "4.8.0-1", || {
         Box::new(|hand, event| {
             if is_thrown_out(hand, &event) {
-                hand.to_client(&Packet::new(Kind::Disconnect));
+                hand.tell_client(&Packet::new(Kind::Disconnect));
             }
             Some(event)
         })

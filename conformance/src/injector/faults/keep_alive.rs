@@ -115,7 +115,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 }),
                 down(Kind::Publish, |hand, packet| {
                     hand.note(format!("own {}", hand.me), "");
-                    hand.to_broker(&Packet::new(Kind::Pingreq));
+                    hand.tell_broker(&Packet::new(Kind::Pingreq));
                     vec![packet]
                 }),
             ])

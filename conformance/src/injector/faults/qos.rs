@@ -45,7 +45,7 @@ fn loses_used(before: Meddler) -> Meddler {
     all(vec![
         published(2, |hand, packet| {
             if hand.noted(id_of(hand, &packet)).is_some() {
-                hand.to_client(&ack(Kind::Pubrec, packet.get("id")));
+                hand.tell_client(&ack(Kind::Pubrec, packet.get("id")));
                 return vec![];
             }
             vec![packet]
@@ -98,7 +98,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault("qos0-acknowledged", "It answers QoS 0 by PUBACK.", "3.3.4-1 4.3.1-1", || {
         published(0, |hand, packet| {
-            hand.to_client(&ack(Kind::Puback, 1));
+            hand.tell_client(&ack(Kind::Puback, 1));
             vec![packet]
         })
     }),
@@ -109,7 +109,7 @@ pub(super) const FAULTS: &[Fault] = &[
         || {
             published(1, |hand, packet| {
                 if hand.noted(id_of(hand, &packet)).is_some() {
-                    hand.to_client(&ack(Kind::Puback, packet.get("id")));
+                    hand.tell_client(&ack(Kind::Puback, packet.get("id")));
                     return vec![];
                 }
                 hand.note(id_of(hand, &packet), "");
@@ -120,7 +120,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("qos1-dup-dropped", "It drops PUBLISH with QoS 1 and DUP 1.", "4.3.2-2", || {
         published(1, |hand, packet| {
             if packet.get("dup") == 1 {
-                hand.to_client(&ack(Kind::Puback, packet.get("id")));
+                hand.tell_client(&ack(Kind::Puback, packet.get("id")));
                 return vec![];
             }
             vec![packet]
@@ -273,7 +273,7 @@ pub(super) const FAULTS: &[Fault] = &[
                     let name = format!("open {}", hand.me);
                     match hand.noted(&name) {
                         Some(id) if id != packet.get("id").to_string().as_bytes() => {
-                            hand.to_client(&ack(Kind::Pubrec, packet.get("id")));
+                            hand.tell_client(&ack(Kind::Pubrec, packet.get("id")));
                             vec![]
                         }
                         _ => {
@@ -315,13 +315,13 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault("pubcomp-answered", "It answers PUBCOMP.", "4.3.3-1", || {
         up(Kind::Pubcomp, |hand, packet| {
-            hand.to_client(&ack(Kind::Pubrel, packet.get("id")));
+            hand.tell_client(&ack(Kind::Pubrel, packet.get("id")));
             vec![packet]
         })
     }),
     fault("puback-answered", "It answers PUBACK.", "4.3.2-1", || {
         up(Kind::Puback, |hand, packet| {
-            hand.to_client(&ack(Kind::Pubrel, packet.get("id")));
+            hand.tell_client(&ack(Kind::Pubrel, packet.get("id")));
             vec![packet]
         })
     }),
@@ -404,7 +404,7 @@ pub(super) const FAULTS: &[Fault] = &[
             all(vec![
                 published(2, |hand, packet| {
                     hand.change(|link| link.held.push_back(packet.clone()));
-                    hand.to_client(&ack(Kind::Pubrec, packet.get("id")));
+                    hand.tell_client(&ack(Kind::Pubrec, packet.get("id")));
                     vec![]
                 }),
                 up(Kind::Pubrel, |hand, packet| {

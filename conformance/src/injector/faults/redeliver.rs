@@ -119,7 +119,7 @@ pub(super) const FAULTS: &[Fault] = &[
         || {
             all(vec![
                 up(Kind::Pubrec, |hand, packet| {
-                    hand.to_client(&ack(Kind::Pubrel, packet.get("id")));
+                    hand.tell_client(&ack(Kind::Pubrel, packet.get("id")));
                     vec![]
                 }),
                 up(Kind::Pubcomp, |hand, packet| {

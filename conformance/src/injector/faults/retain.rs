@@ -145,7 +145,9 @@ pub(super) const FAULTS: &[Fault] = &[
                         _ => false,
                     };
                     if ends && let Some(topic) = hand.forget(format!("of {}", hand.me)) {
-                        hand.to_broker(&Packet::new(Kind::Publish).with("retain", 1u64).with("topic", topic));
+                        hand.tell_broker(
+                            &Packet::new(Kind::Publish).with("retain", 1u64).with("topic", topic),
+                        );
                     }
                     Some(event)
                 }),
@@ -231,7 +233,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 if let Some(name) = hand.noted("empty")
                     && filters.iter().any(|filter| topic::matches(filter, &name))
                 {
-                    hand.to_client(&Packet::new(Kind::Publish).with("retain", 1u64).with("topic", name));
+                    hand.tell_client(&Packet::new(Kind::Publish).with("retain", 1u64).with("topic", name));
                 }
             }),
         ])
@@ -283,7 +285,7 @@ pub(super) const FAULTS: &[Fault] = &[
                     let mut held = None;
                     hand.change(|link| held = link.held.pop_front());
                     if let Some(packet) = held {
-                        hand.to_client(&packet);
+                        hand.tell_client(&packet);
                     }
                     None
                 }

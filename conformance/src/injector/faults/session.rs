@@ -2,7 +2,7 @@
 
 use crate::frame::{Kind, Packet, Value};
 use crate::injector::fault::{Bend, DOWN, Fault, Meddler, all, down, fault, good, swaps, up};
-use crate::injector::hand::{Event, Hand, filters};
+use crate::injector::hand::{Event, Filters, Hand, filters};
 
 /// CONNECT with CleanSession 0 is changed.
 fn persistent(change: fn(&mut Hand<'_>, Packet) -> Packet) -> Meddler {
@@ -57,7 +57,7 @@ fn is_thrown_out(hand: &Hand<'_>, event: &Event) -> bool {
 }
 
 /// Remembers the filters of each client; when it returns to its session, `then` is done with them.
-fn on_return(then: fn(&mut Hand<'_>, Vec<(Vec<u8>, u64)>)) -> Meddler {
+fn on_return(then: fn(&mut Hand<'_>, Filters)) -> Meddler {
     all(vec![
         up(Kind::Subscribe, |hand, packet| {
             let name = filters_of(hand);
@@ -132,7 +132,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 for (filter, _) in known {
                     packet = packet.with("topic", filter);
                 }
-                hand.to_broker(&packet);
+                hand.tell_broker(&packet);
             }),
         ])
     }),
@@ -257,7 +257,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 hand.change(|link| connack = link.held.pop_front());
                 hand.pass(Event::Down(frame));
                 if let Some(connack) = connack {
-                    hand.to_client(&connack);
+                    hand.tell_client(&connack);
                 }
                 None
             }
@@ -296,7 +296,7 @@ pub(super) const FAULTS: &[Fault] = &[
                     for (filter, qos) in known {
                         packet = packet.with("topic", filter).with("qos", Value::Number(qos));
                     }
-                    hand.to_broker(&packet);
+                    hand.tell_broker(&packet);
                 }),
             ])
         },
@@ -326,7 +326,7 @@ pub(super) const FAULTS: &[Fault] = &[
                         .skip(1)
                         .fold(start, |packet, (filter, _)| packet.with("topic", filter));
                     if packet.bytes("topic").is_some() {
-                        hand.to_broker(&packet);
+                        hand.tell_broker(&packet);
                     }
                 }),
             ])

@@ -4,7 +4,7 @@ use crate::frame::{Kind, Packet, Value};
 use crate::injector::fault::{
     Bend, Fault, Meddler, all, down, down_set, fault, good, ignores, loses, takes, up,
 };
-use crate::injector::hand::{Event, Hand, filters};
+use crate::injector::hand::{Event, Filters, Hand, filters};
 
 /// Such a SUBSCRIBE is taken.
 fn takes_subscribe(which: fn(&Packet) -> bool) -> Meddler {
@@ -42,7 +42,7 @@ fn changes_codes(change: fn(Vec<u64>) -> Vec<u64>) -> Meddler {
 }
 
 /// Only some of the filters are honoured; SUBACK answers for all.
-fn honours(which: fn(Vec<(Vec<u8>, u64)>) -> Vec<(Vec<u8>, u64)>) -> Meddler {
+fn honours(which: fn(Filters) -> Filters) -> Meddler {
     all(vec![
         up(Kind::Subscribe, move |hand, packet| {
             let (id, wanted) = (packet.get("id"), filters(&packet));
@@ -106,7 +106,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 Event::Up(frame)
                     if good(frame, Kind::Subscribe, |packet| any_option(packet, |option| option == 3)) =>
                 {
-                    hand.to_client(&suback(1, [0x80]));
+                    hand.tell_client(&suback(1, [0x80]));
                     None
                 }
                 _ => Some(event),
@@ -183,7 +183,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault("subscribe-has-no-effect", "It answers SUBSCRIBE and forgets it.", "3.8.4-1 4.5.0-1", || {
         up(Kind::Subscribe, |hand, packet| {
-            hand.to_client(&suback(packet.get("id"), granted(&packet)));
+            hand.tell_client(&suback(packet.get("id"), granted(&packet)));
             vec![]
         })
     }),
@@ -239,7 +239,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "3.8.4-3",
         || {
             again(|hand, packet| {
-                hand.to_client(&suback(packet.get("id"), granted(&packet)));
+                hand.tell_client(&suback(packet.get("id"), granted(&packet)));
                 vec![]
             })
         },
@@ -284,7 +284,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault("same-filter-is-refused", "The same filter again is refused.", "3.8.4-3 3.8.4-5", || {
         again(|hand, packet| {
-            hand.to_client(&suback(packet.get("id"), granted(&packet).iter().map(|_| 0x80)));
+            hand.tell_client(&suback(packet.get("id"), granted(&packet).iter().map(|_| 0x80)));
             vec![]
         })
     }),

@@ -19,10 +19,10 @@ fn unsubscribe(id: u64, filters: impl IntoIterator<Item = Vec<u8>>) -> Packet {
 }
 
 /// Removes other filters than it is told to.
-fn removes(which: fn(&Hand<'_>, Vec<Vec<u8>>) -> Vec<Vec<u8>>) -> Meddler {
-    up(Kind::Unsubscribe, move |hand, packet| {
+fn removes(which: fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>) -> Meddler {
+    up(Kind::Unsubscribe, move |_, packet| {
         let told = topics(&packet);
-        vec![unsubscribe(packet.get("id"), which(hand, told))]
+        vec![unsubscribe(packet.get("id"), which(told))]
     })
 }
 
@@ -85,15 +85,15 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault("unsubscribe-removes-nothing", "It answers UNSUBSCRIBE and removes nothing.", "3.10.4-2", || {
         up(Kind::Unsubscribe, |hand, packet| {
-            hand.to_client(&ack(Kind::Unsuback, packet.get("id")));
+            hand.tell_client(&ack(Kind::Unsuback, packet.get("id")));
             vec![]
         })
     }),
     fault("unsubscribe-only-first", "Of several filters it removes the first.", "3.10.4-6 3.10.4-2", || {
-        removes(|_, told| told.into_iter().take(1).collect())
+        removes(|told| told.into_iter().take(1).collect())
     }),
     fault("unsubscribe-only-last", "Of several filters it removes the last.", "3.10.4-6 3.10.4-2", || {
-        removes(|_, told| told.into_iter().rev().take(1).collect())
+        removes(|told| told.into_iter().rev().take(1).collect())
     }),
     fault(
         "unsubscribe-for-the-connection-only",
@@ -106,7 +106,7 @@ pub(super) const FAULTS: &[Fault] = &[
                         return vec![packet];
                     }
                     hand.note(format!("removed {}", hand.me), "");
-                    hand.to_client(&ack(Kind::Unsuback, packet.get("id")));
+                    hand.tell_client(&ack(Kind::Unsuback, packet.get("id")));
                     vec![]
                 }),
                 down(Kind::Publish, |hand, packet| {
@@ -222,7 +222,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "A filter with wildcards cannot be unsubscribed.",
         "3.10.4-2 3.10.4-1",
         || {
-            removes(|_, told| {
+            removes(|told| {
                 let plain: Vec<_> = told
                     .into_iter()
                     .filter(|filter| !filter.contains(&b'+') && !filter.contains(&b'#'))

@@ -16,7 +16,7 @@ fn will(change: fn(Packet) -> Packet) -> Meddler {
 
 /// The client said goodbye, as far as the broker knows.
 fn say_goodbye(hand: &mut Hand<'_>) {
-    hand.to_broker(&Packet::new(Kind::Disconnect));
+    hand.tell_broker(&Packet::new(Kind::Disconnect));
 }
 
 fn has_will(link: &Link) -> bool {
@@ -168,7 +168,7 @@ pub(super) const FAULTS: &[Fault] = &[
                         let filter = hand.links.get(&other).and_then(|link| link.filters.first().cloned());
                         if let Some((topic, _)) = filter {
                             hand.as_if(other, |hand| {
-                                hand.to_client(&Packet::new(Kind::Publish).with("topic", topic))
+                                hand.tell_client(&Packet::new(Kind::Publish).with("topic", topic))
                             });
                         }
                     }
