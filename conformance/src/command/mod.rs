@@ -8,6 +8,7 @@ mod output;
 mod play;
 mod progress;
 mod run;
+mod self_test;
 mod show;
 mod time;
 
@@ -42,6 +43,8 @@ enum Command {
     Show(show::Options),
     /// Run a single file against a broker
     Play(play::Options),
+    /// Prove the kit itself: play the scenarios through faults, on a broker that is correct
+    SelfTest(self_test::Options),
     /// Put the JSON reports of several brokers side by side
     Compare(compare::Options),
 }
@@ -123,6 +126,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(options) => explain::main(&options),
         Command::Show(options) => show::main(&options),
         Command::Play(options) => play::main(&options),
+        Command::SelfTest(options) => self_test::main(&options),
         Command::Compare(options) => compare::main(&options),
     };
     match found {

@@ -74,6 +74,30 @@ impl<'a> Progress<'a> {
     }
 }
 
+/// A count of what was played, of which nobody knows how much there will be. Shown on a terminal only.
+pub(super) struct Trials(ProgressBar);
+
+impl Trials {
+    pub(super) fn new() -> Self {
+        // Hidden by itself where standard error is no terminal.
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(
+            ProgressStyle::with_template("{pos} trials {elapsed} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        Trials(bar)
+    }
+
+    pub(super) fn told(&self, scenario: &str) {
+        self.0.inc(1);
+        self.0.set_message(scenario.to_owned());
+    }
+
+    pub(super) fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn line(verdict: &Verdict, expected: Option<&str>) -> String {
     let grade = verdict.grade();
     let style = style(grade);

@@ -299,9 +299,10 @@ impl Report {
 
     /// Scenarios that do not pass although nothing is wrong: the broker is not correct, or the man in the middle is not.
     pub fn disturbed(&self) -> impl Iterator<Item = &Trial> {
-        self.trials
-            .iter()
-            .filter(|trial| trial.fault.is_none() && matches!(trial.verdict.outcome, Outcome::Failed(..)))
+        self.trials.iter().filter(|trial| {
+            trial.fault.is_none()
+                && matches!(trial.verdict.outcome, Outcome::Failed(..) | Outcome::Inconclusive(_))
+        })
     }
 
     /// Trials in which the fault was noticed by a scenario that cites a statement it breaks.
