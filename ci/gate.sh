@@ -6,15 +6,19 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
+# Installs a Debian package unless its program is there.
+need() {
+    if ! command -v "$1" >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"
+    fi
+}
+
 install_peers() {
-    if ! command -v mosquitto >/dev/null || ! command -v mosquitto_pub >/dev/null; then
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients
-    fi
-    if ! command -v ss >/dev/null; then
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq iproute2
-    fi
+    need mosquitto mosquitto
+    need mosquitto_pub mosquitto-clients
+    need ss iproute2
+    need chromium chromium
     if ! python3 -c 'import paho.mqtt.enums' 2>/dev/null; then
         # Debian's Python wants to hear that it is meant.
         python3 -m pip install --quiet 'paho-mqtt>=2,<3' 2>/dev/null ||
@@ -64,3 +68,17 @@ cargo test --workspace
 step "tests of sockets, with the poller of other systems"
 cargo test -p sol --features portable-poller \
     --test behaviour --test parallel --test survival --test tls --test unix_socket
+
+step "the gate of other brokers, on this one"
+cargo build --quiet -p sol -p conformance
+directory=${CARGO_TARGET_DIR:-target}/debug
+log=$directory/gate-broker.log
+"$directory/sol" -p 0 2>"$log" &
+broker=$!
+trap 'kill "$broker"' EXIT
+until address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$log" | head -1) && [ -n "$address" ]; do
+    kill -0 "$broker" || { cat "$log"; exit 1; }
+    sleep 0.1
+done
+CONFORMANCE=$directory/conformance CONFORMANCE_REPORT=$directory/conformance-report \
+    ci/conformance.sh "mqtt://$address" --quiet --promises

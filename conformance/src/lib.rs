@@ -7,12 +7,19 @@
 //! [`actor`]s are either exactly those frames or a client from elsewhere (rumqttc).
 
 pub mod actor;
+pub mod baseline;
 pub mod frame;
+pub mod injector;
+pub mod probe;
+pub mod report;
 pub mod run;
+pub mod runner;
 pub mod scenario;
+pub mod select;
 pub mod statements;
 pub mod target;
 pub mod trace;
+pub mod transport;
 pub mod verdict;
 
 use std::fmt;

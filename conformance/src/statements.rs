@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Version;
 
 /// One numbered statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     /// Whom it binds: `server`, `client` or `either`.
     pub duty: String,
@@ -50,6 +52,27 @@ impl Statements {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Statement)> {
         self.0.iter().map(|(id, statement)| (id.as_str(), statement))
     }
+}
+
+/// Why no scenario cites this statement: what `scenarios/unproven-3.1.1.tsv` says, or else what follows from whom it binds.
+pub fn why_unproven(version: Version, id: &str, statement: &Statement) -> String {
+    let told = match version {
+        Version::V3_1_1 => unproven().find(|(found, _)| *found == id),
+        Version::V5_0 => None,
+    };
+    match (told, statement.duty.as_str(), statement.observable.as_str()) {
+        (Some((_, reason)), ..) => reason.to_owned(),
+        (None, "client", "no") => "it binds clients, and no broker can be seen to break it".to_owned(),
+        (None, _, "no") => "it cannot be seen from outside".to_owned(),
+        _ if !version.is_spoken() => format!("the kit does not speak {version} yet"),
+        _ => "there is no scenario yet".to_owned(),
+    }
+}
+
+/// Statements of 3.1.1 without a scenario, and why: lines of `id reason`, below a line of headings.
+pub fn unproven() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let table = include_str!("../../scenarios/unproven-3.1.1.tsv");
+    table.lines().skip(1).filter_map(|line| line.split_once('\t'))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The broker under test.
 
+mod url;
+
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
+use crate::run;
 use crate::scenario::CAPABILITIES;
+use crate::transport::{Endpoint, TlsError, Trust};
 
 /// How long a `<` step waits unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(2);
@@ -15,7 +18,9 @@ pub const DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub endpoint: Endpoint,
+    /// As whom to come, if it asks.
+    pub credentials: Option<Credentials>,
     /// How long a `<` step waits.
     pub deadline: Duration,
     /// What it is capable of, of [`CAPABILITIES`].
@@ -24,11 +29,35 @@ pub struct Target {
     pub promises: bool,
 }
 
+/// A user whom the broker lets in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password, if there is one.
+    pub password: Option<Vec<u8>>,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// Adds them to a CONNECT.
+    pub fn sign(&self, connect: &mut Packet) {
+        connect.fields.push(("username", self.username.as_str().into()));
+        connect.fields.extend(self.password.clone().map(|password| ("password", password.into())));
+    }
+}
+
 /// Why a target cannot be tested.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Not of the form `mqtt://host:port`.
-    #[error("{0:?} is not of the form mqtt://host:port")]
+    /// Not of a known form. The URL is without its password.
+    #[error("{0:?} is not of the form mqtt://[user[:password]@]host[:port], mqtts://… or unix:///path")]
     Url(String),
     /// The host has no address.
     #[error("{host} has no address: {reason}")]
@@ -38,60 +67,105 @@ pub enum TargetError {
         /// Why.
         reason: std::io::Error,
     },
+    /// TLS cannot be spoken as told.
+    #[error("no TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// A password without a user name.
+    #[error("BROKER_PASSWORD without BROKER_USERNAME")]
+    PasswordAlone,
     /// Nobody answers.
-    #[error("nothing answers at {address}: {reason}")]
+    #[error("no connection to {endpoint}: {reason}")]
     Unreachable {
         /// Where.
-        address: SocketAddr,
+        endpoint: String,
         /// Why.
         reason: std::io::Error,
     },
+    /// A broker that does not let us in.
+    #[error("{endpoint} {}: CONNACK reason={reason}", match username {
+        Some(username) => format!("refuses the user {username:?} with this password"),
+        None => "wants credentials (BROKER_USERNAME, BROKER_PASSWORD)".to_owned(),
+    })]
+    Refused {
+        /// Where.
+        endpoint: String,
+        /// As whom we came.
+        username: Option<String>,
+        /// 4 or 5.
+        reason: u64,
+    },
     /// Somebody answers, but not as a broker that takes us in.
-    #[error("{address} does not answer CONNECT as an open MQTT 3.1.1 broker does: {actual}")]
+    #[error("{endpoint} does not answer CONNECT as an MQTT 3.1.1 broker does: {actual}")]
     NotMqtt {
         /// Where.
-        address: SocketAddr,
+        endpoint: String,
         /// What it did.
         actual: String,
     },
 }
 
 impl Target {
-    /// A broker at this address which has all that the standard takes for granted.
-    pub fn new(address: SocketAddr) -> Self {
-        let usual = CAPABILITIES.iter().filter(|(_, usual)| *usual);
-        let capabilities = usual.map(|(name, _)| (*name).to_owned()).collect();
-        Target { address, deadline: DEADLINE, capabilities, promises: false }
+    /// An open broker which has all that the standard takes for granted.
+    pub fn new(endpoint: impl Into<Endpoint>) -> Self {
+        let usual = CAPABILITIES.iter().filter(|capability| capability.usual);
+        let capabilities = usual.map(|capability| capability.name.to_owned()).collect();
+        let endpoint = endpoint.into();
+        Target { endpoint, credentials: None, deadline: DEADLINE, capabilities, promises: false }
     }
 
-    /// The broker at `mqtt://host:port`; without `:port`, 1883.
+    /// The broker at `mqtt://[user[:password]@]host[:port]` (port 1883), `mqtts://…` (port 8883) or `unix:///path`.
     ///
     /// # Errors
-    /// Another form, or a host without an address.
-    pub fn from_url(url: &str) -> Result<Self, TargetError> {
-        let authority = url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("tcp://"));
-        let authority = authority.map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.is_empty());
-        let host = authority.ok_or_else(|| TargetError::Url(url.to_owned()))?;
-        let with_port = match host.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
-            Some((_, port)) if !port.ends_with(']') => return Err(TargetError::Url(url.to_owned())),
-            _ => format!("{host}:1883"),
-        };
-        let unknown = |reason| TargetError::Unknown { host: host.to_owned(), reason };
-        let none = || unknown(std::io::ErrorKind::NotFound.into());
-        let address = with_port.to_socket_addrs().map_err(unknown)?.next().ok_or_else(none)?;
-        Ok(Self::new(address))
+    /// Another form, a host without an address, or files for TLS that cannot be used.
+    pub fn from_url(url: &str, trust: &Trust) -> Result<Self, TargetError> {
+        let (endpoint, credentials) = url::parse(url, trust)?;
+        let target = Self::new(endpoint);
+        Ok(match credentials {
+            Some(credentials) => target.with_credentials(credentials),
+            None => target,
+        })
     }
 
-    /// Adds the words of `BROKER_HAS`, takes away those of `BROKER_LACKS` and sets the deadline of
-    /// `CONFORMANCE_DEADLINE_MS`, read through `variable`.
+    /// The URL as it may be shown: without its password.
+    pub fn shown(url: &str) -> String {
+        url::without_password(url)
+    }
+
+    /// The same broker, which lets this user in with this password and with no other.
     #[must_use]
-    pub fn configured(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        match credentials.password {
+            Some(_) => self.capabilities.insert("passwords".to_owned()),
+            None => self.capabilities.remove("passwords"),
+        };
+        self.credentials = Some(credentials);
+        self.capabilities.remove("open");
+        self
+    }
+
+    /// Takes the credentials of `BROKER_USERNAME` and `BROKER_PASSWORD`, adds the words of `BROKER_HAS`, takes away those
+    /// of `BROKER_LACKS` and sets the deadline of `CONFORMANCE_DEADLINE_MS`, read through `variable`.
+    ///
+    /// # Errors
+    /// A password without a user name.
+    pub fn configured(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, TargetError> {
+        match (variable("BROKER_USERNAME"), variable("BROKER_PASSWORD").map(String::into_bytes)) {
+            (Some(username), password) => self = self.with_credentials(Credentials { username, password }),
+            (None, None) => {}
+            (None, Some(password)) => match &mut self.credentials {
+                Some(Credentials { username, .. }) => {
+                    let username = std::mem::take(username);
+                    self = self.with_credentials(Credentials { username, password: Some(password) });
+                }
+                None => return Err(TargetError::PasswordAlone),
+            },
+        }
         let words = |name| {
             variable(name)
                 .unwrap_or_default()
                 .split(',')
                 .map(|word| word.trim().to_owned())
+                .filter(|word| !word.is_empty())
                 .collect::<Vec<_>>()
         };
         self.capabilities.extend(words("BROKER_HAS"));
@@ -100,43 +174,73 @@ impl Target {
         }
         let deadline = variable("CONFORMANCE_DEADLINE_MS").and_then(|text| text.parse().ok());
         self.deadline = deadline.map_or(self.deadline, Duration::from_millis);
-        self
+        Ok(self)
     }
 
-    /// Says once, before any scenario, whether there is a broker at all.
+    /// Says once, before any scenario, whether there is a broker at all, and finds out whether it takes clients without an
+    /// identifier and asks everybody for credentials.
     ///
     /// # Errors
-    /// Nothing answers, or not as a broker which takes in a client without a name.
-    pub fn probe(&self) -> Result<(), TargetError> {
-        let stream = TcpStream::connect_timeout(&self.address, self.deadline)
-            .map_err(|reason| TargetError::Unreachable { address: self.address, reason })?;
-        let not_mqtt = |actual| TargetError::NotMqtt { address: self.address, actual };
-        let mut plain = Plain::over(stream, self.deadline).map_err(not_mqtt)?;
-        plain.send(&Packet::new(Kind::Connect).with("client_id", "conformanceprobe")).map_err(not_mqtt)?;
-        let answer = plain.receive().map_err(not_mqtt)?;
-        if answer.kind != Kind::Connack || answer.number("reason") != Some(0) {
-            return Err(not_mqtt(format!("it sends {answer}")));
+    /// Nothing answers, or not as a broker which takes us in.
+    pub fn probe(&mut self) -> Result<(), TargetError> {
+        let not_mqtt = |actual| TargetError::NotMqtt { endpoint: self.endpoint.to_string(), actual };
+        // Nobody else's, so that two runs at once do not take over each other's connections.
+        let id = run::token() + "hello";
+        match self.ask(&id, self.credentials.as_ref())? {
+            0 => {}
+            reason @ (4 | 5) => {
+                let username = self.credentials.as_ref().map(|credentials| credentials.username.clone());
+                return Err(TargetError::Refused { endpoint: self.endpoint.to_string(), username, reason });
+            }
+            reason => return Err(not_mqtt(format!("it sends CONNACK reason={reason}"))),
         }
-        plain.send(&Packet::new(Kind::Disconnect)).map_err(not_mqtt)
+        // Closing without a word refuses as well.
+        if matches!(self.ask("", self.credentials.as_ref()), Ok(0)) {
+            self.capabilities.insert("empty-client-id".to_owned());
+        }
+        if self.credentials.is_some() && !matches!(self.ask(&id, None), Ok(0)) {
+            self.capabilities.insert("closed".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The return code with which a client is answered.
+    fn ask(&self, client_id: &str, credentials: Option<&Credentials>) -> Result<u64, TargetError> {
+        let endpoint = || self.endpoint.to_string();
+        let transport = self
+            .endpoint
+            .connect(self.deadline)
+            .map_err(|reason| TargetError::Unreachable { endpoint: endpoint(), reason })?;
+        let not_mqtt = |actual| TargetError::NotMqtt { endpoint: endpoint(), actual };
+        let mut plain = Plain::over(transport, self.deadline).map_err(not_mqtt)?;
+        let mut connect = Packet::new(Kind::Connect).with("client_id", client_id);
+        if let Some(credentials) = credentials {
+            credentials.sign(&mut connect);
+        }
+        plain.send(&connect).map_err(not_mqtt)?;
+        let answer = plain.receive().map_err(not_mqtt)?;
+        match (answer.kind, answer.number("reason")) {
+            (Kind::Connack, Some(reason)) => {
+                if reason == 0 {
+                    plain.send(&Packet::new(Kind::Disconnect)).map_err(not_mqtt)?;
+                }
+                Ok(reason)
+            }
+            _ => Err(not_mqtt(format!("it sends {answer}"))),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::net::TcpListener;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread;
 
     use super::*;
 
-    #[test]
-    fn reads_urls() {
-        let address = |url| Target::from_url(url).map(|target| target.address.to_string());
-        assert_eq!(address("mqtt://127.0.0.1:1884").expect("good"), "127.0.0.1:1884");
-        assert_eq!(address("mqtt://127.0.0.1").expect("good"), "127.0.0.1:1883");
-        assert_eq!(address("mqtt://[::1]").expect("good"), "[::1]:1883");
-        for bad in ["127.0.0.1:1883", "http://127.0.0.1", "mqtt://", "mqtt://127.0.0.1:port"] {
-            assert!(matches!(address(bad), Err(TargetError::Url(_))), "{bad}");
-        }
+    fn nowhere() -> Target {
+        Target::new(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
     #[test]
@@ -147,31 +251,94 @@ mod tests {
             "CONFORMANCE_DEADLINE_MS" => Some("5000".to_owned()),
             _ => None,
         };
-        let target = Target::from_url("mqtt://127.0.0.1").expect("good").configured(variable);
+        let target = nowhere().configured(variable).expect("good");
         assert_eq!(target.deadline, Duration::from_secs(5));
-        assert_eq!(target.capabilities, ["acl", "sys", "retain", "large-packets"].map(str::to_owned).into());
+        let words = ["acl", "sys", "qos1", "qos2", "retain", "large-packets", "open"];
+        assert_eq!(target.capabilities, words.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn reads_the_credentials() {
+        let of = |url: &str, username: Option<&str>, password: Option<&str>| {
+            let target = Target::from_url(url, &Trust::default()).expect("good");
+            target.configured(|name| match name {
+                "BROKER_USERNAME" => username.map(str::to_owned),
+                "BROKER_PASSWORD" => password.map(str::to_owned),
+                _ => None,
+            })
+        };
+        let known = |target: Result<Target, _>| {
+            let target = target.expect("good");
+            let credentials = target.credentials.expect("some");
+            assert_eq!(target.capabilities.contains("passwords"), credentials.password.is_some());
+            assert!(!target.capabilities.contains("open"));
+            credentials
+        };
+        let some = |username: &str, password: Option<&str>| Credentials {
+            username: username.to_owned(),
+            password: password.map(|text| text.as_bytes().to_vec()),
+        };
+        assert_eq!(known(of("mqtt://u:p@127.0.0.1", None, None)), some("u", Some("p")));
+        assert_eq!(known(of("mqtt://u@127.0.0.1", None, Some("q"))), some("u", Some("q")));
+        assert_eq!(known(of("mqtt://u:p@127.0.0.1", Some("v"), None)), some("v", None));
+        assert_eq!(known(of("mqtt://127.0.0.1", Some("v"), Some("q"))), some("v", Some("q")));
+        let alone = of("mqtt://127.0.0.1", None, Some("q"));
+        assert!(matches!(alone, Err(TargetError::PasswordAlone)), "{alone:?}");
+        assert!(!format!("{:?}", some("u", Some("secret"))).contains("secret"));
     }
 
     #[test]
     fn says_that_nothing_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let target = Target::new(listener.local_addr().expect("bound"));
+        let mut target = Target::new(listener.local_addr().expect("bound"));
         drop(listener);
         let error = target.probe().expect_err("nobody is there").to_string();
-        assert!(error.starts_with(&format!("nothing answers at {}", target.address)), "{error}");
+        assert!(error.starts_with(&format!("no connection to {}", target.endpoint)), "{error}");
+    }
+
+    /// What the probe says of a server that answers each connection's CONNECT with the next of these.
+    fn probed(answers: &'static [&'static [u8]], mut target: Target) -> (Target, Result<(), String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        target.endpoint = listener.local_addr().expect("bound").into();
+        let server = thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let _ = stream.read(&mut [0; 256]).expect("a CONNECT");
+                stream.write_all(answer).expect("written");
+            }
+        });
+        let said = target.probe().map_err(|error| error.to_string());
+        server.join().expect("no panic");
+        (target, said)
     }
 
     #[test]
     fn says_that_it_is_no_broker() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let target = Target::new(listener.local_addr().expect("bound"));
-        let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a client");
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("written");
-            stream
-        });
-        let error = target.probe().expect_err("no broker").to_string();
-        assert!(error.contains("does not answer CONNECT as an open MQTT 3.1.1 broker does"), "{error}");
-        drop(server.join());
+        let error = probed(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"], nowhere()).1.expect_err("no broker");
+        assert!(error.contains("does not answer CONNECT as an MQTT 3.1.1 broker does"), "{error}");
+    }
+
+    #[test]
+    fn says_who_is_not_let_in() {
+        let error = probed(&[&[0x20, 2, 0, 5]], nowhere()).1.expect_err("refused");
+        assert!(error.contains("wants credentials (BROKER_USERNAME, BROKER_PASSWORD)"), "{error}");
+        let credentials = Credentials { username: "u".to_owned(), password: Some(b"secret".to_vec()) };
+        let error =
+            probed(&[&[0x20, 2, 0, 4]], nowhere().with_credentials(credentials)).1.expect_err("refused");
+        assert!(error.contains("refuses the user \"u\" with this password: CONNACK reason=4"), "{error}");
+    }
+
+    #[test]
+    fn finds_out_who_is_taken_in() {
+        let known = || {
+            let credentials = Credentials { username: "u".to_owned(), password: None };
+            nowhere().with_credentials(credentials)
+        };
+        let (open, said) = probed(&[&[0x20, 2, 0, 0], &[0x20, 2, 0, 2], &[0x20, 2, 0, 0]], known());
+        assert!(said.is_ok() && !open.capabilities.contains("closed"), "{said:?}");
+        assert!(!open.capabilities.contains("empty-client-id"));
+        let (closed, said) = probed(&[&[0x20, 2, 0, 0], &[0x20, 2, 0, 0], &[0x20, 2, 0, 5]], known());
+        assert!(closed.capabilities.contains("empty-client-id"));
+        assert!(said.is_ok() && closed.capabilities.contains("closed"), "{said:?}");
     }
 }

@@ -1,10 +1,10 @@
 //! The scenarios as a whole: every file is one, and cites statements that there are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use conformance::Version;
-use conformance::scenario::{LoadError, Scenario, load};
+use conformance::scenario::{Duty, LoadError, Scenario, load};
 use conformance::statements::Statements;
 
 fn scenarios() -> Vec<Scenario> {
@@ -51,6 +51,15 @@ fn an_id_that_is_not_there_is_refused_where_it_stands() {
     assert_eq!(errors[0].expected, "a statement of statements-3.1.1.tsv");
 }
 
+/// What `cargo install` installs is what stands in the directory.
+#[test]
+fn the_scenarios_are_embedded() {
+    let embedded = conformance::scenario::embedded().unwrap_or_else(|error| panic!("{error}"));
+    let texts =
+        |scenarios: Vec<Scenario>| scenarios.into_iter().map(|s| (s.name, s.text)).collect::<Vec<_>>();
+    assert!(texts(embedded) == texts(scenarios()), "the embedded scenarios are old");
+}
+
 #[test]
 fn every_scenario_says_in_plain_words_what_it_shows() {
     for scenario in scenarios() {
@@ -72,6 +81,33 @@ fn there_are_scenarios_for_every_chapter() {
         let prefix = format!("{chapter}-");
         assert!(chapters.iter().any(|found| found.starts_with(&prefix)), "{chapter}");
     }
+}
+
+/// Every statement is proven by a scenario that can fail against any broker, or stands in `unproven-3.1.1.tsv`.
+#[test]
+fn every_statement_has_a_scenario_or_a_reason() {
+    let scenarios = scenarios();
+    let binding = scenarios.iter().filter(|found| found.duty == Duty::Must && found.promises.is_empty());
+    let proofs = binding.flat_map(|scenario| &scenario.proves);
+    let proofs = proofs.filter(|proof| proof.version == Version::V3_1_1).flat_map(|proof| &proof.ids);
+    let proven: HashSet<_> = proofs.map(|cited| cited.id.as_str()).collect();
+
+    let page = include_str!("../../scenarios/unproven-3.1.1.tsv");
+    let rows = page.lines().skip(1).map(|line| line.split_once('\t').expect("an id and a reason"));
+    let reasons: HashMap<_, _> = rows.collect();
+    let statements = Statements::of(Version::V3_1_1);
+    for (id, statement) in statements.iter() {
+        assert!(
+            proven.contains(id) != reasons.get(id).is_some_and(|reason| !reason.is_empty()),
+            "{id} ({}) has neither a scenario nor a reason, or both",
+            statement.paraphrase
+        );
+    }
+    let shows = |id: &str| statements.get(id).is_some_and(|s| s.duty != "client" && s.observable == "yes");
+    let open: Vec<_> = reasons.keys().filter(|id| shows(id) && !id.starts_with("MQTT-6.")).collect();
+    assert!(open.is_empty(), "bind a broker and show from outside: {open:?}");
+    let unknown: Vec<_> = reasons.keys().filter(|id| statements.get(id).is_none()).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 /// A deviation of a scenario that was renamed or removed would explain nothing.

@@ -2,13 +2,18 @@
 //!
 //! Against the bundled broker, or with `BROKER_URL=mqtt://host:port` against that one.
 
+mod bundled;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bundled::Bundled;
+use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::Target;
+use conformance::transport::Trust;
 use conformance::verdict::{Outcome, Verdict};
 use conformance::{Version, run};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -33,18 +38,19 @@ fn tests() -> Result<ExitCode, String> {
         load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")).map_err(|e| e.to_string())?;
 
     let tested = if arguments.list { Tested::nobody() } else { Tested::start()? };
-    let conclusion = libtest_mimic::run(&arguments, trials(scenarios, &Arc::new(tested.target)));
-    if let Some(broker) = tested.bundled {
-        broker.stop();
+    let conclusion = libtest_mimic::run(&arguments, trials(scenarios, &tested.targets));
+    if let Some(bundled) = tested.bundled {
+        bundled.broker.stop();
     }
     Ok(conclusion.exit_code())
 }
 
 /// Whom the scenarios run against.
 struct Tested {
-    target: Target,
+    /// The first is for every scenario that it does not skip.
+    targets: Vec<Arc<Target>>,
     /// The broker of this repository, in this process.
-    bundled: Option<sol::Broker>,
+    bundled: Option<Bundled>,
 }
 
 impl Tested {
@@ -52,38 +58,42 @@ impl Tested {
     /// error and not one for each scenario.
     fn start() -> Result<Self, String> {
         let variable = |name: &str| std::env::var(name).ok();
-        let (target, bundled, name) = match variable("BROKER_URL") {
+        let (targets, bundled, name) = match variable("BROKER_URL") {
             Some(url) => {
-                let target = Target::from_url(&url).map_err(|error| format!("BROKER_URL: {error}"))?;
-                (target, None, format!("BROKER_URL={url}"))
+                let target = Target::from_url(&url, &Trust::configured(variable));
+                let target = target.map_err(|error| format!("BROKER_URL: {error}"))?;
+                (vec![target], None, format!("BROKER_URL={}", Target::shown(&url)))
             }
             None => {
-                // Room for the scenarios that need `large-packets`.
-                let limits = sol::Limits { max_packet_bytes: 4 << 20, ..sol::Limits::default() };
-                let broker = sol::Broker::start(sol::Config {
-                    limits,
-                    ..sol::Config::on((Ipv4Addr::LOCALHOST, 0).into())
-                })
-                .map_err(|error| format!("the bundled broker does not start: {error}"))?;
-                let target = Target { promises: true, ..Target::new(broker.local_addr()) };
-                (target, Some(broker), "the bundled broker".to_owned())
+                let (bundled, targets) = Bundled::start()?;
+                (targets, Some(bundled), "the bundled broker".to_owned())
             }
         };
-        let target = target.configured(variable);
-        target.probe().map_err(|error| format!("{name}: {error}"))?;
-        Ok(Tested { target, bundled })
+        // `BROKER_…` tell of the broker at `BROKER_URL`.
+        let told = |name: &str| variable(name).filter(|_| bundled.is_none() || !name.starts_with("BROKER_"));
+        let ready = |target: Target| {
+            let mut target = target.configured(told).map_err(|error| error.to_string())?;
+            let found = find_out(&mut target).map_err(|error| error.to_string())?;
+            found.apply(&mut target);
+            // What is said of the broker goes before what was found.
+            target.configured(told).map(Arc::new).map_err(|error| error.to_string())
+        };
+        let targets: Result<_, String> = targets.into_iter().map(ready).collect();
+        Ok(Tested { targets: targets.map_err(|error| format!("{name}: {error}"))?, bundled })
     }
 
     /// For `--list`, which needs no broker.
     fn nobody() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Tested { target: Target::new(nowhere), bundled: None }
+        Tested { targets: vec![Arc::new(Target::new(nowhere))], bundled: None }
     }
 }
 
-fn trials(scenarios: Vec<Scenario>, target: &Arc<Target>) -> Vec<Trial> {
+fn trials(scenarios: Vec<Scenario>, targets: &[Arc<Target>]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for scenario in scenarios.into_iter().map(Arc::new) {
+        let fitting = targets.iter().find(|target| run::skipped(&scenario, target).is_none());
+        let Some(target) = fitting.or(targets.first()) else { continue };
         let versions = Version::ALL.into_iter().filter(|version| version.is_spoken());
         for version in
             versions.filter(|version| scenario.proves.iter().any(|proof| proof.version == *version))
@@ -101,7 +111,7 @@ fn judge(verdict: &Verdict) -> Result<Completion, Failed> {
     match &verdict.outcome {
         Outcome::Passed => Ok(Completion::Completed),
         Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        Outcome::Failed(Duty::Must, _) => Err(verdict.to_string().into()),
+        Outcome::Failed(Duty::Must, _) | Outcome::Inconclusive(_) => Err(verdict.to_string().into()),
         Outcome::Failed(Duty::Should | Duty::May, _) => {
             eprintln!("{verdict}");
             Ok(Completion::Completed)

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use conformance::frame::{Kind, Packet, encode::encode};
 use conformance::scenario::{Duty, parse};
-use conformance::target::Target;
+use conformance::target::{Credentials, Target};
+use conformance::trace::Direction;
 use conformance::verdict::{Failure, Outcome, Verdict};
 use conformance::{Version, run};
 use fake::{FakeBroker, Reply};
@@ -19,7 +20,7 @@ const HEAD: &str = "proves 3.1.1 [MQTT-3.3.1-3]\nraw a\nraw b\na > CONNECT\na < 
 /// Plays steps that follow HEAD against a broker which answers as `manners` says.
 fn play(steps: &str, manners: impl Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync + 'static) -> Verdict {
     let broker = FakeBroker::start(manners);
-    let mut target = Target::new(broker.address());
+    let mut target = Target::new(broker.endpoint());
     target.deadline = Duration::from_secs(1);
     let scenario =
         parse("test", "scenarios/test.scenario", &format!("{HEAD}{steps}\n")).expect("a good scenario");
@@ -171,6 +172,28 @@ fn any_order_is_any_order_but_complete() {
 }
 
 #[test]
+fn what_goes_out_at_once_is_noted_packet_by_packet() {
+    let block = "at once {\na > PINGREQ\na > PUBLISH topic=\"a\" qos=1\n}\n";
+    let steps = format!("{block}a < PINGRESP\na < PUBACK id=1\na < silence");
+    assert!(matches!(play(&steps, usual).outcome, Outcome::Passed));
+    let verdict = play(&format!("{block}a < PUBACK"), usual);
+    assert_eq!(verdict.trace.iter().filter(|entry| entry.direction == Direction::Sent).count(), 3);
+}
+
+#[test]
+fn what_is_repeated_fails_in_its_round() {
+    let steps = "repeat 3 {\na > PUBLISH topic=\"a\" qos=1 id=$n\na < PUBACK id=$n\n}\na < silence";
+    assert!(matches!(play(steps, usual).outcome, Outcome::Passed));
+    let manners = |packet: &Packet| {
+        let wrong = packet.kind == Kind::Publish && packet.number("id") == Some(2);
+        wrong.then(|| vec![Reply::Send(Packet::new(Kind::Puback).with("id", 9u64))])
+    };
+    let Failure { step, expected, actual, .. } = failure(play(steps, manners));
+    let failed = (step.as_str(), expected.as_str(), actual.as_str());
+    assert_eq!(failed, ("a < PUBACK id=$n   # round 2", "id=2", "id=9 came"));
+}
+
+#[test]
 fn one_of_several_is_enough() {
     let steps = "b > CONNECT\nb < CONNACK\nb > PUBACK id=1\na|b < PUBLISH id=7\na|b < silence";
     assert!(matches!(play(steps, on(Kind::Puback, vec![Reply::Send(delivery(0))])).outcome, Outcome::Passed));
@@ -208,15 +231,70 @@ fn what_the_target_lacks_is_skipped_with_the_reason() {
     let reason = |head: &str, version| {
         let text = format!("proves 3.1.1 [MQTT-3.3.1-3]\n{head}\nraw a\na < close\n");
         let scenario = parse("test", "test", &text).expect("a good scenario");
-        let nowhere = Target::new(([127, 0, 0, 1], 0).into());
+        let nowhere = Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         match run::run(&scenario, version, &nowhere).outcome {
             Outcome::Skipped(reason) => reason,
             other => panic!("must be skipped: {other:?}"),
         }
     };
-    assert_eq!(reason("needs wildcards acl", Version::V3_1_1), "needs acl");
+    assert_eq!(
+        reason("needs wildcards acl", Version::V3_1_1),
+        "needs acl: neither found nor said to be there"
+    );
+    let passwords = reason("needs passwords", Version::V3_1_1);
+    assert_eq!(passwords, "needs passwords: the kit was given no user name and password");
     assert_eq!(reason("promises speed", Version::V3_1_1), "promises speed, which is beyond the standard");
     assert_eq!(reason("", Version::V5_0), "the kit does not speak 5.0");
+}
+
+#[test]
+fn nobody_reached_is_inconclusive() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = Target::new(listener.local_addr().expect("bound"));
+    drop(listener);
+    for kind in ["raw", "client"] {
+        let text = format!("proves 3.1.1 [MQTT-3.3.1-3]\n{kind} a\na > CONNECT\na < CONNACK\n");
+        let scenario = parse("test", "test", &text).expect("a good scenario");
+        match run::run(&scenario, Version::V3_1_1, &target).outcome {
+            Outcome::Inconclusive(reason) => assert!(reason.ends_with("(test:3)"), "{reason}"),
+            other => panic!("must be inconclusive: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_scenario_has_a_time_limit() {
+    let broker = FakeBroker::start(usual);
+    let scenario = parse("test", "test", &format!("{HEAD}a < silence\n")).expect("a good scenario");
+    let target = Target::new(broker.endpoint());
+    let verdict = run::run_within(&scenario, Version::V3_1_1, &target, Duration::ZERO);
+    assert!(matches!(verdict.outcome, Outcome::Inconclusive(_)), "{verdict}");
+}
+
+#[test]
+fn the_targets_credentials_are_used_where_a_scenario_names_none() {
+    let broker = FakeBroker::start(usual);
+    let known = Credentials { username: "u".to_owned(), password: Some(b"p\xff".to_vec()) };
+    let target = Target::new(broker.endpoint()).with_credentials(known);
+    let text = "proves 3.1.1 [MQTT-3.3.1-3]\nneeds passwords\nraw a\n\
+                a > CONNECT client_id=\"1\"\na < CONNACK\n\
+                a > CONNECT client_id=\"2\" username=\"x\" + $username password=$password + \"x\"\na < CONNACK\n\
+                a > CONNECT client_id=\"3\" username=$username\na < CONNACK\n\
+                a > CONNECT client_id=\"4\" username_flag=0\na < CONNACK\n\
+                a > PUBCOMP id=1\na < close\n";
+    let scenario = parse("test", "test", text).expect("a good scenario");
+    // The broker does not close, so that nobody asks whether it serves others.
+    assert!(run::run(&scenario, Version::V3_1_1, &target).is_failure());
+
+    let heard = broker.heard();
+    let signed: Vec<_> = heard
+        .iter()
+        .filter(|packet| packet.kind == Kind::Connect)
+        .map(|packet| ["username", "password"].map(|name| packet.bytes(name).unwrap_or(b"none")))
+        .collect();
+    let expected: [[&[u8]; 2]; 4] =
+        [[b"u", b"p\xff"], [b"xu", b"p\xffx"], [b"u", b"none"], [b"none", b"none"]];
+    assert_eq!(signed, expected);
 }
 
 #[test]
@@ -231,7 +309,7 @@ fn a_client_is_judged_by_what_the_kit_reads() {
     let text = "proves 3.1.1 [MQTT-3.3.1-3]\nclient c\nc > CONNECT\nc < CONNACK reason=0\n\
                 c > PUBLISH topic=\"a\" qos=1\nc < PUBACK\nc < PUBLISH\n";
     let scenario = parse("test", "test", text).expect("a good scenario");
-    let verdict = run::run(&scenario, Version::V3_1_1, &Target::new(broker.address()));
+    let verdict = run::run(&scenario, Version::V3_1_1, &Target::new(broker.endpoint()));
     let (line, _, actual) = told(verdict);
     assert_eq!(line, 7);
     assert!(actual.starts_with("a malformed packet came: PINGRESP with flags 0001"), "{actual}");
@@ -244,7 +322,7 @@ fn nothing_is_left_behind() {
                 a > CONNECT clean=0 will_topic=\"w\" will_payload=\"gone\" will_retain=1\na < CONNACK\n\
                 a > PUBLISH topic=\"r\" qos=1 id=1 retain=1 payload=\"kept\"\na < PUBACK id=9\n";
     let scenario = parse("test", "test", text).expect("a good scenario");
-    let verdict = run::run(&scenario, Version::V3_1_1, &Target::new(broker.address()));
+    let verdict = run::run(&scenario, Version::V3_1_1, &Target::new(broker.endpoint()));
     assert!(verdict.is_failure(), "cleared away after a failure too");
 
     let heard = broker.heard();

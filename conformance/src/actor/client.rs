@@ -10,16 +10,17 @@
 //! ```
 
 use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rumqttc::{Client, LastWill, MqttOptions, QoS, SubscribeFilter};
 
-use super::wire::{Connection, Owner, Writer};
+use super::wire::{Connection, Owner};
 use crate::frame::{Kind, Packet, decode::Frames};
 use crate::trace::Direction;
+use crate::transport::{Endpoint, Transport};
 
 /// Why a client does not do as it is told.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,7 @@ const MAX_PACKET_BYTES: usize = 16 * 1024 * 1024;
 /// # Errors
 /// The broker cannot be reached, or rumqttc would not send this.
 pub fn connect(
-    address: SocketAddr,
+    endpoint: &Endpoint,
     owner: Owner,
     connect: &Packet,
     deadline: Duration,
@@ -88,10 +89,10 @@ pub fn connect(
 
     let loopback = accept(&listener, deadline)?;
     loopback.set_nodelay(true)?;
-    let mut connection = Connection::open(address, owner.clone(), Some(loopback.try_clone()?), deadline)?;
+    let mut connection = Connection::open(endpoint, owner.clone(), Some(loopback.try_clone()?), deadline)?;
     let (passed_sender, passed) = channel();
-    let (reading, writer) = (loopback.try_clone()?, connection.writer());
-    thread::spawn(move || upstream(reading, &owner, &writer, &passed_sender));
+    let (reading, writer) = (loopback.try_clone()?, connection.transport());
+    thread::spawn(move || upstream(reading, &owner, &*writer, &passed_sender));
     let played = Played { client: Handle(client), passed, loopback };
     played.await_passed(Kind::Connect, deadline)?;
     connection.played = Some(played);
@@ -161,14 +162,14 @@ fn accept(listener: &TcpListener, deadline: Duration) -> std::io::Result<TcpStre
 }
 
 /// Passes on what rumqttc sends, frame by frame.
-fn upstream(mut stream: TcpStream, owner: &Owner, writer: &Writer, passed: &Sender<Kind>) {
+fn upstream(mut stream: TcpStream, owner: &Owner, broker: &dyn Transport, passed: &Sender<Kind>) {
     let mut frames = Frames::default();
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         frames.push(buffer.get(..length).unwrap_or_default());
         for frame in frames.by_ref() {
-            owner.trace.frame(&owner.name, Direction::Sent, &frame.packet, &frame.bytes);
-            if writer.write(&frame.bytes).is_err() {
+            owner.trace.frame(&owner.name, Direction::Sent, frame.packet.as_ref(), &frame.bytes);
+            if broker.write_all(&frame.bytes).is_err() {
                 return;
             }
             if let Ok(packet) = frame.packet {

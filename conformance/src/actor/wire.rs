@@ -1,14 +1,15 @@
 //! One connection of an actor: writes frames, and has a thread that reads, decodes and dates what comes.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::frame::{Packet, decode::Frames};
+use crate::frame::{Packet, decode::Frames, encode::encode};
 use crate::trace::{Direction, Trace};
+use crate::transport::{Endpoint, Transport};
 
 /// Something came on a connection.
 #[derive(Clone, Debug)]
@@ -55,22 +56,11 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Connection {
     owner: Owner,
-    stream: TcpStream,
-    writer: Writer,
+    transport: Arc<dyn Transport>,
     /// Nothing is ever sent here: it ends when the reading thread does.
     reader_ended: Receiver<()>,
     /// rumqttc's side, if rumqttc plays the actor.
     pub(super) played: Option<super::client::Played>,
-}
-
-/// The sending half: whole frames, one writer at a time.
-#[derive(Clone, Debug)]
-pub(super) struct Writer(Arc<Mutex<TcpStream>>);
-
-impl Writer {
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
-    }
 }
 
 impl Connection {
@@ -79,27 +69,24 @@ impl Connection {
     /// # Errors
     /// Nobody answers.
     pub fn open(
-        address: SocketAddr,
+        endpoint: &Endpoint,
         owner: Owner,
         copy: Option<TcpStream>,
         deadline: Duration,
     ) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, deadline)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(deadline))?;
-        let reading = stream.try_clone()?;
-        let writer = Writer(Arc::new(Mutex::new(stream.try_clone()?)));
+        let transport = endpoint.connect(deadline)?;
+        let reading = transport.clone();
         let (running, reader_ended) = channel::<()>();
         let reader = owner.clone();
         thread::spawn(move || {
-            read_all(reading, &reader, copy);
+            read_all(&*reading, &reader, copy);
             drop(running);
         });
-        Ok(Connection { owner, stream, writer, reader_ended, played: None })
+        Ok(Connection { owner, transport, reader_ended, played: None })
     }
 
-    pub(super) fn writer(&self) -> Writer {
-        self.writer.clone()
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        self.transport.clone()
     }
 
     /// Which of the actor's connections this is, from 1.
@@ -112,18 +99,29 @@ impl Connection {
         self.played.as_ref()
     }
 
-    /// Sends a frame, in pieces of `chunk` bytes if that is not 0. A broker that has already closed is not an error
-    /// here: it shows in what comes.
-    pub fn send(&self, what: Option<&Packet>, bytes: &[u8], chunk: usize) {
+    /// Sends a packet.
+    pub fn send(&self, packet: &Packet) {
+        let bytes = encode(packet);
+        self.note_sent(Some(packet), &bytes);
+        self.write(&bytes, 0);
+    }
+
+    /// Writes down that this is sent: a packet, or bytes that are none.
+    pub fn note_sent(&self, what: Option<&Packet>, bytes: &[u8]) {
         let Owner { name, trace, .. } = &self.owner;
         match what {
-            Some(packet) => trace.frame(name, Direction::Sent, &Ok(packet.clone()), bytes),
+            Some(packet) => trace.frame(name, Direction::Sent, Ok(packet), bytes),
             None => trace.bytes(name, Direction::Sent, bytes),
         };
+    }
+
+    /// Writes bytes, in pieces of `chunk` if that is not 0. A broker that has already closed is not an error here: it
+    /// shows in what comes.
+    pub fn write(&self, bytes: &[u8], chunk: usize) {
         let pieces = if chunk == 0 { bytes.len().max(1) } else { chunk };
         for piece in bytes.chunks(pieces) {
-            if let Err(error) = self.writer.write(piece) {
-                trace.note(name, format!("not sent: {error}"));
+            if let Err(error) = self.transport.write_all(piece) {
+                self.owner.trace.note(&self.owner.name, format!("not sent: {error}"));
                 return;
             }
         }
@@ -132,19 +130,19 @@ impl Connection {
     /// The network goes away: no more bytes from here. Waits up to `patience` for the broker to have noticed.
     pub fn drop_network(self, patience: Duration) {
         self.owner.trace.note(&self.owner.name, "the network goes away");
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.transport.finish();
         let _ = self.reader_ended.recv_timeout(patience);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.transport.close();
     }
 }
 
 /// Reads until the end, telling and copying everything.
-fn read_all(mut stream: TcpStream, owner: &Owner, mut copy: Option<TcpStream>) {
+fn read_all(transport: &dyn Transport, owner: &Owner, mut copy: Option<TcpStream>) {
     let mut frames = Frames::default();
     let mut buffer = vec![0; 64 * 1024];
     let tell = |place, what| {
@@ -153,7 +151,7 @@ fn read_all(mut stream: TcpStream, owner: &Owner, mut copy: Option<TcpStream>) {
         let _ = owner.events.send(Event { actor, connection, at: Instant::now(), place, what });
     };
     let how = loop {
-        let bytes = match stream.read(&mut buffer) {
+        let bytes = match transport.read(&mut buffer) {
             Ok(0) => break "end of stream".to_owned(),
             Ok(length) => buffer.get(..length).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -161,7 +159,7 @@ fn read_all(mut stream: TcpStream, owner: &Owner, mut copy: Option<TcpStream>) {
         };
         frames.push(bytes);
         for frame in frames.by_ref() {
-            let place = owner.trace.frame(&owner.name, Direction::Came, &frame.packet, &frame.bytes);
+            let place = owner.trace.frame(&owner.name, Direction::Came, frame.packet.as_ref(), &frame.bytes);
             tell(
                 place,
                 match frame.packet {

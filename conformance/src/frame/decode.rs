@@ -37,6 +37,11 @@ impl Frames {
     pub fn rest(&self) -> &[u8] {
         &self.received
     }
+
+    /// Whether a length came that cannot be read, so that no more frames will come.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
 }
 
 impl Iterator for Frames {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Stop;
+use super::{Blame, Stop};
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
-use crate::scenario::{Action, Duty, Expect, Expected, Scenario};
+use crate::scenario::{Action, Duty, Expect, Expected, Scenario, Step};
 use crate::target::Target;
 
 /// What a scenario may have left behind.
@@ -42,7 +42,8 @@ impl Left {
     /// If the scenario had a connection closed: the broker still takes a message and delivers it.
     pub(super) fn check(&self, scenario: &Scenario, target: &Target) -> Result<(), Stop> {
         let closes = |action: &Action| matches!(action, Action::Expect(Expect { what: Expected::Close, .. }));
-        let Some(step) = scenario.steps.iter().find(|step| closes(&step.action)) else { return Ok(()) };
+        let mut all = scenario.steps.iter().flat_map(Step::with_inner);
+        let Some(step) = all.find(|step| closes(&step.action)) else { return Ok(()) };
         self.serves(target).map_err(|actual| Stop {
             line: step.line,
             step: step.text.clone(),
@@ -50,18 +51,18 @@ impl Left {
             expected: "the broker to serve another client afterwards".to_owned(),
             actual,
             here: None,
+            blame: Blame::Broker,
         })
     }
 
     fn serves(&self, target: &Target) -> Result<(), String> {
         let Left { token, .. } = self;
-        let mut plain =
-            Plain::connect(target.address, format!("{token}control").as_bytes(), target.deadline)?;
+        let mut plain = Plain::connect(target, format!("{token}control").as_bytes())?;
         let topic = format!("{token}/control");
         plain.send(&Packet::new(Kind::Subscribe).with("id", 1u64).with("topic", topic.as_str()))?;
-        await_kind(&mut plain, Kind::Suback)?;
+        plain.await_kind(Kind::Suback)?;
         plain.send(&Packet::new(Kind::Publish).with("topic", topic.as_str()).with("payload", "alive"))?;
-        let message = await_kind(&mut plain, Kind::Publish)?;
+        let message = plain.await_kind(Kind::Publish)?;
         if message.bytes("payload") != Some(b"alive") {
             return Err(format!("it delivers {message}"));
         }
@@ -72,13 +73,13 @@ impl Left {
     pub(super) fn sweep(&self, target: &Target) {
         let goodbye = Packet::new(Kind::Disconnect);
         for client_id in &self.sessions {
-            if let Ok(mut plain) = Plain::connect(target.address, client_id, target.deadline) {
+            if let Ok(mut plain) = Plain::connect(target, client_id) {
                 let _ = plain.send(&goodbye);
             }
         }
         for topic in &self.retained {
             let id = format!("{}sweep", self.token);
-            let Ok(mut plain) = Plain::connect(target.address, id.as_bytes(), target.deadline) else {
+            let Ok(mut plain) = Plain::connect(target, id.as_bytes()) else {
                 continue;
             };
             let wipe = Packet::new(Kind::Publish)
@@ -86,17 +87,10 @@ impl Left {
                 .with("retain", 1u64)
                 .with("id", 1u64)
                 .with("topic", topic.clone());
-            if plain.send(&wipe).is_ok() && await_kind(&mut plain, Kind::Puback).is_ok() {
+            if plain.send(&wipe).is_ok() && plain.await_kind(Kind::Puback).is_ok() {
                 let _ = plain.send(&goodbye);
             }
         }
-    }
-}
-
-fn await_kind(plain: &mut Plain, kind: Kind) -> Result<Packet, String> {
-    match plain.receive()? {
-        packet if packet.kind == kind => Ok(packet),
-        other => Err(format!("it sends {other} where {kind} should come")),
     }
 }
 

@@ -100,20 +100,20 @@ impl Run<'_> {
                 return Ok(());
             }
             Expected::Packet(text) => {
-                let expected = compare::describe(text, self.version, &self.token, &self.bindings);
-                let event = self.awaited(&expect.actors, Some(text), expect.within, &expected)?;
+                let expected = |run: &Self| compare::describe(text, run.version, &run.token, &run.bindings);
+                let event = self.awaited(&expect.actors, Some(text), expect.within, expected)?;
                 let found = match &event.what {
                     Came::Packet(packet) => {
                         compare::packet(text, packet, self.version, &self.token, &self.bindings)
                             .map_err(|differs| Fault::new(differs.expected, differs.actual).at(&event))?
                     }
-                    other => return Err(Fault::new(expected, came(other)).at(&event)),
+                    other => return Err(Fault::new(expected(self), came(other)).at(&event)),
                 };
                 self.bindings.extend(found);
             }
             Expected::Close => {
                 let expected = "the broker to close the connection";
-                let event = self.awaited(&expect.actors, None, expect.within, expected)?;
+                let event = self.awaited(&expect.actors, None, expect.within, |_| expected.to_owned())?;
                 match &event.what {
                     Came::Closed(_) => {
                         for actor in &expect.actors {
@@ -138,19 +138,19 @@ impl Run<'_> {
         actors: &[usize],
         text: Option<&PacketText>,
         within: Option<(Duration, Duration)>,
-        expected: &str,
+        expected: impl Fn(&Self) -> String,
     ) -> Result<Event, Fault> {
         let until =
             within.map_or_else(|| Instant::now() + self.target.deadline, |(_, most)| self.last_send + most);
         let waited = |run: &Self| run.last_send.elapsed();
         let Some(event) = self.next(actors, text, until) else {
             let waited = if within.is_some() { waited(self) } else { self.target.deadline };
-            return Err(Fault::new(expected, format!("nothing came within {}", seconds(waited))));
+            return Err(Fault::new(expected(self), format!("nothing came within {}", seconds(waited))));
         };
         if let Some((least, most)) = within {
             let after = event.at.saturating_duration_since(self.last_send);
             if after < least || after > most {
-                let range = format!("{expected} after {} to {}", seconds(least), seconds(most));
+                let range = format!("{} after {} to {}", expected(self), seconds(least), seconds(most));
                 let actual = format!("{} after {}", came(&event.what), seconds(after));
                 return Err(Fault::new(range, actual).at(&event));
             }
@@ -160,7 +160,7 @@ impl Run<'_> {
 
     pub(super) fn any_order(&mut self, steps: &[Step]) -> Result<(), Fault> {
         let mut open: Vec<(&Expect, &PacketText)> = Vec::new();
-        for step in steps.iter().filter(|step| step.only.is_none_or(|only| only == self.version)) {
+        for step in steps.iter().filter(|step| step.is_in(self.version)) {
             if let Action::Expect(expect) = &step.action
                 && let Expected::Packet(text) = &expect.what
             {
@@ -174,20 +174,19 @@ impl Run<'_> {
                     .map(|(_, text)| compare::describe(text, run.version, &run.token, &run.bindings));
                 all.collect::<Vec<_>>().join(" or ")
             };
-            let expected = one_of(self);
             let mut actors: Vec<usize> = open.iter().flat_map(|(expect, _)| expect.actors.clone()).collect();
             actors.sort_unstable();
             actors.dedup();
-            let event = self.awaited(&actors, None, None, &expected)?;
+            let event = self.awaited(&actors, None, None, one_of)?;
             let Came::Packet(packet) = &event.what else {
-                return Err(Fault::new(expected, came(&event.what)).at(&event));
+                return Err(Fault::new(one_of(self), came(&event.what)).at(&event));
             };
             let fits = open.iter().enumerate().find_map(|(place, (expect, text))| {
                 let found = compare::packet(text, packet, self.version, &self.token, &self.bindings).ok()?;
                 expect.actors.contains(&event.actor).then_some((place, found))
             });
             let Some((place, found)) = fits else {
-                return Err(Fault::new(expected, came(&event.what)).at(&event));
+                return Err(Fault::new(one_of(self), came(&event.what)).at(&event));
             };
             open.remove(place);
             self.bindings.extend(found);

@@ -3,6 +3,7 @@
 mod aftermath;
 mod compare;
 mod expect;
+mod quiet;
 mod send;
 mod silence;
 mod stage;
@@ -12,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use crate::Version;
 use crate::actor::{Came, Event};
-use crate::scenario::{Duty, Scenario};
+use crate::scenario::{CAPABILITIES, Duty, Scenario};
 use crate::statements::Statements;
 use crate::target::Target;
-use crate::trace::Entry;
+use crate::trace::{Direction, Entry};
 use crate::verdict::{Failure, Outcome, Verdict};
 use stage::Run;
+pub use token::token;
 
 /// The name under which a scenario runs in a version: `3.1.1/4.3-qos/qos1-is-acknowledged`.
 pub fn name(scenario: &Scenario, version: Version) -> String {
@@ -26,8 +28,10 @@ pub fn name(scenario: &Scenario, version: Version) -> String {
 
 /// Why this target does not run this scenario, if so.
 pub fn skipped(scenario: &Scenario, target: &Target) -> Option<String> {
-    if let Some(word) = scenario.needs.iter().find(|word| !target.capabilities.contains(*word)) {
-        return Some(format!("needs {word}"));
+    if let Some(word) = scenario.all_needs().find(|word| !target.capabilities.contains(*word)) {
+        let known = CAPABILITIES.iter().find(|capability| capability.name == word);
+        let why = known.map(|capability| format!(": {}", capability.absent));
+        return Some(format!("needs {word}{}", why.unwrap_or_default()));
     }
     match scenario.promises.as_slice() {
         [word, ..] if !target.promises => Some(format!("promises {word}, which is beyond the standard")),
@@ -35,32 +39,45 @@ pub fn skipped(scenario: &Scenario, target: &Target) -> Option<String> {
     }
 }
 
+/// How long a scenario may take unless told otherwise.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
 /// Plays the scenario in this version, and clears away what it leaves in the broker.
 pub fn run(scenario: &Scenario, version: Version, target: &Target) -> Verdict {
-    let start = Instant::now();
+    run_within(scenario, version, target, LIMIT)
+}
+
+/// As [`run`], but begins no step when `limit` is over: then it is inconclusive.
+pub fn run_within(scenario: &Scenario, version: Version, target: &Target, limit: Duration) -> Verdict {
+    let mut start = Instant::now();
     let silent = (!version.is_spoken()).then(|| format!("the kit does not speak {version}"));
-    let outcome = match silent.or_else(|| skipped(scenario, target)) {
-        Some(reason) => Outcome::Skipped(reason),
+    let (outcome, trace) = match silent.or_else(|| skipped(scenario, target)) {
+        Some(reason) => (Outcome::Skipped(reason), Vec::new()),
         None => {
+            let _turn = quiet::turn(scenario);
+            start = Instant::now();
             let mut run = Run::new(scenario, version, target);
-            let played = run.play();
+            let played = run.play(limit);
             // How everybody leaves is no part of what led to a failure.
             let trace = run.trace.entries();
             let left = run.end();
             let shown = played.and_then(|()| left.check(scenario, target));
             left.sweep(target);
-            match shown {
+            let outcome = match shown {
                 Ok(()) => Outcome::Passed,
-                Err(stop) => failed(scenario, version, stop, trace),
-            }
+                Err(stop) if stop.is_inconclusive(&trace) => {
+                    Outcome::Inconclusive(format!("{} ({}:{})", stop.actual, scenario.file, stop.line))
+                }
+                Err(stop) => failed(scenario, version, stop),
+            };
+            (outcome, trace)
         }
     };
-    Verdict { name: name(scenario, version), outcome, elapsed: start.elapsed() }
+    Verdict { name: name(scenario, version), outcome, trace, elapsed: start.elapsed() }
 }
 
-fn failed(scenario: &Scenario, version: Version, stop: Stop, trace: Vec<Entry>) -> Outcome {
+fn failed(scenario: &Scenario, version: Version, stop: Stop) -> Outcome {
     let known = Statements::of(version);
-    let cited = scenario.proves.iter().filter(|proof| proof.version == version).flat_map(|proof| &proof.ids);
     let words = |id: &str| known.get(id).map(|statement| statement.paraphrase.clone()).unwrap_or_default();
     let failure = Failure {
         file: scenario.file.clone(),
@@ -69,8 +86,7 @@ fn failed(scenario: &Scenario, version: Version, stop: Stop, trace: Vec<Entry>) 
         step: stop.step,
         expected: stop.expected,
         actual: stop.actual,
-        statements: cited.map(|cited| (cited.id.clone(), words(&cited.id))).collect(),
-        trace,
+        statements: scenario.cited(version).map(|id| (id.to_owned(), words(id))).collect(),
         here: stop.here,
     };
     Outcome::Failed(stop.duty, Box::new(failure))
@@ -85,6 +101,29 @@ struct Stop {
     expected: String,
     actual: String,
     here: Option<usize>,
+    blame: Blame,
+}
+
+/// What a stop says of the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// It did what it must not, or did not do what it must.
+    Broker,
+    /// A `>` step could not be done: its fault if it was there before.
+    Unsent,
+    /// Nothing: the time was over.
+    Clock,
+}
+
+impl Stop {
+    fn is_inconclusive(&self, trace: &[Entry]) -> bool {
+        let came = || trace.iter().any(|entry| entry.direction == Direction::Came);
+        match self.blame {
+            Blame::Broker => false,
+            Blame::Unsent => !came(),
+            Blame::Clock => true,
+        }
+    }
 }
 
 /// Why a step fails; where, [`Run::play`] knows.

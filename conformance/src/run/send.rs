@@ -4,7 +4,10 @@ use super::stage::Run;
 use super::{Fault, contains};
 use crate::actor::{self, Connection, Owner};
 use crate::frame::{Kind, Packet, Value, encode::encode};
-use crate::scenario::{ActorKind, PacketText, Send};
+use crate::scenario::{Action, ActorKind, PacketText, Send, Step, variables};
+
+/// A CONNECT that has one of these is not given the target's credentials.
+const CREDENTIALS: [&str; 4] = ["username", "password", "username_flag", "password_flag"];
 
 impl Run<'_> {
     pub(super) fn send(&mut self, actor: usize, what: &Send) -> Result<(), Fault> {
@@ -15,34 +18,72 @@ impl Run<'_> {
                 }
                 Ok(())
             }
-            Send::Hex(bytes) => {
-                let connection = self.connection(actor)?;
-                connection.send(None, bytes, 0);
-                self.cast(actor)?.can_ping = false;
-                Ok(())
-            }
-            Send::Packet(text) => {
+            Send::Packet(text) if self.cast(actor)?.kind == ActorKind::Client => {
                 let packet = self.packet(actor, text)?;
-                self.left.remember(&packet);
-                if packet.kind == Kind::Subscribe && self.has_others_topics(&packet) {
-                    self.cast(actor)?.hears_others = true;
-                }
-                match self.cast(actor)?.kind {
-                    ActorKind::Raw => self.send_raw(actor, &packet),
-                    ActorKind::Client => self.send_client(actor, &packet),
-                }
+                self.send_client(actor, &packet)
+            }
+            Send::Packet(_) | Send::Hex(_) => {
+                let (bytes, chunk) = self.frame(actor, what)?;
+                self.connection(actor)?.write(&bytes, chunk);
+                Ok(())
             }
         }
     }
 
-    fn send_raw(&mut self, actor: usize, packet: &Packet) -> Result<(), Fault> {
-        let chunk = packet.number("chunk").unwrap_or(0) as usize;
-        let whole = ["cut", "length", "length_bytes"].iter().all(|name| packet.all(name).next().is_none());
-        self.connection(actor)?.send(Some(packet), &encode(packet), chunk);
-        if !whole || packet.kind == Kind::Disconnect {
-            self.cast(actor)?.can_ping = false;
+    /// `at once { … }`: one write for all of them.
+    pub(super) fn at_once(&mut self, steps: &[Step]) -> Result<(), Fault> {
+        let mut frames = Vec::new();
+        if let Some(actor) = self.frames(steps, &mut frames)? {
+            self.connection(actor)?.write(&frames, 0);
         }
         Ok(())
+    }
+
+    /// Adds the frames of these steps, and says whose they are.
+    fn frames(&mut self, steps: &[Step], frames: &mut Vec<u8>) -> Result<Option<usize>, Fault> {
+        let mut sender = None;
+        let version = self.version;
+        for step in steps.iter().filter(|step| step.is_in(version)) {
+            match &step.action {
+                Action::Send { actor, what } => {
+                    frames.append(&mut self.frame(*actor, what)?.0);
+                    sender = Some(*actor);
+                }
+                Action::Repeat(times, inner) => {
+                    let before = self.bindings.clone();
+                    for round in 1..=*times {
+                        self.bindings.insert(variables::ROUND.to_owned(), round.into());
+                        sender = self.frames(inner, frames)?.or(sender);
+                    }
+                    self.bindings = before;
+                }
+                Action::Expect(_) | Action::AnyOrder(_) | Action::AtOnce(_) => {}
+            }
+        }
+        Ok(sender)
+    }
+
+    /// What a raw actor is about to write, noted as sent, and in pieces of how many bytes.
+    fn frame(&mut self, actor: usize, what: &Send) -> Result<(Vec<u8>, usize), Fault> {
+        let (packet, bytes) = match what {
+            Send::Packet(text) => {
+                let packet = self.packet(actor, text)?;
+                let bytes = encode(&packet);
+                (Some(packet), bytes)
+            }
+            Send::Hex(bytes) => (None, bytes.clone()),
+            Send::Drop => (None, Vec::new()),
+        };
+        self.connection(actor)?.note_sent(packet.as_ref(), &bytes);
+        let bent = |packet: &Packet| {
+            packet.kind == Kind::Disconnect
+                || ["cut", "length", "length_bytes"].iter().any(|name| packet.all(name).next().is_some())
+        };
+        if packet.as_ref().is_none_or(bent) {
+            self.cast(actor)?.can_ping = false;
+        }
+        let chunk = packet.as_ref().and_then(|packet| packet.number("chunk")).unwrap_or(0);
+        Ok((bytes, chunk as usize))
     }
 
     fn send_client(&mut self, actor: usize, packet: &Packet) -> Result<(), Fault> {
@@ -52,7 +93,7 @@ impl Run<'_> {
         if packet.kind == Kind::Connect {
             let owner = self.new_owner(actor)?;
             let connection =
-                actor::connect_client(self.target.address, owner, packet, deadline).map_err(refused)?;
+                actor::connect_client(&self.target.endpoint, owner, packet, deadline).map_err(refused)?;
             self.cast(actor)?.connection = Some(connection);
             return Ok(());
         }
@@ -71,7 +112,7 @@ impl Run<'_> {
     fn connection(&mut self, actor: usize) -> Result<&Connection, Fault> {
         if self.cast(actor)?.connection.is_none() {
             let owner = self.new_owner(actor)?;
-            let opened = Connection::open(self.target.address, owner, None, self.target.deadline);
+            let opened = Connection::open(&self.target.endpoint, owner, None, self.target.deadline);
             let opened =
                 opened.map_err(|error| Fault::new("a connection", format!("there is none: {error}")))?;
             self.cast(actor)?.connection = Some(opened);
@@ -113,6 +154,16 @@ impl Run<'_> {
                 }
             }
             _ => {}
+        }
+        if text.kind == Kind::Connect
+            && !CREDENTIALS.iter().any(|name| packet.all(name).next().is_some())
+            && let Some(credentials) = &self.target.credentials
+        {
+            credentials.sign(&mut packet);
+        }
+        self.left.remember(&packet);
+        if packet.kind == Kind::Subscribe && self.has_others_topics(&packet) {
+            self.cast(actor)?.hears_others = true;
         }
         Ok(packet)
     }

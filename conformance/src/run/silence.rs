@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Fault, Run, came};
 use crate::actor::Came;
-use crate::frame::{Kind, Packet, encode::encode};
+use crate::frame::{Kind, Packet};
 
 impl Run<'_> {
     /// `a < silence`: first a round trip with everybody else, so that what they sent is dealt with, then with `actors`,
@@ -37,7 +37,7 @@ impl Run<'_> {
         let Some(connection) = &cast.connection else { return false };
         let is_answer = |what: &Came| matches!(what, Came::Packet(packet) if packet.kind == Kind::Pingresp);
         let old = cast.queue.iter().filter(|event| is_answer(&event.what)).count();
-        connection.send(Some(&ping), &encode(&ping), 0);
+        connection.send(&ping);
 
         let until = Instant::now() + self.target.deadline;
         loop {

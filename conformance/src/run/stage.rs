@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::aftermath::Left;
 use super::token::token;
-use super::{Fault, Stop};
+use super::{Blame, Fault, Stop, seconds};
 use crate::Version;
 use crate::actor::{Connection, Event};
-use crate::frame::{Kind, Packet, encode::encode};
-use crate::scenario::{Action, Actor, ActorKind, Bindings, PacketText, Scenario, Step};
-use crate::target::Target;
+use crate::frame::{Kind, Packet};
+use crate::scenario::{Action, Actor, ActorKind, Bindings, PacketText, Scenario, Step, variables};
+use crate::target::{Credentials, Target};
 use crate::trace::Trace;
 
 /// One run of one scenario.
@@ -74,6 +74,22 @@ impl Cast {
     }
 }
 
+/// What is known before the first step.
+fn bound(target: &Target) -> Bindings {
+    let mut bindings = Bindings::new();
+    if let Some(Credentials { username, password }) = &target.credentials {
+        bindings.insert(variables::USERNAME.to_owned(), username.as_str().into());
+        bindings.insert(variables::PASSWORD.to_owned(), password.clone().unwrap_or_default().into());
+    }
+    bindings
+}
+
+/// How long a scenario may take, and since when.
+struct Limit {
+    time: Duration,
+    start: Instant,
+}
+
 impl<'a> Run<'a> {
     pub(super) fn new(scenario: &'a Scenario, version: Version, target: &'a Target) -> Self {
         let (sender, events) = channel();
@@ -86,25 +102,56 @@ impl<'a> Run<'a> {
             sender,
             events,
             cast: scenario.actors.iter().map(Cast::new).collect(),
-            bindings: Bindings::new(),
+            bindings: bound(target),
             last_send: Instant::now(),
             left: Left::default(),
         }
     }
 
-    pub(super) fn play(&mut self) -> Result<(), Stop> {
+    pub(super) fn play(&mut self, limit: Duration) -> Result<(), Stop> {
         let scenario = self.scenario;
-        for step in &scenario.steps {
-            if step.only.is_none_or(|only| only == self.version) {
-                self.step(step).map_err(|fault| Stop {
-                    line: step.line,
-                    step: step.text.clone(),
-                    duty: step.duty.max(scenario.duty),
-                    expected: fault.expected,
-                    actual: fault.actual,
-                    here: fault.here,
-                })?;
+        self.steps(&scenario.steps, &Limit { time: limit, start: Instant::now() })
+    }
+
+    fn steps(&mut self, steps: &[Step], limit: &Limit) -> Result<(), Stop> {
+        let version = self.version;
+        for step in steps.iter().filter(|step| step.is_in(version)) {
+            if let Action::Repeat(times, inner) = &step.action {
+                self.repeat(*times, inner, limit)?;
+                continue;
             }
+            let (fault, blame) = if limit.start.elapsed() >= limit.time {
+                let over = format!("its time limit of {} was over", seconds(limit.time));
+                (Fault::new("to come this far in time", over), Blame::Clock)
+            } else if let Err(fault) = self.step(step) {
+                let sends = matches!(step.action, Action::Send { .. } | Action::AtOnce(_));
+                (fault, if sends { Blame::Unsent } else { Blame::Broker })
+            } else {
+                continue;
+            };
+            let Fault { expected, actual, here } = fault;
+            let duty = step.duty.max(self.scenario.duty);
+            return Err(Stop {
+                line: step.line,
+                step: step.text.clone(),
+                duty,
+                expected,
+                actual,
+                here,
+                blame,
+            });
+        }
+        Ok(())
+    }
+
+    /// What a round binds, the next one binds anew.
+    fn repeat(&mut self, times: u64, steps: &[Step], limit: &Limit) -> Result<(), Stop> {
+        let before = self.bindings.clone();
+        for round in 1..=times {
+            self.bindings.insert(variables::ROUND.to_owned(), round.into());
+            self.steps(steps, limit)
+                .map_err(|stop| Stop { step: format!("{}   # round {round}", stop.step), ..stop })?;
+            self.bindings.clone_from(&before);
         }
         Ok(())
     }
@@ -117,7 +164,7 @@ impl<'a> Run<'a> {
             if let Some(connection) = cast.leave()
                 && polite
             {
-                connection.send(Some(&goodbye), &encode(&goodbye), 0);
+                connection.send(&goodbye);
             }
         }
         self.left.token = self.token;
@@ -133,6 +180,13 @@ impl<'a> Run<'a> {
             }
             Action::Expect(expect) => self.expect(expect),
             Action::AnyOrder(steps) => self.any_order(steps),
+            Action::AtOnce(steps) => {
+                let sent = self.at_once(steps);
+                self.last_send = Instant::now();
+                sent
+            }
+            // Its steps are steps of their own.
+            Action::Repeat(..) => Ok(()),
         }
     }
 

@@ -1,7 +1,9 @@
-//! All scenarios of a directory.
+//! All scenarios of a directory, or of the kit itself.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
+
+use include_dir::{Dir, include_dir};
 
 use super::{ParseError, Scenario, parse};
 use crate::statements::Statements;
@@ -29,14 +31,51 @@ pub enum LoadError {
 pub fn load(directory: &Path) -> Result<Vec<Scenario>, LoadError> {
     let mut files = Vec::new();
     find(directory, &mut files)?;
-    files.sort();
+    let named = files.into_iter().map(|path| {
+        let text = read_text(&path)?;
+        let name = path.strip_prefix(directory).unwrap_or(&path).to_owned();
+        Ok((name, text))
+    });
+    all(named.collect::<Result<_, _>>()?)
+}
 
+/// The scenarios that are part of the kit, sorted by name.
+///
+/// # Errors
+/// As [`load`]; a kit that was tested has none.
+pub fn embedded() -> Result<Vec<Scenario>, LoadError> {
+    let mut files = Vec::new();
+    let mut directories = vec![&EMBEDDED];
+    while let Some(directory) = directories.pop() {
+        directories.extend(directory.dirs());
+        let scenarios = directory.files().filter(|file| is_scenario(file.path()));
+        files.extend(
+            scenarios.filter_map(|file| Some((file.path().to_owned(), file.contents_utf8()?.to_owned()))),
+        );
+    }
+    all(files)
+}
+
+/// The scenario in this file, under the path as its name.
+///
+/// # Errors
+/// It cannot be read, or is no scenario.
+pub fn read(path: &Path) -> Result<Scenario, LoadError> {
+    let text = read_text(path)?;
+    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+    let checked =
+        parse(&stem, &path.to_string_lossy(), &text).and_then(|scenario| check_ids(scenario, &text));
+    checked.map_err(|error| LoadError::Parse(vec![error]))
+}
+
+static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../scenarios");
+
+/// Paths below the directory of the scenarios, and texts → scenarios, sorted.
+fn all(mut files: Vec<(PathBuf, String)>) -> Result<Vec<Scenario>, LoadError> {
+    files.sort();
     let (mut scenarios, mut errors) = (Vec::new(), Vec::new());
-    for path in files {
-        let text =
-            fs::read_to_string(&path).map_err(|reason| LoadError::Read { path: path.clone(), reason })?;
-        let name = path.strip_prefix(directory).unwrap_or(&path).with_extension("");
-        let name = name.to_string_lossy().replace('\\', "/");
+    for (path, text) in files {
+        let name = path.with_extension("").to_string_lossy().replace('\\', "/");
         let file = format!("scenarios/{name}.scenario");
         match parse(&name, &file, &text).and_then(|scenario| check_ids(scenario, &text)) {
             Ok(scenario) => scenarios.push(scenario),
@@ -46,13 +85,21 @@ pub fn load(directory: &Path) -> Result<Vec<Scenario>, LoadError> {
     if errors.is_empty() { Ok(scenarios) } else { Err(LoadError::Parse(errors)) }
 }
 
+fn read_text(path: &Path) -> Result<String, LoadError> {
+    fs::read_to_string(path).map_err(|reason| LoadError::Read { path: path.to_owned(), reason })
+}
+
+fn is_scenario(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "scenario")
+}
+
 fn find(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), LoadError> {
     let failed = |reason| LoadError::Read { path: directory.to_owned(), reason };
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if path.is_dir() {
             find(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "scenario") {
+        } else if is_scenario(&path) {
             files.push(path);
         }
     }

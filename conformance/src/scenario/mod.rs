@@ -6,9 +6,9 @@ mod value;
 
 use std::time::Duration;
 
-pub use load::{LoadError, load};
+pub use load::{LoadError, embedded, load, read};
 pub use parse::{ParseError, parse};
-pub use value::{Bindings, Expression, Piece, Unresolved};
+pub use value::{Bindings, Expression, Piece, Unresolved, variables};
 
 use crate::Version;
 use crate::frame::{Kind, table};
@@ -20,6 +20,8 @@ pub struct Scenario {
     pub name: String,
     /// The file, as shown to the user.
     pub file: String,
+    /// What stands in it.
+    pub text: String,
     /// The comment on top.
     pub about: String,
     /// What it shows, by version.
@@ -36,16 +38,88 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// What `needs` may name, and whether a target is taken to have it unless told otherwise. `large-packets` is packets of
-/// more than 256 KiB, up to 4 MiB.
-pub const CAPABILITIES: &[(&str, bool)] = &[
-    ("wildcards", true),
-    ("retain", true),
-    ("large-packets", true),
-    ("acl", false),
-    ("passwords", false),
-    ("sys", false),
-    ("websocket", false),
+impl Scenario {
+    /// The directory: `4.3-qos`. Empty for a file that stands alone.
+    pub fn directory(&self) -> &str {
+        self.name.rsplit_once('/').map_or("", |(directory, _)| directory)
+    }
+
+    /// The versions it runs in.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        self.proves.iter().map(|proof| proof.version)
+    }
+
+    /// The words of `needs`, and those that its packets imply.
+    pub fn all_needs(&self) -> impl Iterator<Item = &str> {
+        let implied = match highest_qos(&self.steps) {
+            0 => None,
+            1 => Some("qos1"),
+            _ => Some("qos2"),
+        };
+        self.needs.iter().map(String::as_str).chain(implied)
+    }
+
+    /// The ids it cites for `version`.
+    pub fn cited(&self, version: Version) -> impl Iterator<Item = &str> {
+        let proofs = self.proves.iter().filter(move |proof| proof.version == version);
+        proofs.flat_map(|proof| &proof.ids).map(|cited| cited.id.as_str())
+    }
+}
+
+/// The highest QoS up to 2 in these steps. A QoS 3 is refused by every broker.
+fn highest_qos(steps: &[Step]) -> u64 {
+    let number = |value: &Expression| match value {
+        Expression::Number(qos @ 0..=2) => Some(*qos),
+        _ => None,
+    };
+    let of = |step: &Step| match &step.action {
+        Action::Send { what: Send::Packet(packet), .. } => {
+            let qos = packet.fields.iter().filter(|field| matches!(field.field.name, "qos" | "will_qos"));
+            qos.flat_map(|field| &field.values).filter_map(number).max()
+        }
+        _ => None,
+    };
+    steps.iter().flat_map(Step::with_inner).filter_map(of).max().unwrap_or(0)
+}
+
+/// Something a scenario may need that not every broker has.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    /// The word behind `needs`.
+    pub name: &'static str,
+    /// Whether a target is taken to have it unless told otherwise.
+    pub usual: bool,
+    /// Why a target has it not.
+    pub absent: &'static str,
+}
+
+const fn usual(name: &'static str) -> Capability {
+    Capability { name, usual: true, absent: "the broker refuses it, or it is said to lack it" }
+}
+
+const fn unusual(name: &'static str) -> Capability {
+    Capability { name, usual: false, absent: "neither found nor said to be there" }
+}
+
+/// What `needs` may name. `large-packets` is packets of more than 256 KiB, up to 4 MiB; a broker is `open` that lets in
+/// whoever comes, and `closed` that lets in nobody without credentials. `qos1` and `qos2` need no line: what a scenario
+/// sends says it.
+pub const CAPABILITIES: &[Capability] = &[
+    usual("qos1"),
+    usual("qos2"),
+    usual("wildcards"),
+    usual("retain"),
+    usual("large-packets"),
+    Capability { absent: "the broker was not seen to take one", ..unusual("empty-client-id") },
+    Capability { absent: "the kit was given credentials", ..usual("open") },
+    Capability { absent: "the kit was given no user name and password", ..unusual("passwords") },
+    Capability {
+        absent: "the broker was not seen to refuse clients without credentials",
+        ..unusual("closed")
+    },
+    unusual("acl"),
+    unusual("sys"),
+    unusual("websocket"),
 ];
 
 /// The statements a scenario proves in one version.
@@ -112,6 +186,33 @@ pub struct Step {
     pub action: Action,
 }
 
+impl Step {
+    /// Whether runs of `version` have this step.
+    pub fn is_in(&self, version: Version) -> bool {
+        self.only.is_none_or(|only| only == version)
+    }
+
+    /// This step and those in its block.
+    pub fn with_inner(&self) -> Vec<&Step> {
+        let inner: &[Step] = match &self.action {
+            Action::AnyOrder(steps) | Action::AtOnce(steps) | Action::Repeat(_, steps) => steps,
+            Action::Send { .. } | Action::Expect(_) => &[],
+        };
+        std::iter::once(self).chain(inner.iter().flat_map(Step::with_inner)).collect()
+    }
+
+    fn sender(&self) -> Option<usize> {
+        match self.action {
+            Action::Send { actor, .. } => Some(actor),
+            _ => None,
+        }
+    }
+
+    fn expects(&self) -> bool {
+        matches!(self.action, Action::Expect(_))
+    }
+}
+
 /// What a step does. Actors are numbers: places in [`Scenario::actors`].
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -126,6 +227,10 @@ pub enum Action {
     Expect(Expect),
     /// `any order { … }`: steps whose action is [`Action::Expect`].
     AnyOrder(Vec<Step>),
+    /// `at once { … }`: steps whose action is [`Action::Send`], all of one actor, repeated or not.
+    AtOnce(Vec<Step>),
+    /// `repeat N { … }`: so many times, with [`variables::ROUND`] bound to 1, 2, 3 …
+    Repeat(u64, Vec<Step>),
 }
 
 /// What is sent.

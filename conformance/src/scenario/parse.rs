@@ -1,13 +1,16 @@
 //! Text → [`Scenario`], line by line.
 
+mod field;
 mod line;
 mod token;
 
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step};
-use line::{Context, Line};
+use super::{
+    Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step, variables,
+};
+use line::{Block, Context, Line};
 use token::Wrong;
 
 /// Where a file stops being a scenario.
@@ -53,7 +56,7 @@ impl fmt::Display for ParseError {
 /// # Errors
 /// The first place where it is no scenario, and what should stand there.
 pub fn parse(name: &str, file: &str, text: &str) -> Result<Scenario, ParseError> {
-    let mut reader = Reader::new(name, file);
+    let mut reader = Reader::new(name, file, text);
     for (index, line) in text.lines().enumerate() {
         reader.number = index + 1;
         reader.read(line).map_err(|wrong| {
@@ -69,13 +72,24 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Scenario, ParseError>
     })
 }
 
+/// A block whose `}` is still to come.
+struct Open {
+    block: Block,
+    /// The line it began on.
+    line: usize,
+    text: String,
+    steps: Vec<Step>,
+    /// What was bound before it.
+    bound: HashSet<String>,
+}
+
 /// The scenario as far as it is read.
 struct Reader {
     scenario: Scenario,
     /// The line being read, from 1.
     number: usize,
-    /// The `any order` block that is open, and the line it began on.
-    block: Option<(usize, String, Vec<Step>)>,
+    /// The blocks that are open, from the outside in.
+    blocks: Vec<Open>,
     /// The `$names` that earlier `<` steps bind.
     bound: HashSet<String>,
     /// Whether the comment on top goes on.
@@ -83,11 +97,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(name: &str, file: &str) -> Self {
+    fn new(name: &str, file: &str, text: &str) -> Self {
         Reader {
             scenario: Scenario {
                 name: name.to_owned(),
                 file: file.to_owned(),
+                text: text.to_owned(),
                 about: String::new(),
                 proves: Vec::new(),
                 actors: Vec::new(),
@@ -97,14 +112,17 @@ impl Reader {
                 steps: Vec::new(),
             },
             number: 0,
-            block: None,
+            blocks: Vec::new(),
             bound: HashSet::new(),
             on_top: true,
         }
     }
 
     fn read<'a>(&mut self, text: &'a str) -> Result<(), Wrong<'a>> {
-        let context = Context { actors: &self.scenario.actors, in_block: self.block.is_some() };
+        let blocks: Vec<_> = self.blocks.iter().map(|open| open.block).collect();
+        let once = self.blocks.iter().skip_while(|open| open.block != Block::AtOnce);
+        let sender = once.flat_map(|open| &open.steps).flat_map(Step::with_inner).find_map(Step::sender);
+        let context = Context { actors: &self.scenario.actors, blocks: &blocks, sender };
         let line = line::line(text, &context)?;
         self.on_top &= match line {
             Line::Empty => self.scenario.about.is_empty(),
@@ -136,28 +154,51 @@ impl Reader {
             Line::Needs(words) => self.scenario.needs.extend(words.into_iter().map(str::to_owned)),
             Line::Promises(words) => self.scenario.promises.extend(words.into_iter().map(str::to_owned)),
             Line::Duty(duty) => self.scenario.duty = duty,
-            Line::OpenBlock => {
-                self.block = Some((self.number, text.trim().to_owned(), Vec::new()));
+            Line::OpenBlock(block) => {
+                let bound = self.bound.clone();
+                if matches!(block, Block::Repeat(_)) {
+                    self.bound.insert(variables::ROUND.to_owned());
+                }
+                let (line, text) = (self.number, text.trim().to_owned());
+                self.blocks.push(Open { block, line, text, steps: Vec::new(), bound });
             }
             Line::CloseBlock => {
-                if let Some((line, text, steps)) = self.block.take() {
-                    let action = Action::AnyOrder(steps);
-                    self.scenario.steps.push(Step { line, text, only: None, duty: Duty::Must, action });
+                if let Some(Open { block, line, text, steps, bound }) = self.blocks.pop() {
+                    let action = match block {
+                        Block::AnyOrder => Action::AnyOrder(steps),
+                        Block::AtOnce => Action::AtOnce(steps),
+                        Block::Repeat(times) => {
+                            self.bound = bound;
+                            Action::Repeat(times, steps)
+                        }
+                    };
+                    self.add(Step { line, text, only: None, duty: Duty::Must, action });
                 }
             }
             Line::Step(step) => {
                 let step = Step { line: self.number, ..step };
                 self.check_variables(&step).map_err(|name| Wrong {
                     at: text.find(&format!("${name}")).and_then(|at| text.get(at..)).unwrap_or(text),
-                    expected: "a $name that a `<` step above has bound".to_owned(),
+                    expected: match name.as_str() {
+                        variables::USERNAME | variables::PASSWORD => {
+                            "`needs passwords` above, for this $name"
+                        }
+                        variables::ROUND => "`repeat N {` around this $name",
+                        _ => "a $name that a `<` step above has bound",
+                    }
+                    .to_owned(),
                 })?;
-                match &mut self.block {
-                    Some((_, _, steps)) => steps.push(step),
-                    None => self.scenario.steps.push(step),
-                }
+                self.add(step);
             }
         }
         Ok(())
+    }
+
+    fn add(&mut self, step: Step) {
+        match self.blocks.last_mut() {
+            Some(open) => open.steps.push(step),
+            None => self.scenario.steps.push(step),
+        }
     }
 
     /// A `$name` is bound by a `<` step before anything else uses it; otherwise says which is not.
@@ -168,15 +209,18 @@ impl Reader {
                 Expected::Packet(packet) => (&packet.fields, true),
                 Expected::Close | Expected::Silence(_) => return Ok(()),
             },
-            Action::Send { .. } | Action::AnyOrder(_) => return Ok(()),
+            _ => return Ok(()),
         };
         for field in fields {
             for value in &field.values {
-                if let Expression::Variable(name) = value {
-                    if binds && !field.negated && field.values.len() == 1 {
+                match value {
+                    Expression::Variable(name) if binds && !field.negated && field.values.len() == 1 => {
                         self.bound.insert(name.clone());
-                    } else if !self.bound.contains(name) {
-                        return Err(name.clone());
+                    }
+                    _ => {
+                        if let Some(name) = value.names().find(|name| !self.is_bound(name)) {
+                            return Err(name.clone());
+                        }
                     }
                 }
             }
@@ -184,13 +228,19 @@ impl Reader {
         Ok(())
     }
 
+    /// The target's credentials are there where they are needed.
+    fn is_bound(&self, name: &str) -> bool {
+        let needs_credentials = self.scenario.needs.iter().any(|word| word == "passwords");
+        self.bound.contains(name)
+            || needs_credentials && [variables::USERNAME, variables::PASSWORD].contains(&name)
+    }
+
     fn finish(self) -> Result<Scenario, String> {
-        let expects = |step: &Step| !matches!(step.action, Action::Send { .. });
-        if self.block.is_some() {
+        if !self.blocks.is_empty() {
             Err("`}`".to_owned())
         } else if self.scenario.proves.is_empty() {
             Err("a line `proves VERSION [id]` somewhere above".to_owned())
-        } else if !self.scenario.steps.iter().any(expects) {
+        } else if !self.scenario.steps.iter().flat_map(Step::with_inner).any(Step::expects) {
             Err("a `<` step: this scenario cannot fail".to_owned())
         } else {
             Ok(self.scenario)

@@ -27,10 +27,22 @@ pub enum Piece {
     Hex(Vec<u8>),
     /// `bytes(N)`
     Pattern(usize),
+    /// `$name` among others; a number is written in decimal.
+    Variable(String),
 }
 
 /// What `$names` stand for so far.
 pub type Bindings = HashMap<String, Value>;
+
+/// The `$names` that no step binds.
+pub mod variables {
+    /// The target's right user name.
+    pub const USERNAME: &str = "username";
+    /// Its right password.
+    pub const PASSWORD: &str = "password";
+    /// Which round of `repeat` it is, from 1.
+    pub const ROUND: &str = "n";
+}
 
 /// A `$name` that nothing has bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +58,35 @@ impl fmt::Display for Unresolved {
 const TOKEN_MARK: &[u8] = b"{u}";
 
 impl Expression {
+    /// The `$names` in it.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let (alone, pieces) = match self {
+            Expression::Number(_) => (None, [].as_slice()),
+            Expression::Variable(name) => (Some(name), [].as_slice()),
+            Expression::Bytes(pieces) => (None, pieces.as_slice()),
+        };
+        alone.into_iter().chain(pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable(name) => Some(name),
+            _ => None,
+        }))
+    }
+
+    /// The same with a number for this `$name`.
+    #[must_use]
+    pub(super) fn with_number(self, name: &str, number: u64) -> Self {
+        match self {
+            Expression::Variable(found) if found == name => Expression::Number(number),
+            Expression::Bytes(pieces) => {
+                let fill = |piece| match piece {
+                    Piece::Variable(found) if found == name => Piece::Hex(number.to_string().into_bytes()),
+                    other => other,
+                };
+                Expression::Bytes(pieces.into_iter().map(fill).collect())
+            }
+            other => other,
+        }
+    }
+
     /// The value in a field of this type, in the run with this token.
     ///
     /// # Errors
@@ -67,6 +108,11 @@ impl Expression {
                         Piece::Exact(text) => bytes.extend(with_token(text, token)),
                         Piece::Hex(hex) => bytes.extend(hex),
                         Piece::Pattern(length) => bytes.extend(pattern(*length)),
+                        Piece::Variable(name) => match bindings.get(name) {
+                            Some(Value::Bytes(bound)) => bytes.extend(bound),
+                            Some(Value::Number(number)) => bytes.extend(number.to_string().bytes()),
+                            None => return Err(Unresolved(name.clone())),
+                        },
                     }
                 }
                 Ok(Value::Bytes(bytes))
@@ -109,6 +155,16 @@ mod tests {
             Ok(Value::Bytes(bytes)) => String::from_utf8(bytes).expect("text"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn names_are_joined_with_what_they_stand_for() {
+        let joined = Expression::Bytes(vec![Piece::Variable("p".to_owned()), Piece::Own(b"x".into())]);
+        let resolve =
+            |value: Value| joined.resolve(Type::Topic, "TOKEN", &Bindings::from([("p".to_owned(), value)]));
+        assert_eq!(resolve(Value::from("TOKEN/a")), Ok(Value::from("TOKEN/ax")));
+        assert_eq!(resolve(Value::Number(7)), Ok(Value::from("7x")));
+        assert_eq!(joined.names().collect::<Vec<_>>(), ["p"]);
     }
 
     #[test]

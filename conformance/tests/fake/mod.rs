@@ -1,12 +1,16 @@
 //! A broker of a few lines that answers every packet on its own, well or badly.
 
+// Not every test asks for everything.
+#![allow(dead_code)]
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use conformance::frame::decode::Frames;
 use conformance::frame::{Kind, Packet, encode::encode};
+use conformance::transport::Endpoint;
 
 /// One answer.
 #[derive(Clone, Debug)]
@@ -18,30 +22,39 @@ pub(crate) enum Reply {
 
 type Manners = dyn Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync;
 
-/// Listens on a port of its own until the test ends.
+/// Listens until the test ends.
 pub(crate) struct FakeBroker {
-    address: SocketAddr,
+    endpoint: Endpoint,
     heard: Arc<Mutex<Vec<Packet>>>,
 }
 
 impl FakeBroker {
-    /// Answers as `manners` says; where it says `None`, as a broker would.
+    /// Listens on a port of its own. Answers as `manners` says; where it says `None`, as a broker would.
     pub(crate) fn start(manners: impl Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("bound");
+        let endpoint = listener.local_addr().expect("bound").into();
+        Self::serving(endpoint, move || Some(listener.accept().ok()?.0), manners)
+    }
+
+    /// Serves those whom `accept` lets in, until it lets in nobody.
+    pub(crate) fn serving<S: Read + Write + Send + 'static>(
+        endpoint: Endpoint,
+        accept: impl Fn() -> Option<S> + Send + 'static,
+        manners: impl Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync + 'static,
+    ) -> Self {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (manners, all): (Arc<Manners>, _) = (Arc::new(manners), heard.clone());
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            while let Some(stream) = accept() {
                 let (manners, all) = (manners.clone(), all.clone());
                 thread::spawn(move || serve(stream, &*manners, &all));
             }
         });
-        FakeBroker { address, heard }
+        FakeBroker { endpoint, heard }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
     }
 
     /// What it was sent, on all connections.
@@ -50,7 +63,7 @@ impl FakeBroker {
     }
 }
 
-fn serve(mut stream: TcpStream, manners: &Manners, heard: &Mutex<Vec<Packet>>) {
+fn serve(mut stream: impl Read + Write, manners: &Manners, heard: &Mutex<Vec<Packet>>) {
     let mut frames = Frames::default();
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
@@ -63,7 +76,7 @@ fn serve(mut stream: TcpStream, manners: &Manners, heard: &Mutex<Vec<Packet>>) {
                     Reply::Bytes(bytes) => stream.write_all(&bytes),
                     Reply::Close => return,
                 };
-                if written.is_err() {
+                if written.and_then(|()| stream.flush()).is_err() {
                     return;
                 }
             }

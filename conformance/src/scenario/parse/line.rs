@@ -8,12 +8,12 @@ use nom::combinator::{cut, map, opt, value, verify};
 use nom::multi::{many1, separated_list1};
 use nom::sequence::{delimited, preceded, separated_pair};
 
-use super::token::{Read, Wrong, blank, duration, end, expect, expression, fail, hex, keyword, name, word};
+use super::field::{fields, rounds};
+use super::token::{Read, Wrong, blank, duration, end, expect, fail, hex, keyword, name, word};
 use crate::Version;
 use crate::frame::{Kind, table};
 use crate::scenario::{
-    Action, Actor, ActorKind, CAPABILITIES, Duty, Expect, Expected, Expression, FieldText, PacketText, Send,
-    Step,
+    Action, Actor, ActorKind, CAPABILITIES, Duty, Expect, Expected, PacketText, Send, Step,
 };
 
 /// What a line says.
@@ -26,19 +26,37 @@ pub(super) enum Line<'a> {
     Needs(Vec<&'a str>),
     Promises(Vec<&'a str>),
     Duty(Duty),
-    OpenBlock,
+    OpenBlock(Block),
     CloseBlock,
     Step(Step),
+}
+
+/// Lines between `{` and `}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    AnyOrder,
+    AtOnce,
+    Repeat(u64),
 }
 
 /// What the lines above said.
 pub(super) struct Context<'c> {
     pub(super) actors: &'c [Actor],
-    pub(super) in_block: bool,
+    /// The blocks that are open, from the outside in.
+    pub(super) blocks: &'c [Block],
+    /// Who sends in `at once`.
+    pub(super) sender: Option<usize>,
+}
+
+impl Context<'_> {
+    fn is_in(&self, block: Block) -> bool {
+        self.blocks.contains(&block)
+    }
 }
 
 /// Words that begin a line and so cannot be an actor's name.
-const RESERVED: &[&str] = &["proves", "client", "raw", "needs", "promises", "should", "may", "any"];
+const RESERVED: &[&str] =
+    &["proves", "client", "raw", "needs", "promises", "should", "may", "any", "at", "repeat"];
 
 /// The longest name of an actor: with the token it makes a client identifier that every broker must accept.
 const MAX_NAME_BYTES: usize = 15;
@@ -52,11 +70,11 @@ pub(super) fn line<'a>(text: &'a str, context: &Context<'_>) -> Result<Line<'a>,
         if let Some(comment) = rest.strip_prefix('#') {
             return Ok(("", Line::Comment(comment)));
         }
-        let (rest, line) = if context.in_block {
+        let (rest, line) = if context.blocks.is_empty() {
+            statement(rest, context)?
+        } else {
             let close = map(word(char('}')), |_| Line::CloseBlock);
             alt((close, |input| block_step(input, context))).parse(rest)?
-        } else {
-            statement(rest, context)?
         };
         end(rest).map(|(rest, ())| (rest, line))
     };
@@ -88,10 +106,7 @@ fn statement<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
                 map(|input| step(input, context), Line::Step).parse(input)
             }
         }
-        "any" => {
-            let block = (keyword("any"), expect("`order`", keyword("order")), expect("`{`", word(char('{'))));
-            cut(block).map(|_| Line::OpenBlock).parse(input)
-        }
+        "any" | "at" | "repeat" => block(input),
         _ => map(|input| step(input, context), Line::Step).parse(input),
     }
 }
@@ -129,9 +144,12 @@ fn actor<'a>(kind: ActorKind, input: &'a str, context: &Context<'_>) -> Read<'a,
 }
 
 fn needs(input: &str) -> Read<'_, Line<'_>> {
-    let known = verify(name, |found: &str| CAPABILITIES.iter().any(|(name, _)| *name == found));
+    let known = verify(name, |found: &str| CAPABILITIES.iter().any(|capability| capability.name == found));
     map(
-        many1(word(expect("one of wildcards, retain, large-packets, acl, passwords, sys, websocket", known))),
+        many1(word(expect(
+            "one of wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket",
+            known,
+        ))),
         Line::Needs,
     )
     .parse(input)
@@ -141,11 +159,47 @@ fn duty(input: &str) -> Read<'_, Duty> {
     alt((value(Duty::Should, keyword("should")), value(Duty::May, keyword("may")))).parse(input)
 }
 
+/// The line that opens a block.
+fn block(input: &str) -> Read<'_, Line<'_>> {
+    let open = || expect("`{`", word(char('{')));
+    let kind = alt((
+        value(Block::AnyOrder, (keyword("any"), cut((expect("`order`", keyword("order")), open())))),
+        value(Block::AtOnce, (keyword("at"), cut((expect("`once`", keyword("once")), open())))),
+        map(preceded(keyword("repeat"), cut((rounds, open()))), |(times, _)| Block::Repeat(times)),
+    ));
+    map(kind, Line::OpenBlock).parse(input)
+}
+
+/// A line within a block.
 fn block_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
+    let first: &str = name(input).map_or("", |(_, first)| first);
+    let opens = match first {
+        "any" | "at" => !context.is_in(Block::AnyOrder) && !context.is_in(Block::AtOnce),
+        "repeat" => !context.is_in(Block::AnyOrder),
+        _ => false,
+    };
+    if opens {
+        return block(input);
+    }
     let (rest, step) = step(input, context)?;
-    let fits = step.duty == Duty::Must
-        && matches!(&step.action, Action::Expect(Expect { what: Expected::Packet(_), optional: false, .. }));
-    if fits { Ok((rest, Line::Step(step))) } else { fail(input, "`}` or a step `actor < PACKET …`") }
+    let (fits, expected) = if context.is_in(Block::AnyOrder) {
+        let packet = |expect: &Expect| matches!(expect.what, Expected::Packet(_)) && !expect.optional;
+        let fits = matches!(&step.action, Action::Expect(expect) if packet(expect));
+        (fits && step.duty == Duty::Must, "`}` or a step `actor < PACKET …`")
+    } else if context.is_in(Block::AtOnce) {
+        let sender = match &step.action {
+            Action::Send { actor, what: Send::Packet(_) | Send::Hex(_) } => Some(*actor),
+            _ => None,
+        };
+        let fits = sender.is_some_and(|sender| {
+            kind_of(&[sender], context) == ActorKind::Raw
+                && context.sender.is_none_or(|first| first == sender)
+        });
+        (fits, "`}` or a step `actor > …` of one `raw` actor")
+    } else {
+        (true, "")
+    };
+    if fits { Ok((rest, Line::Step(step))) } else { fail(input, expected) }
 }
 
 /// `@5.0 should actor < PACKET field=value within 1s..2s`
@@ -168,7 +222,7 @@ fn step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Step> {
 
 /// The actor's place in the scenario.
 fn actor_name<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, usize> {
-    let expected = "an actor, `any order {`, or one of proves, client, raw, needs, promises, should, may";
+    let expected = "an actor, `any order {`, `at once {`, `repeat N {`, or one of proves, client, raw, needs, promises, should, may";
     let (rest, found) = expect(expected, name).parse(input)?;
     match context.actors.iter().position(|actor| actor.name == found) {
         Some(place) => Ok((rest, place)),
@@ -261,46 +315,4 @@ fn packet_name<'a>(expected: &'static str, input: &'a str) -> Read<'a, Kind> {
         },
         Err::<_, nom::Err<Wrong<'_>>>(_) => fail(input, expected),
     }
-}
-
-/// The fields behind a packet's name, up to the end of the line, a comment or `within`.
-fn fields<'a>(
-    mut input: &'a str,
-    kind: Kind,
-    may: impl Fn(&table::Field) -> bool,
-    shape: bool,
-) -> Read<'a, Vec<FieldText>> {
-    let shape = if shape { table::SHAPE } else { &[] };
-    let mut fields = Vec::new();
-    while end(input).is_err() && keyword("within").parse(input).is_err() {
-        let known = table::fields(kind).iter().chain(shape).filter(|field| may(field));
-        let found: &str = name(input).map_or("", |(_, found)| found);
-        let Some(field) = known.clone().find(|field| field.name == found) else {
-            let names: Vec<_> = known.map(|field| field.name).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return fail(input, format!("a field of {kind} ({names})"));
-        };
-        let (rest, _) = name(input)?;
-        let operator = alt((value(true, tag("!=")), value(false, tag("="))));
-        let (rest, negated) = cut(expect("`=` or `!=`", operator)).parse(rest)?;
-        let (rest, values) = word(separated_list1(char('|'), |input| typed(input, field))).parse(rest)?;
-        fields.push(FieldText { field: *field, negated, values });
-        input = rest;
-    }
-    Ok((input, fields))
-}
-
-/// A value that fits the field.
-fn typed<'a>(input: &'a str, field: &table::Field) -> Read<'a, Expression> {
-    let (rest, value) = cut(expression).parse(input)?;
-    match (&value, field.of) {
-        (Expression::Variable(_), _) => {}
-        (Expression::Number(number), table::Type::Number(most)) if *number <= most => {}
-        (Expression::Bytes(_), table::Type::Bytes | table::Type::Topic | table::Type::ClientId) => {}
-        (_, table::Type::Number(most)) => {
-            return fail(input, format!("a number from 0 to {most} for `{}`", field.name));
-        }
-        (_, _) => return fail(input, format!("a string for `{}`", field.name)),
-    }
-    Ok((rest, value))
 }

@@ -115,7 +115,7 @@ fn says_what_was_expected_and_where() {
         ("raw a_b", "4:5: expected a name of at most 15 letters and digits, found `a_b`"),
         (
             "needs wings",
-            "4:7: expected one of wildcards, retain, large-packets, acl, passwords, sys, websocket, found `wings`",
+            "4:7: expected one of wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket, found `wings`",
         ),
         ("any order", "4:10: expected `{`, found the end of the line"),
         ("should a > CONNECT", "4:1: expected a `<` step after `should` or `may`, found `should`"),
@@ -160,4 +160,55 @@ proptest::proptest! {
     fn never_panics_on_mangled_lines(line in "(a|c|\\||@5.0 |should |any order)? ?(>|<|<\\?) ?[A-Z]{0,8} ?[a-z_]{0,6}!?=?.{0,12}(within )?.{0,4}") {
         let _ = parse("test", "t", &format!("{HEAD}{line}"));
     }
+}
+
+#[test]
+fn the_credentials_have_names_where_they_are_needed() {
+    let step = "raw a\na > CONNECT username=$username password=\"x\" + $password\na < close\n";
+    let text = |head: &str| format!("proves 3.1.1 [MQTT-1.5.3-1]\n{head}{step}");
+    assert!(parse("test", "test", &text("needs passwords\n")).is_ok());
+    let error = parse("test", "test", &text("")).expect_err("must be refused").to_string();
+    assert!(error.starts_with("test:3:22: expected `needs passwords` above, for this $name"), "{error}");
+}
+
+#[test]
+fn what_goes_out_at_once_is_of_one_raw_actor() {
+    let scenario = good("at once {\n  a > CONNECT   # first\n  a > hex c0 00\n}\na < CONNACK");
+    let Action::AtOnce(steps) = &scenario.steps[0].action else { panic!("{:?}", scenario.steps[0]) };
+    assert_eq!(steps.iter().map(|step| step.line).collect::<Vec<_>>(), [5, 6]);
+    for wrong in ["c > CONNECT", "a > drop", "a < CONNACK", "b > CONNECT"] {
+        let text = format!("{HEAD}raw b\nat once {{\na > CONNECT\n{wrong}\n}}\na < CONNACK\n");
+        let error = parse("test", "test", &text).expect_err("must be refused").to_string();
+        assert!(
+            error.starts_with("test:7:1: expected `}` or a step `actor > …` of one `raw` actor"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_repeated_may_count() {
+    let scenario = good(
+        "repeat 3 {\n  at once {\n    repeat 2 {\n      a > PUBACK id=$n\n    }\n  }\n  a < PUBLISH id=$m payload=\"p\" + $n\n}\n\
+         a > SUBSCRIBE id=9 (topic=\"t\" + $n qos=1) * 2 topic=\"last\"\na < SUBACK (reason=$n) * 2",
+    );
+    let Action::Repeat(3, outer) = &scenario.steps[0].action else { panic!("{:?}", scenario.steps[0]) };
+    let Action::AtOnce(once) = &outer[0].action else { panic!("{:?}", outer[0]) };
+    assert!(matches!(&once[0].action, Action::Repeat(2, inner) if inner.len() == 1));
+    let Action::Send { what: Send::Packet(subscribe), .. } = &scenario.steps[1].action else {
+        panic!("a packet")
+    };
+    let names: Vec<_> = subscribe.fields.iter().map(|field| field.field.name).collect();
+    assert_eq!(names, ["id", "topic", "qos", "topic", "qos", "topic"]);
+    let second = Expression::Bytes(vec![Piece::Own(b"t".into()), Piece::Hex(b"2".into())]);
+    assert_eq!(subscribe.fields[3].values, [second]);
+
+    assert!(
+        says("a > PUBACK id=$n").contains("`repeat N {` around this $name"),
+        "{}",
+        says("a > PUBACK id=$n")
+    );
+    assert!(says("repeat 70001 {").contains("how many times"), "{}", says("repeat 70001 {"));
+    let outside = parse("t", "t", &format!("{HEAD}repeat 2 {{\na < PUBLISH id=$m\n}}\na > PUBACK id=$m\n"));
+    assert!(outside.expect_err("must be refused").to_string().contains("t:7:15"));
 }

@@ -99,9 +99,13 @@ pub(super) fn end(input: &str) -> Read<'_, ()> {
     }
 }
 
+/// Decimal digits.
+pub(super) fn digits(input: &str) -> Read<'_, &str> {
+    take_while1(|c: char| c.is_ascii_digit()).parse(input)
+}
+
 /// `1.5s`, `800ms`
 pub(super) fn duration(input: &str) -> Read<'_, Duration> {
-    let digits = |input| take_while1(|c: char| c.is_ascii_digit()).parse(input);
     let number =
         map_opt(recognize(pair(digits, opt(pair(char('.'), digits)))), |text: &str| text.parse::<f64>().ok());
     let unit = alt((value(0.001, tag("ms")), value(1.0, tag("s"))));
@@ -112,12 +116,14 @@ pub(super) fn duration(input: &str) -> Read<'_, Duration> {
 
 /// What may stand behind `field=`.
 pub(super) fn expression(input: &str) -> Read<'_, Expression> {
-    let variable =
-        map(preceded(char('$'), expect("a name", name)), |name: &str| Expression::Variable(name.to_owned()));
     let joined = separated_list1(delimited(blank, char('+'), blank), piece);
+    let joined = map(joined, |pieces| match pieces.as_slice() {
+        [Piece::Variable(name)] => Expression::Variable(name.clone()),
+        _ => Expression::Bytes(pieces),
+    });
     expect(
         "a value (7, 0x80, \"text\", 'text', x\"00 ff\", bytes(9), $name)",
-        alt((variable, map(joined, Expression::Bytes), map(number, Expression::Number))),
+        alt((joined, map(number, Expression::Number))),
     )
     .parse(input)
 }
@@ -126,7 +132,7 @@ fn number(input: &str) -> Read<'_, u64> {
     let hexadecimal = preceded(tag("0x"), take_while1(|c: char| c.is_ascii_hexdigit()));
     alt((
         map_opt(hexadecimal, |digits| u64::from_str_radix(digits, 16).ok()),
-        map_opt(take_while1(|c: char| c.is_ascii_digit()), |digits: &str| digits.parse().ok()),
+        map_opt(digits, |digits: &str| digits.parse().ok()),
     ))
     .parse(input)
 }
@@ -140,6 +146,7 @@ fn piece(input: &str) -> Read<'_, Piece> {
             Piece::Hex,
         ),
         map(pattern, Piece::Pattern),
+        map(preceded(char('$'), cut(expect("a name", name))), |name: &str| Piece::Variable(name.to_owned())),
     ))
     .parse(input)
 }

@@ -1,0 +1,286 @@
+//! What a broker can do, found out before any scenario, so that nobody has to write it down.
+//!
+//! Only what a broker says in so many words is believed to be missing: a refused filter, a connection closed on a large
+//! packet. What merely goes wrong here is for the scenarios to judge, and must not make them be skipped.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::actor::Plain;
+use crate::frame::decode::Frame;
+use crate::frame::encode::encode;
+use crate::frame::{Kind, Packet, pattern};
+use crate::run::token;
+use crate::target::{Target, TargetError};
+
+/// What was found out. Serves the head of each report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The versions it takes a CONNECT of: `3.1`, `3.1.1`, `5.0`.
+    pub versions: Vec<String>,
+    /// The highest QoS it grants.
+    pub maximum_qos: u64,
+    /// Whether it takes filters with wildcards.
+    pub wildcards: bool,
+    /// Whether it takes messages with RETAIN.
+    pub retain: bool,
+    /// The largest payload in bytes that came through, of those tried.
+    pub largest_payload: usize,
+    /// Whether it takes clients without an identifier.
+    pub empty_client_id: bool,
+    /// Whether it lets in who has no credentials.
+    pub anonymous: bool,
+    /// Whether anything is published below `$SYS/`.
+    pub sys: bool,
+}
+
+/// Why there is nothing to test, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Nobody is there, or nobody who takes us in.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// HTTP.
+    #[error("{0} is a web server, not an MQTT broker")]
+    WebServer(String),
+}
+
+/// The payloads tried: just above the 256 KiB that every target is taken to have, and `large-packets`.
+const PAYLOADS: [usize; 2] = [256 * 1024 + 1, 4_000_000];
+
+/// Asks for everything.
+///
+/// # Errors
+/// There is no broker, or it does not take us in.
+pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
+    target.probe().map_err(|error| explain(target, error))?;
+    let target = &*target;
+    let probe = Probe { target, token: token() };
+    let mut versions = vec!["3.1.1".to_owned()];
+    if probe.takes_connect(
+        Packet::new(Kind::Connect)
+            .with("protocol", "MQIsdp")
+            .with("level", 3u64)
+            .with("client_id", probe.id().as_str()),
+    ) {
+        versions.insert(0, "3.1".to_owned());
+    }
+    if probe.takes_5_0() {
+        versions.push("5.0".to_owned());
+    }
+    let arrives = |size: &usize| probe.arrives(*size);
+    Ok(Findings {
+        versions,
+        maximum_qos: [2, 1].into_iter().find(|qos| probe.grants("probe", *qos) == Some(*qos)).unwrap_or(0),
+        wildcards: probe.grants("probe/#", 0).is_some_and(|code| code != REFUSED)
+            && probe.grants("+/probe", 0).is_some_and(|code| code != REFUSED),
+        retain: probe.takes_retained(),
+        largest_payload: PAYLOADS.into_iter().take_while(arrives).last().unwrap_or(0),
+        empty_client_id: probe.takes_connect(Packet::new(Kind::Connect).with("client_id", "")),
+        anonymous: !target.capabilities.contains("closed"),
+        sys: probe.publishes_sys(),
+    })
+}
+
+/// SUBACK: the filter is refused.
+const REFUSED: u64 = 0x80;
+
+impl Findings {
+    /// Gives the target the capabilities found, and takes away those missing.
+    pub fn apply(&self, target: &mut Target) {
+        let found = [
+            ("wildcards", self.wildcards),
+            ("retain", self.retain),
+            ("large-packets", self.largest_payload >= 4_000_000),
+            ("sys", self.sys),
+        ];
+        for (word, has) in found {
+            if has {
+                target.capabilities.insert(word.to_owned());
+            } else {
+                target.capabilities.remove(word);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions = match self.versions.as_slice() {
+            [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+            other => other.concat(),
+        };
+        let payload = match self.largest_payload {
+            0 => format!("payloads below {} KiB", PAYLOADS.first().map_or(0, |size| size / 1024)),
+            size if size >= 1_000_000 => format!("payloads of {} MB", size / 1_000_000),
+            size => format!("payloads of {} KiB", size / 1024),
+        };
+        write!(f, "speaks {versions}; grants QoS {}; {payload}", self.maximum_qos)?;
+        let has = [
+            ("wildcards", self.wildcards),
+            ("retained messages", self.retain),
+            ("empty client identifiers", self.empty_client_id),
+            ("clients without credentials", self.anonymous),
+            ("$SYS", self.sys),
+        ];
+        has.into_iter().try_for_each(|(what, has)| write!(f, "; {}{what}", if has { "" } else { "no " }))
+    }
+}
+
+/// Says more of somebody who does not answer as a broker, where that is possible.
+fn explain(target: &Target, error: TargetError) -> ProbeError {
+    match error {
+        TargetError::NotMqtt { .. } if is_web_server(target) => {
+            ProbeError::WebServer(target.endpoint.to_string())
+        }
+        error => error.into(),
+    }
+}
+
+fn is_web_server(target: &Target) -> bool {
+    let ask = || {
+        let transport = target.endpoint.connect(target.deadline)?;
+        transport.set_read_timeout(Some(target.deadline))?;
+        transport.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = [0; 64];
+        let length = transport.read(&mut answer)?;
+        Ok::<_, std::io::Error>(answer.get(..length).is_some_and(|answer| answer.starts_with(b"HTTP/")))
+    };
+    ask().unwrap_or(false)
+}
+
+struct Probe<'a> {
+    target: &'a Target,
+    /// Makes the topics and client identifiers ours.
+    token: String,
+}
+
+impl Probe<'_> {
+    fn topic(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.token)
+    }
+
+    fn id(&self) -> String {
+        format!("{}probe", self.token)
+    }
+
+    fn connected(&self) -> Option<Plain> {
+        Plain::connect(self.target, self.id().as_bytes()).ok()
+    }
+
+    /// The answer to a CONNECT, which comes with the target's credentials.
+    fn answer(&self, mut connect: Packet, bend: impl Fn(&mut Vec<u8>)) -> Option<Frame> {
+        if let Some(credentials) = &self.target.credentials {
+            credentials.sign(&mut connect);
+        }
+        let mut bytes = encode(&connect);
+        bend(&mut bytes);
+        let transport = self.target.endpoint.connect(self.target.deadline).ok()?;
+        transport.write_all(&bytes).ok()?;
+        Plain::over(transport, self.target.deadline).ok()?.receive_frame().ok()
+    }
+
+    fn takes_connect(&self, connect: Packet) -> bool {
+        let frame = self.answer(connect, |_| ());
+        let answer = frame.and_then(|frame| frame.packet.ok());
+        answer.is_some_and(|answer| answer.kind == Kind::Connack && answer.number("reason") == Some(0))
+    }
+
+    /// A CONNECT of 5.0 is one of 3.1.1 with the length of its properties, 0, behind the keep alive.
+    fn takes_5_0(&self) -> bool {
+        let connect = Packet::new(Kind::Connect).with("level", 5u64).with("client_id", self.id().as_str());
+        let frame = self.answer(connect, |bytes| {
+            if let [_, length @ 0..=126, ..] = bytes.as_mut_slice() {
+                *length += 1;
+                bytes.insert(12, 0);
+            }
+        });
+        // CONNACK with a length of properties behind the reason.
+        frame.is_some_and(|frame| matches!(frame.bytes.as_slice(), [0x20, _, 0, 0, _, ..]))
+    }
+
+    /// The code that SUBACK has for this filter. `None`: no SUBACK.
+    fn grants(&self, filter: &str, qos: u64) -> Option<u64> {
+        let mut plain = self.connected()?;
+        plain.send(&self.subscribe(filter, qos)).ok()?;
+        plain.await_kind(Kind::Suback).ok()?.number("reason")
+    }
+
+    fn subscribe(&self, filter: &str, qos: u64) -> Packet {
+        let packet = Packet::new(Kind::Subscribe).with("id", 1u64);
+        packet.with("topic", self.topic(filter).as_str()).with("qos", qos)
+    }
+
+    /// Whether a message of this size finds its way, or at least breaks no connection.
+    fn arrives(&self, size: usize) -> bool {
+        let Some(mut plain) = self.connected() else { return false };
+        let message = Packet::new(Kind::Publish).with("topic", self.topic("large").as_str());
+        let mut send = || {
+            plain.send(&self.subscribe("large", 0))?;
+            plain.await_kind(Kind::Suback)?;
+            plain.send(&message.clone().with("payload", pattern(size)))?;
+            plain.send(&Packet::new(Kind::Pingreq))?;
+            plain.receive()
+        };
+        send().is_ok()
+    }
+
+    fn takes_retained(&self) -> bool {
+        let Some(mut plain) = self.connected() else { return false };
+        let message =
+            Packet::new(Kind::Publish).with("topic", self.topic("retained").as_str()).with("retain", 1u64);
+        let mut send = || {
+            plain.send(&message.clone().with("payload", "kept"))?;
+            plain.send(&message)?;
+            plain.send(&Packet::new(Kind::Pingreq))?;
+            plain.receive()
+        };
+        send().is_ok()
+    }
+
+    fn publishes_sys(&self) -> bool {
+        let Some(mut plain) = self.connected() else { return false };
+        let packet = Packet::new(Kind::Subscribe).with("id", 1u64).with("topic", "$SYS/#");
+        let mut ask = || {
+            plain.send(&packet)?;
+            plain.await_kind(Kind::Suback)?;
+            plain.send(&Packet::new(Kind::Pingreq))?;
+            plain.receive()
+        };
+        ask().is_ok_and(|answer| answer.kind == Kind::Publish)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_read_well() {
+        let mut found = Findings {
+            versions: vec!["3.1".into(), "3.1.1".into(), "5.0".into()],
+            maximum_qos: 2,
+            wildcards: true,
+            retain: false,
+            largest_payload: 4_000_000,
+            empty_client_id: true,
+            anonymous: true,
+            sys: false,
+        };
+        assert_eq!(
+            found.to_string(),
+            "speaks 3.1, 3.1.1 and 5.0; grants QoS 2; payloads of 4 MB; wildcards; no retained messages; \
+             empty client identifiers; clients without credentials; no $SYS"
+        );
+        found.versions = vec!["3.1.1".into()];
+        found.largest_payload = 0;
+        assert!(
+            found.to_string().starts_with("speaks 3.1.1; grants QoS 2; payloads below 256 KiB;"),
+            "{found}"
+        );
+
+        let mut target = Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+        found.apply(&mut target);
+        assert_eq!(target.capabilities, ["open", "qos1", "qos2", "wildcards"].map(str::to_owned).into());
+    }
+}

@@ -1,0 +1,131 @@
+//! What carries the bytes of a connection: TCP, a UNIX socket, TLS over TCP. Another way to a broker joins here.
+
+mod tls;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+pub use tls::{Tls, TlsError, Trust};
+
+/// Where a broker listens, and what is spoken there below MQTT.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// Plain TCP.
+    Tcp(SocketAddr),
+    /// TLS over TCP.
+    Tls(SocketAddr, Tls),
+    /// A UNIX socket.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Connects. Neither this nor any later write takes longer than `deadline` without getting on.
+    ///
+    /// # Errors
+    /// Nobody answers, or not in TLS, or with a certificate that is not trusted.
+    pub fn connect(&self, deadline: Duration) -> io::Result<Arc<dyn Transport>> {
+        let plain = |domain, address: &SockAddr| {
+            let socket = Socket::new(domain, Type::STREAM, None)?;
+            socket.connect_timeout(address, deadline)?;
+            socket.set_write_timeout(Some(deadline))?;
+            Ok::<_, io::Error>(Plain { socket, sending: Mutex::default() })
+        };
+        let tcp = |address: SocketAddr| {
+            let plain = plain(Domain::for_address(address), &address.into())?;
+            plain.socket.set_tcp_nodelay(true)?;
+            Ok::<_, io::Error>(plain)
+        };
+        Ok(match self {
+            Endpoint::Tcp(address) => Arc::new(tcp(*address)?),
+            Endpoint::Tls(address, tls) => Arc::new(tls.shake_hands(tcp(*address)?, deadline)?),
+            Endpoint::Unix(path) => Arc::new(plain(Domain::UNIX, &SockAddr::unix(path)?)?),
+        })
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Endpoint::Tcp(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => address.fmt(f),
+            Endpoint::Tls(address, _) => write!(f, "{address} (TLS)"),
+            Endpoint::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// An open connection. One thread reads while others write.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// The next bytes; none is the end.
+    ///
+    /// # Errors
+    /// The connection breaks, or [`Transport::set_read_timeout`] has been reached.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends all of these, and nothing of another thread's among them.
+    ///
+    /// # Errors
+    /// The connection is closed, or takes nothing more in time.
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// How long a read waits; none is without end.
+    ///
+    /// # Errors
+    /// A time of 0.
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()>;
+
+    /// Says that no more bytes come from here. What the other side has to say can still be read.
+    ///
+    /// # Errors
+    /// The connection is closed already.
+    fn finish(&self) -> io::Result<()>;
+
+    /// Ends the connection both ways, and with it a read that waits.
+    fn close(&self);
+}
+
+/// Bytes as they stand.
+#[derive(Debug)]
+struct Plain {
+    socket: Socket,
+    /// Held for a whole write.
+    sending: Mutex<()>,
+}
+
+impl Transport for Plain {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.socket).read(buffer)
+    }
+
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let _sending = lock(&self.sending);
+        (&self.socket).write_all(bytes)
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        self.socket.set_read_timeout(time)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    fn close(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
