@@ -329,6 +329,13 @@ impl Report {
         faults().filter(|fault| !noticed.contains(fault.name)).collect()
     }
 
+    /// Those of them that never came to do anything: no scenario that was played gives them an occasion.
+    pub fn idle(&self) -> Vec<&'static Fault> {
+        let acted = self.trials.iter().filter(|trial| trial.acted > 0);
+        let acted: BTreeSet<_> = acted.filter_map(|trial| Some(trial.fault?.name)).collect();
+        self.uncaught().into_iter().filter(|fault| !acted.contains(fault.name)).collect()
+    }
+
     /// Scenarios that never failed, without those that were skipped.
     pub fn unseen(&self) -> Vec<&str> {
         let failed = self.trials.iter().filter(|trial| trial.fault.is_some() && trial.failed().is_some());
@@ -380,11 +387,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle: Vec<_> = self.idle().iter().map(|fault| fault.name).collect();
         for fault in faults() {
             let of_it = |trial: &&Trial| trial.fault.is_some_and(|other| other.name == fault.name);
             let noticed = self.trials.iter().filter(of_it).filter(|trial| trial.failed().is_some());
             let names: Vec<_> = noticed.map(|trial| trial.scenario.as_str()).collect();
             let by = match names.as_slice() {
+                [] if idle.contains(&fault.name) => "nobody: it had no occasion".to_owned(),
                 [] => "NOBODY".to_owned(),
                 [name] => (*name).to_owned(),
                 [name, rest @ ..] => format!("{name} and {} more", rest.len()),
@@ -427,5 +436,30 @@ impl fmt::Display for Report {
             caught.len() + missing.len(),
             self.trials.len()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `SELF_TEST=write cargo test -p conformance --test self_test` writes it anew.
+    #[test]
+    fn the_table_has_every_fault_with_what_it_breaks_and_who_notices() {
+        let rows: BTreeMap<&str, (&str, &str)> = TABLE
+            .lines()
+            .skip(1)
+            .filter_map(|row| {
+                let mut cells = row.split('\t');
+                Some((cells.next()?, (cells.next()?, cells.next()?)))
+            })
+            .collect();
+        assert_eq!(rows.len(), faults().count());
+        for fault in faults() {
+            let (breaks, scenarios) =
+                rows.get(fault.name).unwrap_or_else(|| panic!("{} has no row", fault.name));
+            assert_eq!(*breaks, fault.breaks, "{}", fault.name);
+            assert!(!scenarios.is_empty(), "{} is noticed by nobody", fault.name);
+        }
     }
 }
