@@ -1,118 +1,60 @@
 //! `max_memory`: what a process takes under floods, how it says so, and that it serves the others meanwhile.
 //!
-//! The broker runs in a process of its own, which is this test program again, with the allocator of the command `sol`.
+//! Against the command `sol`, since it is the process that is limited.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::num::NonZeroUsize;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
-use common::{Client, PATIENCE, connect, encode, eventually, publish};
+use common::process::{Place, Sol};
+use common::{Client, connect, encode, eventually, publish};
+use rustix::process::Signal;
 use sol::codec::{Ack, Connect, ConnectCode, Delivery, Packet, PacketId, Publish, QoS, Will};
 use sol::topic::Name;
-use sol::{Broker, Config, Limits};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const MAX_MEMORY_BYTES: usize = 64_000_000;
+/// 64MB, as the configuration has it.
+const MAX_MEMORY_BYTES: usize = 64 << 20;
 const DROPPED: &str = "$SYS/broker/publish/messages/dropped/memory";
-/// Says that this process is to be the broker.
-const CHILD: &str = "SOL_MEMORY_TEST_BROKER";
-
-/// Not a test, but the broker of the others.
-#[test]
-fn broker_of_the_other_tests() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
-    let _log = flexi_logger::Logger::try_with_str("info").unwrap().log_to_stderr().start().unwrap();
-    let config = Config {
-        threads: NonZeroUsize::new(2).unwrap(),
-        stats_interval: Some(Duration::from_millis(100)),
-        limits: Limits { max_memory_bytes: MAX_MEMORY_BYTES, ..Limits::default() },
-        ..Config::on("127.0.0.1:0".parse().unwrap())
-    };
-    let broker = Broker::start(config).unwrap();
-    eprintln!("listens on {}", broker.local_addr());
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    eprintln!("{:?}", broker.stats());
-    broker.stop();
-}
 
 struct Process {
-    child: Child,
-    stdin: Option<ChildStdin>,
+    sol: Sol,
     address: SocketAddr,
-    log: Receiver<String>,
+    _place: Place,
 }
 
 impl Process {
     fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "broker_of_the_other_tests", "--nocapture", "--test-threads=1"])
-            .env(CHILD, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (line, log) = channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|text| line.send(text)));
-        let address = loop {
-            let line = log.recv_timeout(PATIENCE).unwrap();
-            if let Some((_, address)) = line.split_once("listens on ") {
-                break address.parse().unwrap();
-            }
-        };
-        Self { stdin: child.stdin.take(), child, address, log }
+        let place = Place::new("ip_port 0\nthreads 2\nmax_memory 64MB\nstats_publish_interval 1s\n");
+        let sol = place.start();
+        Self { address: sol.address, sol, _place: place }
     }
 
     /// A line of `/proc/PID/status`, in bytes.
     fn status(&self, key: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.sol.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         line.trim_start_matches(':').split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
     }
 
     /// Memory was kept, and the log tells that it was short.
-    fn end(self, name: &str) {
-        loop {
-            let line = self.log.recv_timeout(PATIENCE).expect("the log does not tell that memory was short");
-            if line.contains("memory is short, stage") {
-                break;
-            }
-        }
+    fn end(mut self, name: &str) {
+        self.sol.line("memory is short, stage");
         self.end_within(name);
     }
 
     /// Memory was kept.
-    fn end_within(mut self, name: &str) {
+    fn end_within(self, name: &str) {
         let (now, most) = (self.status("VmRSS"), self.status("VmHWM"));
-        drop(self.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-        let log: Vec<_> = self.log.iter().collect();
-        println!("{name}: resident {now}, at most {most}\n{log:#?}");
-        assert!(most < MAX_MEMORY_BYTES, "{name}: {most} bytes were resident: {log:#?}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-        if thread::panicking() {
-            println!("the broker's log: {:#?}", self.log.iter().collect::<Vec<_>>());
-        }
+        self.sol.signal(Signal::TERM);
+        let (code, log) = self.sol.end();
+        println!("{name}: resident {now}, at most {most}\n{log}");
+        assert_eq!(code, Some(0));
+        assert!(most < MAX_MEMORY_BYTES, "{name}: {most} bytes were resident");
     }
 }
 
