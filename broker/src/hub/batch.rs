@@ -7,7 +7,7 @@ use super::routes::Routes;
 use crate::session::Tally;
 
 /// Bytes put into outboxes before a batch is cut, so that the receivers get to write them.
-const FULL_BYTES: usize = 1 << 20;
+pub(super) const FULL_BYTES: usize = 1 << 20;
 
 /// Working memory of a thread, lent to the hub for one batch of packets.
 pub struct Batch {

@@ -11,7 +11,7 @@ use crate::codec::{AckType, Delivery, Publish, QoS, encode_ack, encoded_publish_
 use crate::session::{Content, Message, Outcome, Tally, Will, release};
 use crate::topic::{Name, Retained};
 
-/// What queueing a message counts for when a batch is cut.
+/// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
 const QUEUED_BYTES: usize = 64;
 
 /// Retained messages and the memory they take.
@@ -111,7 +111,10 @@ impl Hub {
                     *bytes += QUEUED_BYTES;
                     session.settle(tally);
                 }
-                Outcome::Dropped => count_dropped(session.link.is_some(), qos, stage, tally),
+                Outcome::Dropped => {
+                    *bytes += QUEUED_BYTES;
+                    count_dropped(session.link.is_some(), qos, stage, tally);
+                }
             }
         }
         if content.is_shared() {
@@ -174,4 +177,58 @@ pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut
 /// The trees that the broker alone publishes to.
 fn is_the_brokers(topic: Name<'_>) -> bool {
     topic.is_reserved() && topic.levels().next().is_some_and(|first| matches!(first, "$SYS" | "$SOL"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::auth::Access;
+    use crate::codec::{Connect, Packet, PacketId, Subscribe, Version};
+    use crate::hub::{Limits, Next, Peer};
+    use crate::topic::Filter;
+
+    fn connected(hub: &Hub, client_id: &str, batch: &mut Batch) -> Peer {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut peer = hub.accept(address, Arc::new(Access::open()), Instant::now()).unwrap();
+        let connect = Connect {
+            version: Version::V311,
+            clean_session: false,
+            keep_alive: 0,
+            client_id,
+            will: None,
+            user_name: None,
+            password: None,
+        };
+        handle(hub, &mut peer, &[Packet::Connect(connect)], batch);
+        peer
+    }
+
+    fn handle(hub: &Hub, peer: &mut Peer, packets: &[Packet<'_>], batch: &mut Batch) -> (Next, bool) {
+        let mut bytes = Vec::new();
+        packets.iter().for_each(|packet| packet.encode(Version::V311, &mut bytes).unwrap());
+        let handled = hub.handle(peer, &bytes, Instant::now(), batch);
+        (handled.next, handled.consumed == bytes.len())
+    }
+
+    #[test]
+    fn messages_that_nobody_can_take_cut_a_batch_too() {
+        let hub = Hub::new(Limits { max_queued_messages: 0, ..Limits::default() });
+        let mut batch = Batch::new();
+        let mut absent = connected(&hub, "absent", &mut batch);
+        let subscribe = Subscribe::new(PacketId::MIN, vec![(Filter::new("t").unwrap(), QoS::AtLeastOnce)]);
+        handle(&hub, &mut absent, &[Packet::Subscribe(subscribe)], &mut batch);
+        hub.close(absent, &Ending::Closed, &mut batch);
+        batch.wake();
+        let mut publisher = connected(&hub, "publisher", &mut batch);
+        batch.wake();
+        let delivery = Delivery::AtLeastOnce(PacketId::MIN);
+        let publish =
+            Publish { dup: false, delivery, retain: false, topic: Name::new("t").unwrap(), payload: b"" };
+        let flood = vec![Packet::Publish(publish); super::super::batch::FULL_BYTES / QUEUED_BYTES + 1];
+        let (next, is_all) = handle(&hub, &mut publisher, &flood, &mut batch);
+        assert!(matches!(next, Next::Yield) && !is_all, "{next:?}");
+    }
 }
