@@ -29,9 +29,6 @@ use system::{Identity, PidFile, service};
 #[cfg(unix)]
 use unix as system;
 
-/// With less memory allowed, huge pages are too coarse: each thread would hold 2 MiB for every size of what it allocates.
-const HUGE_PAGES_FROM_BYTES: usize = 1 << 30;
-
 /// Runs a broker until a signal stops it.
 ///
 /// What only root may do comes first, then the process becomes the user it is told to. Whoever started it is told
@@ -56,9 +53,6 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
 /// Opens everything, then gives up the rights to do so.
 fn start(settings: &Settings) -> Result<(Broker, Signals, Option<PidFile>), Failure> {
     system::raise_open_files();
-    if settings.broker.limits.max_memory_bytes < HUGE_PAGES_FROM_BYTES {
-        system::do_without_huge_pages();
-    }
     // Before there is anything to stop.
     let signals =
         Signals::new(system::SIGNALS).map_err(|error| Failure::run("cannot take signals", error))?;

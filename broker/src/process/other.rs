@@ -13,8 +13,6 @@ pub(super) const SIGNALS: [Signal; 1] = [Signal::Int];
 
 pub(super) fn raise_open_files() {}
 
-pub(super) fn do_without_huge_pages() {}
-
 /// Whoever started the process.
 pub(crate) struct Starter;
 

@@ -23,15 +23,3 @@ pub(super) fn raise_open_files() {
         warn!("cannot raise the limit of open files from {:?}: {error}", limit.current);
     }
 }
-
-/// Memory is taken in pages of the usual size.
-#[cfg(target_os = "linux")]
-pub(super) fn do_without_huge_pages() {
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        warn!("cannot do without huge pages, so `max_memory` may not be kept: {error}");
-    }
-}
-
-/// Only Linux hands them out unasked.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn do_without_huge_pages() {}
