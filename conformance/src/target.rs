@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
 use crate::run;
-use crate::scenario::CAPABILITIES;
+use crate::scenario::{CAPABILITIES, WEBSOCKET};
 use crate::transport::{Endpoint, TlsError, Trust};
 
 /// How long a `<` step waits unless told otherwise.
@@ -57,7 +57,9 @@ impl Credentials {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Not of a known form. The URL is without its password.
-    #[error("{0:?} is not of the form mqtt://[user[:password]@]host[:port], mqtts://… or unix:///path")]
+    #[error(
+        "{0:?} is not of the form mqtt://[user[:password]@]host[:port], mqtts://…, ws://…[/path], wss://… or unix:///path"
+    )]
     Url(String),
     /// The host has no address.
     #[error("{host} has no address: {reason}")]
@@ -108,12 +110,16 @@ impl Target {
     /// An open broker which has all that the standard takes for granted.
     pub fn new(endpoint: impl Into<Endpoint>) -> Self {
         let usual = CAPABILITIES.iter().filter(|capability| capability.usual);
-        let capabilities = usual.map(|capability| capability.name.to_owned()).collect();
+        let mut capabilities: HashSet<_> = usual.map(|capability| capability.name.to_owned()).collect();
         let endpoint = endpoint.into();
+        if matches!(endpoint, Endpoint::WebSocket(..)) {
+            capabilities.insert(WEBSOCKET.to_owned());
+        }
         Target { endpoint, credentials: None, deadline: DEADLINE, capabilities, promises: false }
     }
 
-    /// The broker at `mqtt://[user[:password]@]host[:port]` (port 1883), `mqtts://…` (port 8883) or `unix:///path`.
+    /// The broker at `mqtt://[user[:password]@]host[:port]` (port 1883), `mqtts://…` (port 8883), `ws://…[/path]` (port 80,
+    /// path `/mqtt`), `wss://…` (port 443) or `unix:///path`.
     ///
     /// # Errors
     /// Another form, a host without an address, or files for TLS that cannot be used.

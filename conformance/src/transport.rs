@@ -1,6 +1,8 @@
-//! What carries the bytes of a connection: TCP, a UNIX socket, TLS over TCP. Another way to a broker joins here.
+//! What carries the bytes of a connection: TCP, a UNIX socket, TLS over TCP, WebSocket over TCP or TLS. Another way to a
+//! broker joins here.
 
 mod tls;
+mod websocket;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 pub use tls::{Tls, TlsError, Trust};
+pub use websocket::WebSocket;
 
 /// Where a broker listens, and what is spoken there below MQTT.
 #[derive(Clone, Debug)]
@@ -22,13 +25,15 @@ pub enum Endpoint {
     Tls(SocketAddr, Tls),
     /// A UNIX socket.
     Unix(PathBuf),
+    /// WebSocket over one of the others.
+    WebSocket(Box<Endpoint>, WebSocket),
 }
 
 impl Endpoint {
     /// Connects. Neither this nor any later write takes longer than `deadline` without getting on.
     ///
     /// # Errors
-    /// Nobody answers, or not in TLS, or with a certificate that is not trusted.
+    /// Nobody answers, or not in TLS or WebSocket, or with a certificate that is not trusted.
     pub fn connect(&self, deadline: Duration) -> io::Result<Arc<dyn Transport>> {
         let plain = |domain, address: &SockAddr| {
             let socket = Socket::new(domain, Type::STREAM, None)?;
@@ -45,6 +50,9 @@ impl Endpoint {
             Endpoint::Tcp(address) => Arc::new(tcp(*address)?),
             Endpoint::Tls(address, tls) => Arc::new(tls.shake_hands(tcp(*address)?, deadline)?),
             Endpoint::Unix(path) => Arc::new(plain(Domain::UNIX, &SockAddr::unix(path)?)?),
+            Endpoint::WebSocket(below, websocket) => {
+                Arc::new(websocket.shake_hands(below.connect(deadline)?, deadline)?)
+            }
         })
     }
 }
@@ -61,6 +69,7 @@ impl fmt::Display for Endpoint {
             Endpoint::Tcp(address) => address.fmt(f),
             Endpoint::Tls(address, _) => write!(f, "{address} (TLS)"),
             Endpoint::Unix(path) => path.display().fmt(f),
+            Endpoint::WebSocket(below, websocket) => write!(f, "{below} (WebSocket, {})", websocket.path()),
         }
     }
 }
@@ -70,7 +79,8 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// The next bytes; none is the end.
     ///
     /// # Errors
-    /// The connection breaks, or [`Transport::set_read_timeout`] has been reached.
+    /// The connection breaks, or [`Transport::set_read_timeout`] has been reached. [`io::ErrorKind::InvalidData`] is what
+    /// the broker must not send there.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Sends all of these, and nothing of another thread's among them.
@@ -78,6 +88,14 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// # Errors
     /// The connection is closed, or takes nothing more in time.
     fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Sends all of these as text, which is wrong where it can be done.
+    ///
+    /// # Errors
+    /// As [`Transport::write_all`], or nothing tells text from other bytes here.
+    fn write_text(&self, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "only WebSocket knows text"))
+    }
 
     /// How long a read waits; none is without end.
     ///

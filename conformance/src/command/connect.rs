@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// The broker, and how to reach it.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// The broker: mqtt://[user[:password]@]host[:port], mqtts://… or unix:///path
+    /// The broker: mqtt://[user[:password]@]host[:port], mqtts://…, ws://…[/path], wss://… or unix:///path
     pub(super) url: String,
     /// User name (or BROKER_USERNAME)
     #[arg(long, value_name = "NAME", help_heading = "Connection")]

@@ -119,8 +119,11 @@ pub const CAPABILITIES: &[Capability] = &[
     },
     unusual("acl"),
     unusual("sys"),
-    unusual("websocket"),
+    Capability { absent: "the URL is neither ws:// nor wss://", ..unusual(WEBSOCKET) },
 ];
+
+/// The word of a target that is spoken to over WebSocket.
+pub const WEBSOCKET: &str = "websocket";
 
 /// The statements a scenario proves in one version.
 #[derive(Clone, Debug)]

@@ -6,22 +6,31 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 
 use super::{Credentials, TargetError};
-use crate::transport::{Endpoint, Trust};
+use crate::transport::{Endpoint, Trust, WebSocket};
 
-/// What a URL says: `mqtt://[user[:password]@]host[:port]`, `mqtts://…`, `unix:///path`.
+/// The path of WebSocket unless one is written.
+const PATH: &str = "/mqtt";
+
+/// What a URL says: `mqtt://[user[:password]@]host[:port]`, `mqtts://…`, `ws://…[/path]`, `wss://…`, `unix:///path`.
 pub(super) fn parse(url: &str, trust: &Trust) -> Result<(Endpoint, Option<Credentials>), TargetError> {
     let bad = || TargetError::Url(without_password(url));
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-    let default_port = match scheme {
-        "mqtt" | "tcp" => 1883,
-        "mqtts" | "ssl" | "tls" => 8883,
+    let (default_port, is_tls) = match scheme {
+        "mqtt" | "tcp" => (1883, false),
+        "mqtts" | "ssl" | "tls" => (8883, true),
+        "ws" => (80, false),
+        "wss" => (443, true),
         "unix" if rest.starts_with('/') => return Ok((Endpoint::Unix(PathBuf::from(rest)), None)),
         _ => return Err(bad()),
     };
-    let authority = rest.trim_end_matches('/');
-    let (user, host_port) = match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, authority),
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, rest),
+    };
+    let is_websocket = scheme.starts_with("ws");
+    let (host_port, path) = match place.find('/') {
+        Some(at) if is_websocket => place.split_at(at),
+        _ => (place.trim_end_matches('/'), PATH),
     };
     let (host, port) = match host_port.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| bad())?),
@@ -33,9 +42,12 @@ pub(super) fn parse(url: &str, trust: &Trust) -> Result<(Endpoint, Option<Creden
     }
     let credentials = user.map(credentials).transpose().map_err(|()| bad())?;
     let address = address(host, port)?;
-    let endpoint = match default_port {
-        8883 => Endpoint::Tls(address, trust.tls(host)?),
-        _ => Endpoint::Tcp(address),
+    let below = if is_tls { Endpoint::Tls(address, trust.tls(host)?) } else { Endpoint::Tcp(address) };
+    let endpoint = if is_websocket {
+        let websocket = WebSocket::at(&format!("{scheme}://{host_port}{path}")).ok_or_else(bad)?;
+        Endpoint::WebSocket(Box::new(below), websocket)
+    } else {
+        below
     };
     Ok((endpoint, credentials))
 }
@@ -88,9 +100,12 @@ mod tests {
             ("mqtt://[::1]:1884", "[::1]:1884"),
             ("mqtts://127.0.0.1", "127.0.0.1:8883 (TLS)"),
             ("mqtts://[::1]:1884", "[::1]:1884 (TLS)"),
+            ("ws://127.0.0.1:9001", "127.0.0.1:9001 (WebSocket, /mqtt)"),
+            ("ws://u:p/q@127.0.0.1/", "127.0.0.1:80 (WebSocket, /)"),
+            ("wss://[::1]/a/b?c", "[::1]:443 (TLS) (WebSocket, /a/b)"),
             ("unix:///run/sol.sock", "/run/sol.sock"),
         ] {
-            assert_eq!(read(url), (endpoint.to_owned(), None), "{url}");
+            assert_eq!(read(url).0, endpoint, "{url}");
         }
     }
 
@@ -99,7 +114,9 @@ mod tests {
         let who = |username: &str, password: Option<&[u8]>| {
             Some(Credentials { username: username.to_owned(), password: password.map(<[u8]>::to_vec) })
         };
+        assert_eq!(read("mqtt://127.0.0.1").1, None);
         assert_eq!(read("mqtt://u@127.0.0.1").1, who("u", None));
+        assert_eq!(read("wss://u:p@127.0.0.1/path").1, who("u", Some(b"p")));
         assert_eq!(read("mqtt://u:@127.0.0.1").1, who("u", Some(b"")));
         assert_eq!(read("mqtt://u:p:@q@127.0.0.1").1, who("u", Some(b"p:@q")));
         assert_eq!(read("mqtt://%c3%bc%40:%ff%3A@127.0.0.1").1, who("ü@", Some(b"\xff:")));
@@ -107,9 +124,16 @@ mod tests {
 
     #[test]
     fn refuses_other_forms_and_keeps_the_password_to_itself() {
-        for bad in
-            ["127.0.0.1:1883", "http://127.0.0.1", "mqtt://", "mqtt://127.0.0.1:port", "unix://relative"]
-        {
+        for bad in [
+            "127.0.0.1:1883",
+            "http://127.0.0.1",
+            "mqtt://",
+            "mqtt://127.0.0.1:port",
+            "mqtt://127.0.0.1/mqtt",
+            "ws:///mqtt",
+            "ws://127.0.0.1/two words",
+            "unix://relative",
+        ] {
             let error = parse(bad, &Trust::default()).expect_err("bad");
             assert!(matches!(&error, TargetError::Url(shown) if shown == bad), "{bad}: {error}");
         }

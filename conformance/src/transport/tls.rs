@@ -190,7 +190,9 @@ impl Transport for Sealed {
             }
             let Session { tls, came } = &mut *session;
             tls.read_tls(came)?;
-            tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            // A broker may well close with an alert.
+            tls.process_new_packets()
+                .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
         }
     }
 

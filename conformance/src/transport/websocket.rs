@@ -1,0 +1,199 @@
+//! WebSocket over TCP or TLS, with tungstenite.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tungstenite::client::ClientRequestBuilder;
+use tungstenite::error::ProtocolError;
+use tungstenite::http::Uri;
+use tungstenite::protocol::Role;
+use tungstenite::{Bytes, Error, HandshakeError, Message};
+
+use super::{Transport, lock};
+
+/// The subprotocol that a client offers [MQTT-6.0.0-3] and a broker selects [MQTT-6.0.0-4].
+const SUBPROTOCOL: &str = "mqtt";
+
+/// How many times as long as its next bytes a whole frame may take.
+const PATIENCE: u32 = 4;
+
+/// How WebSocket is spoken with one broker.
+#[derive(Clone, Debug)]
+pub struct WebSocket {
+    uri: Uri,
+}
+
+impl WebSocket {
+    /// With the broker at `ws://host:port/path` or `wss://…`; none if that is no URI.
+    pub(crate) fn at(uri: &str) -> Option<Self> {
+        Some(WebSocket { uri: uri.parse().ok()? })
+    }
+
+    /// The path asked for.
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    pub(super) fn shake_hands(&self, below: Arc<dyn Transport>, deadline: Duration) -> io::Result<Framed> {
+        below.set_read_timeout(Some(deadline))?;
+        let request = ClientRequestBuilder::new(self.uri.clone()).with_sub_protocol(SUBPROTOCOL);
+        let end = || Below { transport: below.clone(), until: None };
+        let until = Some(Instant::now() + deadline * PATIENCE);
+        let (socket, _) = tungstenite::client(request, Below { until, ..end() }).map_err(no_handshake)?;
+        let writing = Mutex::new(tungstenite::WebSocket::from_raw_socket(end(), Role::Client, None));
+        let reading = Mutex::new(Reading { socket, came: Bytes::new() });
+        let framed = Framed { below, reading, writing, timeout: Mutex::default() };
+        framed.set_read_timeout(None)?;
+        Ok(framed)
+    }
+}
+
+type Handshake = tungstenite::ClientHandshake<Below>;
+
+fn no_handshake(error: HandshakeError<Handshake>) -> io::Error {
+    let (kind, why) = match error {
+        HandshakeError::Interrupted(_) => (io::ErrorKind::TimedOut, "no answer in time".to_owned()),
+        HandshakeError::Failure(Error::Io(error)) => (error.kind(), error.to_string()),
+        HandshakeError::Failure(Error::Http(answer)) => {
+            let status = answer.status();
+            (io::ErrorKind::InvalidData, format!("HTTP {status} instead of 101: is it another path?"))
+        }
+        HandshakeError::Failure(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(error))) => {
+            let must = "the broker must select the subprotocol `mqtt` [MQTT-6.0.0-4]";
+            (io::ErrorKind::InvalidData, format!("{must}: {error}"))
+        }
+        HandshakeError::Failure(error) => (io::ErrorKind::InvalidData, error.to_string()),
+    };
+    io::Error::new(kind, format!("no WebSocket handshake: {why}"))
+}
+
+/// The bytes of the binary frames of a WebSocket connection.
+///
+/// Both directions have an end of tungstenite's of their own: a broker that waits until it is read from does not keep the
+/// reading thread from doing so. What the reading end has to answer goes out whole between the frames of the other.
+#[derive(Debug)]
+pub(super) struct Framed {
+    below: Arc<dyn Transport>,
+    reading: Mutex<Reading>,
+    /// Held for a whole write.
+    writing: Mutex<tungstenite::WebSocket<Below>>,
+    /// How long a read waits.
+    timeout: Mutex<Option<Duration>>,
+}
+
+struct Reading {
+    socket: tungstenite::WebSocket<Below>,
+    /// What of the last message is not read yet.
+    came: Bytes,
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("came", &self.came.len()).finish_non_exhaustive()
+    }
+}
+
+impl Framed {
+    fn send(&self, message: Message) -> io::Result<()> {
+        lock(&self.writing).send(message).map_err(broken)
+    }
+}
+
+impl Transport for Framed {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Reading { socket, came } = &mut *lock(&self.reading);
+        socket.get_mut().until = lock(&self.timeout).map(|time| Instant::now() + time * PATIENCE);
+        while came.is_empty() {
+            match socket.read() {
+                Ok(Message::Binary(bytes)) => *came = bytes,
+                Ok(Message::Text(_)) => {
+                    return Err(invalid(
+                        "it sends a text frame, and only binary ones carry MQTT [MQTT-6.0.0-1]",
+                    ));
+                }
+                // Nothing can follow, and who closes below is WebSocket's business.
+                Ok(Message::Close(_)) => {
+                    let _ = socket.flush();
+                    return Ok(0);
+                }
+                Ok(_) => {}
+                // Many brokers end a connection without saying so in WebSocket.
+                Err(
+                    Error::ConnectionClosed
+                    | Error::AlreadyClosed
+                    | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+                ) => return Ok(0),
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        let piece = came.split_to(came.len().min(buffer.len()));
+        buffer.iter_mut().zip(&piece).for_each(|(to, from)| *to = *from);
+        Ok(piece.len())
+    }
+
+    /// One binary frame.
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        self.send(Message::binary(bytes.to_vec()))
+    }
+
+    /// One text frame. What is no UTF-8 cannot go into one.
+    fn write_text(&self, bytes: &[u8]) -> io::Result<()> {
+        let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+        self.send(Message::text(text))
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        *lock(&self.timeout) = time;
+        self.below.set_read_timeout(time)
+    }
+
+    /// Below, without WebSocket's goodbye: it is the network that goes away.
+    fn finish(&self) -> io::Result<()> {
+        self.below.finish()
+    }
+
+    fn close(&self) {
+        self.below.close();
+    }
+}
+
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+fn broken(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        error => invalid(error.to_string()),
+    }
+}
+
+/// The connection below, as tungstenite wants it.
+#[derive(Debug)]
+struct Below {
+    transport: Arc<dyn Transport>,
+    /// When what is being read is given up: tungstenite reads on until a frame is whole.
+    until: Option<Instant>,
+}
+
+impl Read for Below {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.transport.read(buffer)
+    }
+}
+
+impl Write for Below {
+    /// All of it, so that frames stay whole.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.transport.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
