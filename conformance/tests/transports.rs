@@ -1,18 +1,22 @@
-//! The kit speaks TLS and over UNIX sockets as it does over TCP.
+//! The kit speaks TLS, WebSocket and over UNIX sockets as it does over TCP.
 
 // Helpers of tests are tests, which clippy.toml does not see outside `#[test]` functions.
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 mod fake;
 
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use conformance::frame::decode::Frames;
 use conformance::frame::{Kind, Packet};
-use conformance::scenario::parse;
+use conformance::scenario::{embedded, parse};
 use conformance::target::{Target, TargetError};
-use conformance::transport::Trust;
+use conformance::transport::{Endpoint, Trust};
 use conformance::verdict::Outcome;
 use conformance::{Version, run};
 use fake::{FakeBroker, Reply};
@@ -22,6 +26,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use tempfile::TempDir;
+use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tungstenite::http::HeaderValue;
+use tungstenite::{Message, WebSocket, accept_hdr};
 
 /// Both kinds of actor; what is longer than a record and than what a socket holds; every way in which a connection ends.
 const SCENARIO: &str = "proves 3.1.1 [MQTT-7.1.1-1]
@@ -104,6 +111,16 @@ impl Authority {
 
     /// A broker with the certificate `broker`, in one version of TLS; one that asks for client certificates or not.
     fn broker(&self, version: &'static SupportedProtocolVersion, asks: bool) -> FakeBroker {
+        let (endpoint, accept) = self.listener(version, asks);
+        FakeBroker::serving(endpoint, accept, manners)
+    }
+
+    /// What lets in that broker's clients, and where.
+    fn listener(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        asks: bool,
+    ) -> (Endpoint, impl Fn() -> Option<StreamOwned<ServerConnection, TcpStream>> + Send + 'static) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let read = |name| CertificateDer::from_pem_file(self.file(name)).expect("a certificate");
         let mut roots = RootCertStore::empty();
@@ -127,13 +144,16 @@ impl Authority {
             let session = ServerConnection::new(config.clone()).expect("a session");
             Some(StreamOwned::new(session, stream))
         };
-        FakeBroker::serving(endpoint, accept, manners)
+        (endpoint, accept)
     }
 }
 
 fn target(broker: &FakeBroker, trust: &Trust) -> Result<Target, TargetError> {
     Target::from_url(&format!("mqtts://{}", broker.endpoint()), trust)
 }
+
+/// For what does not come.
+const SHORT: Duration = Duration::from_millis(200);
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
@@ -205,7 +225,212 @@ fn files_that_cannot_be_used_are_named() {
 fn a_broker_without_tls_is_no_broker_with_it() {
     let broker = FakeBroker::start(|_| Some(vec![Reply::Close]));
     let mut plain = target(&broker, &Trust { insecure: true, ..Trust::default() }).expect("good");
-    plain.deadline = std::time::Duration::from_millis(200);
+    plain.deadline = SHORT;
     let error = plain.probe().expect_err("no TLS").to_string();
     assert!(error.starts_with("no connection to"), "{error}");
+}
+
+/// How a server deals with WebSocket's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// As the standard says.
+    Right,
+    /// Takes text for binary.
+    TakesText,
+    /// Sends text.
+    SendsText,
+    /// Takes each frame for one packet.
+    OnePacketAFrame,
+}
+
+/// The server's end of a WebSocket connection.
+struct Served<S: Read + Write> {
+    socket: WebSocket<S>,
+    framing: Framing,
+    came: Vec<u8>,
+}
+
+impl<S: Read + Write> Read for Served<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.came.is_empty() {
+            self.came = match self.socket.read() {
+                Ok(Message::Binary(bytes)) if self.framing == Framing::OnePacketAFrame => {
+                    let mut frames = Frames::default();
+                    frames.push(&bytes);
+                    frames.next().map(|frame| frame.bytes).unwrap_or_default()
+                }
+                Ok(Message::Binary(bytes)) => bytes.to_vec(),
+                Ok(Message::Text(text)) if self.framing == Framing::TakesText => text.as_bytes().to_vec(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => continue,
+                _ => return Ok(0),
+            };
+        }
+        let length = self.came.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.came[..length]);
+        self.came.drain(..length);
+        Ok(length)
+    }
+}
+
+impl<S: Read + Write> Write for Served<S> {
+    /// In three frames, with a PING of WebSocket's own between them.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.chunks(bytes.len().div_ceil(3)) {
+            let message = match std::str::from_utf8(piece) {
+                Ok(text) if self.framing == Framing::SendsText => Message::text(text),
+                _ => Message::binary(piece.to_vec()),
+            };
+            self.socket.send(message).map_err(io::Error::other)?;
+            self.socket.send(Message::Ping("still there?".into())).map_err(io::Error::other)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Read + Write> Drop for Served<S> {
+    fn drop(&mut self) {
+        let _ = self.socket.close(None);
+        let _ = self.socket.flush();
+    }
+}
+
+/// Shakes hands at the path `/mqtt`, and selects this subprotocol.
+fn welcome<S: Read + Write>(stream: S, selects: Option<&'static str>, framing: Framing) -> Option<Served<S>> {
+    #[expect(clippy::result_large_err, reason = "tungstenite's callback")]
+    let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        if request.uri().path() != "/mqtt" {
+            let mut refusal = ErrorResponse::new(None);
+            *refusal.status_mut() = tungstenite::http::StatusCode::NOT_FOUND;
+            return Err(refusal);
+        }
+        let offered = request.headers().get("Sec-WebSocket-Protocol");
+        assert_eq!(offered, Some(&HeaderValue::from_static("mqtt")), "MQTT-6.0.0-3");
+        if let Some(selects) = selects {
+            response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(selects));
+        }
+        Ok(response)
+    };
+    let socket = accept_hdr(stream, answer).ok()?;
+    Some(Served { socket, framing, came: Vec::new() })
+}
+
+fn websocket(selects: Option<&'static str>, framing: Framing) -> FakeBroker {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = listener.local_addr().expect("bound").into();
+    let accept = move || {
+        loop {
+            if let Some(served) = welcome(listener.accept().ok()?.0, selects, framing) {
+                return Some(served);
+            }
+        }
+    };
+    FakeBroker::serving(endpoint, accept, manners)
+}
+
+fn websocket_target(broker: &FakeBroker) -> Target {
+    Target::from_url(&format!("ws://{}", broker.endpoint()), &Trust::default()).expect("good")
+}
+
+#[test]
+fn over_websocket() {
+    passes(websocket_target(&websocket(Some("mqtt"), Framing::Right)));
+}
+
+#[test]
+fn over_websocket_over_tls() {
+    let authority = Authority::new();
+    authority.sign("broker", "127.0.0.1");
+    let (endpoint, accept) = authority.listener(&rustls::version::TLS13, false);
+    let url = format!("wss://{endpoint}/mqtt");
+    let welcomed = move || welcome(accept()?, Some("mqtt"), Framing::Right);
+    let _broker = FakeBroker::serving(endpoint, welcomed, manners);
+    passes(Target::from_url(&url, &authority.trust()).expect("good"));
+}
+
+/// The scenarios of section 6 that do not pass.
+fn failing(framing: Framing) -> Vec<String> {
+    let broker = websocket(Some("mqtt"), framing);
+    let mut target = websocket_target(&broker);
+    if framing != Framing::Right {
+        target.deadline = SHORT;
+    }
+    let all = embedded().expect("good scenarios");
+    let own = all.iter().filter(|scenario| scenario.directory() == "6-websocket");
+    let verdicts = own.map(|scenario| (scenario, run::run(scenario, Version::V3_1_1, &target)));
+    let failing = verdicts.filter_map(|(scenario, verdict)| match verdict.outcome {
+        Outcome::Passed => None,
+        Outcome::Failed(..) => Some(scenario.name.trim_start_matches("6-websocket/").to_owned()),
+        _ => panic!("{verdict}"),
+    });
+    failing.collect()
+}
+
+#[test]
+fn what_a_server_does_wrong_with_frames_is_seen() {
+    assert_eq!(failing(Framing::Right), [""; 0]);
+    let text = ["text-frame-closes", "text-frame-instead-of-connect-closes"];
+    assert_eq!(failing(Framing::TakesText), text);
+    let borders = [
+        "frame-ends-within-the-second-packet",
+        "one-frame-holds-many-packets",
+        "packets-are-put-together-from-frames",
+    ];
+    assert_eq!(failing(Framing::OnePacketAFrame), borders);
+    // Every scenario ends with the question whether the broker still serves others.
+    assert_eq!(failing(Framing::SendsText).len(), 6);
+}
+
+/// The one line that the program says, and its exit code.
+fn said(url: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    let output = command.args(["run", url, "--deadline", "500ms"]).stdin(Stdio::null()).output();
+    let output = output.expect("it starts");
+    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+#[test]
+fn who_speaks_no_mqtt_over_websocket_is_told_apart_in_one_line() {
+    let other = websocket(Some("chat"), Framing::Right);
+    let none = websocket(None, Framing::Right);
+    let good = websocket(Some("mqtt"), Framing::Right);
+    let texts = websocket(Some("mqtt"), Framing::SendsText);
+    let raw = FakeBroker::start(|_| Some(vec![Reply::Close]));
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().map(|address| (address.to_string(), silent)).expect("bound");
+    for (url, words) in [
+        (format!("ws://{}", other.endpoint()), "must select the subprotocol `mqtt` [MQTT-6.0.0-4]"),
+        (format!("ws://{}", none.endpoint()), "must select the subprotocol `mqtt` [MQTT-6.0.0-4]"),
+        (format!("ws://{}/elsewhere", good.endpoint()), "HTTP 404 Not Found instead of 101"),
+        (format!("ws://{}", texts.endpoint()), "text frame"),
+        (format!("ws://{}", raw.endpoint()), "no WebSocket handshake"),
+        (format!("ws://{}", silent.0), "no answer in time"),
+    ] {
+        let (code, stderr) = said(&url);
+        assert_eq!(code, Some(3), "{url}: {stderr}");
+        assert!(stderr.contains(words) && stderr.lines().count() == 1, "{url}: {stderr}");
+    }
+}
+
+/// A frame of a megabyte that comes byte by byte.
+#[test]
+fn a_frame_without_end_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("ws://{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        let mut served = welcome(listener.accept().ok()?.0, Some("mqtt"), Framing::Right)?;
+        let stream = served.socket.get_mut();
+        stream.write_all(b"\x82\x7f\0\0\0\0\0\x10\0\0").ok()?;
+        while stream.write_all(&[0]).is_ok() {
+            std::thread::sleep(SHORT / 20);
+        }
+        Some(())
+    });
+    let mut target = Target::from_url(&url, &Trust::default()).expect("good");
+    target.deadline = SHORT;
+    let error = target.probe().expect_err("no CONNACK").to_string();
+    assert!(error.contains("in time"), "{error}");
 }

@@ -6,4 +6,4 @@ mod wire;
 
 pub use client::{ClientError, connect as connect_client};
 pub use plain::Plain;
-pub use wire::{Came, Connection, Event, Owner};
+pub use wire::{Came, Connection, Event, Manner, Owner};

@@ -52,6 +52,15 @@ pub struct Owner {
     pub events: Sender<Event>,
 }
 
+/// How bytes are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// In pieces of so many bytes, if that is not 0. Each is a write, and over WebSocket a frame.
+    pub chunk: usize,
+    /// As text: only over WebSocket, where it is wrong.
+    pub text: bool,
+}
+
 /// An open connection to the broker. Dropping it closes it.
 #[derive(Debug)]
 pub struct Connection {
@@ -103,7 +112,7 @@ impl Connection {
     pub fn send(&self, packet: &Packet) {
         let bytes = encode(packet);
         self.note_sent(Some(packet), &bytes);
-        self.write(&bytes, 0);
+        self.write(&bytes, Manner::default());
     }
 
     /// Writes down that this is sent: a packet, or bytes that are none.
@@ -115,12 +124,13 @@ impl Connection {
         };
     }
 
-    /// Writes bytes, in pieces of `chunk` if that is not 0. A broker that has already closed is not an error here: it
-    /// shows in what comes.
-    pub fn write(&self, bytes: &[u8], chunk: usize) {
-        let pieces = if chunk == 0 { bytes.len().max(1) } else { chunk };
+    /// Writes bytes in this manner. A broker that has already closed is not an error here: it shows in what comes.
+    pub fn write(&self, bytes: &[u8], manner: Manner) {
+        let pieces = if manner.chunk == 0 { bytes.len().max(1) } else { manner.chunk };
         for piece in bytes.chunks(pieces) {
-            if let Err(error) = self.transport.write_all(piece) {
+            let sent =
+                if manner.text { self.transport.write_text(piece) } else { self.transport.write_all(piece) };
+            if let Err(error) = sent {
                 self.owner.trace.note(&self.owner.name, format!("not sent: {error}"));
                 return;
             }
@@ -155,7 +165,13 @@ fn read_all(transport: &dyn Transport, owner: &Owner, mut copy: Option<TcpStream
             Ok(0) => break "end of stream".to_owned(),
             Ok(length) => buffer.get(..length).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => break error.to_string(),
+            Err(error) => {
+                let how = error.to_string();
+                if error.kind() == io::ErrorKind::InvalidData {
+                    tell(owner.trace.note(&owner.name, how.clone()), Came::Malformed(how.clone()));
+                }
+                break how;
+            }
         };
         frames.push(bytes);
         for frame in frames.by_ref() {

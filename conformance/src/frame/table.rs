@@ -67,6 +67,7 @@ pub const SHAPE: &[Field] = &[
     raw("tail", Type::Bytes),
     raw("cut", VARINT),
     raw("chunk", VARINT),
+    raw("text", Type::Number(1)),
 ];
 
 /// The packet's own fields.

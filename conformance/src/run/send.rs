@@ -2,7 +2,7 @@
 
 use super::stage::Run;
 use super::{Fault, contains};
-use crate::actor::{self, Connection, Owner};
+use crate::actor::{self, Connection, Manner, Owner};
 use crate::frame::{Kind, Packet, Value, encode::encode};
 use crate::scenario::{Action, ActorKind, PacketText, Send, Step, variables};
 
@@ -23,8 +23,8 @@ impl Run<'_> {
                 self.send_client(actor, &packet)
             }
             Send::Packet(_) | Send::Hex(_) => {
-                let (bytes, chunk) = self.frame(actor, what)?;
-                self.connection(actor)?.write(&bytes, chunk);
+                let (bytes, manner) = self.frame(actor, what)?;
+                self.connection(actor)?.write(&bytes, manner);
                 Ok(())
             }
         }
@@ -34,7 +34,7 @@ impl Run<'_> {
     pub(super) fn at_once(&mut self, steps: &[Step]) -> Result<(), Fault> {
         let mut frames = Vec::new();
         if let Some(actor) = self.frames(steps, &mut frames)? {
-            self.connection(actor)?.write(&frames, 0);
+            self.connection(actor)?.write(&frames, Manner::default());
         }
         Ok(())
     }
@@ -63,8 +63,8 @@ impl Run<'_> {
         Ok(sender)
     }
 
-    /// What a raw actor is about to write, noted as sent, and in pieces of how many bytes.
-    fn frame(&mut self, actor: usize, what: &Send) -> Result<(Vec<u8>, usize), Fault> {
+    /// What a raw actor is about to write, noted as sent, and how.
+    fn frame(&mut self, actor: usize, what: &Send) -> Result<(Vec<u8>, Manner), Fault> {
         let (packet, bytes) = match what {
             Send::Packet(text) => {
                 let packet = self.packet(actor, text)?;
@@ -77,13 +77,15 @@ impl Run<'_> {
         self.connection(actor)?.note_sent(packet.as_ref(), &bytes);
         let bent = |packet: &Packet| {
             packet.kind == Kind::Disconnect
-                || ["cut", "length", "length_bytes"].iter().any(|name| packet.all(name).next().is_some())
+                || ["cut", "length", "length_bytes", "text"]
+                    .iter()
+                    .any(|name| packet.all(name).next().is_some())
         };
         if packet.as_ref().is_none_or(bent) {
             self.cast(actor)?.can_ping = false;
         }
-        let chunk = packet.as_ref().and_then(|packet| packet.number("chunk")).unwrap_or(0);
-        Ok((bytes, chunk as usize))
+        let number = |name| packet.as_ref().and_then(|packet| packet.number(name)).unwrap_or(0);
+        Ok((bytes, Manner { chunk: number("chunk") as usize, text: number("text") != 0 }))
     }
 
     fn send_client(&mut self, actor: usize, packet: &Packet) -> Result<(), Fault> {
