@@ -71,7 +71,7 @@ pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
     let arrives = |size: &usize| probe.arrives(*size);
     Ok(Findings {
         versions,
-        maximum_qos: [2, 1].into_iter().find(|qos| probe.grants("probe", *qos) == Some(*qos)).unwrap_or(0),
+        maximum_qos: probe.highest_grant(),
         wildcards: probe.grants("probe/#", 0).is_some_and(|code| code != REFUSED)
             && probe.grants("+/probe", 0).is_some_and(|code| code != REFUSED),
         retain: probe.takes_retained(),
@@ -89,6 +89,8 @@ impl Findings {
     /// Gives the target the capabilities found, and takes away those missing.
     pub fn apply(&self, target: &mut Target) {
         let found = [
+            ("grants-qos1", self.maximum_qos >= 1),
+            ("grants-qos2", self.maximum_qos >= 2),
             ("wildcards", self.wildcards),
             ("retain", self.retain),
             ("large-packets", self.largest_payload >= 4_000_000),
@@ -206,6 +208,16 @@ impl Probe<'_> {
         plain.await_kind(Kind::Suback).ok()?.number("reason")
     }
 
+    /// The highest QoS that it grants, unless it talks nonsense.
+    fn highest_grant(&self) -> u64 {
+        let granted = |asked| match self.grants("probe", asked) {
+            Some(REFUSED) => None,
+            Some(less) if less < asked => Some(less),
+            _ => Some(asked),
+        };
+        [2, 1].into_iter().find_map(granted).unwrap_or(0)
+    }
+
     fn subscribe(&self, filter: &str, qos: u64) -> Packet {
         let packet = Packet::new(Kind::Subscribe).with("id", 1u64);
         packet.with("topic", self.topic(filter).as_str()).with("qos", qos)
@@ -281,6 +293,10 @@ mod tests {
 
         let mut target = Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         found.apply(&mut target);
-        assert_eq!(target.capabilities, ["open", "qos1", "qos2", "wildcards"].map(str::to_owned).into());
+        let words = ["open", "qos1", "qos2", "grants-qos1", "grants-qos2", "wildcards"];
+        assert_eq!(target.capabilities, words.map(str::to_owned).into());
+        found.maximum_qos = 1;
+        found.apply(&mut target);
+        assert!(target.capabilities.contains("grants-qos1") && !target.capabilities.contains("grants-qos2"));
     }
 }

@@ -56,7 +56,12 @@ impl Scenario {
             1 => Some("qos1"),
             _ => Some("qos2"),
         };
-        self.needs.iter().map(String::as_str).chain(implied)
+        let granted = match highest_grant(&self.steps) {
+            0 => None,
+            1 => Some("grants-qos1"),
+            _ => Some("grants-qos2"),
+        };
+        self.needs.iter().map(String::as_str).chain(implied).chain(granted)
     }
 
     /// The ids it cites for `version`.
@@ -82,6 +87,21 @@ fn highest_qos(steps: &[Step]) -> u64 {
     steps.iter().flat_map(Step::with_inner).filter_map(of).max().unwrap_or(0)
 }
 
+/// The highest QoS that these steps insist to be granted. A broker may grant less than it is asked for.
+fn highest_grant(steps: &[Step]) -> u64 {
+    let insisted = |field: &FieldText| match (field.field.name, field.values.as_slice()) {
+        ("reason", [Expression::Number(qos @ 0..=2)]) if !field.negated => Some(*qos),
+        _ => None,
+    };
+    let of = |step: &Step| match &step.action {
+        Action::Expect(Expect { what: Expected::Packet(packet), .. }) if packet.kind == Kind::Suback => {
+            packet.fields.iter().filter_map(insisted).max()
+        }
+        _ => None,
+    };
+    steps.iter().flat_map(Step::with_inner).filter_map(of).max().unwrap_or(0)
+}
+
 /// Something a scenario may need that not every broker has.
 #[derive(Clone, Copy, Debug)]
 pub struct Capability {
@@ -97,16 +117,20 @@ const fn usual(name: &'static str) -> Capability {
     Capability { name, usual: true, absent: "the broker refuses it, or it is said to lack it" }
 }
 
+const GRANTS_LESS: &str = "the broker grants a lower QoS than it is asked for, as it may";
+
 const fn unusual(name: &'static str) -> Capability {
     Capability { name, usual: false, absent: "neither found nor said to be there" }
 }
 
 /// What `needs` may name. `large-packets` is packets of more than 256 KiB, up to 4 MiB; a broker is `open` that lets in
-/// whoever comes, and `closed` that lets in nobody without credentials. `qos1` and `qos2` need no line: what a scenario
-/// sends says it.
+/// whoever comes, and `closed` that lets in nobody without credentials. `qos1`, `qos2`, `grants-qos1` and `grants-qos2`
+/// need no line: what a scenario sends, and what it expects in SUBACK, says it.
 pub const CAPABILITIES: &[Capability] = &[
     usual("qos1"),
     usual("qos2"),
+    Capability { absent: GRANTS_LESS, ..usual("grants-qos1") },
+    Capability { absent: GRANTS_LESS, ..usual("grants-qos2") },
     usual("wildcards"),
     usual("retain"),
     usual("large-packets"),
