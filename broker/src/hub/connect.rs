@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::peer::{Connected, Shown};
 use super::{Batch, Client, Ending, Hub, Next, Peer, Stage};
 use crate::codec::{Connack, Connect, ConnectCode, Decoded, Packet, Version, decode};
-use crate::session::{Link, Session, Will, release};
+use crate::session::{Link, Session, Terms, Will, release};
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -52,7 +52,7 @@ impl Hub {
         if let Some(will) = &will {
             batch.tally.keep(&will.message);
         }
-        let mut link = Link::new(connection, will);
+        let mut link = Link::new(connection, Terms::of(connect.version), will);
         let client = loop {
             match self.try_link(connect, link, batch) {
                 Linked::Yes(client) => break client,

@@ -8,7 +8,7 @@ use parking_lot::RwLockWriteGuard;
 use super::peer::Connected;
 use super::{Batch, Ending, Hub, Stage, SubscriptionIndex};
 use crate::codec::{AckType, Delivery, Publish, QoS, encode_ack, encoded_publish_len};
-use crate::session::{Content, Message, Outcome, Tally, Will, release};
+use crate::session::{Content, Manner, Message, Outcome, Tally, Will, release};
 use crate::topic::{Name, Retained};
 
 /// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
@@ -94,7 +94,7 @@ impl Hub {
             let mut session = route.client.session.lock();
             // To an established subscription RETAIN is 0 [MQTT-3.3.1-9].
             let limits = if session.link.is_some() { &limits.here } else { &limits.away };
-            match session.deliver(&content, qos, false, limits) {
+            match session.deliver(&content, &Manner::at(qos), limits) {
                 Outcome::Sent => {
                     let len =
                         encoded_publish_len(qos, content.topic().as_str().len(), content.payload().len());

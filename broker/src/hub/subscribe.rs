@@ -10,7 +10,7 @@ use super::{Batch, Client, Ending, Hub, Stage, Subscription, SubscriptionIndex};
 use crate::codec::{
     AckType, Packet, QoS, Suback, Subscribe, SubscribeCode, Unsubscribe, encode_ack, encoded_publish_len,
 };
-use crate::session::{Content, Outcome, Session};
+use crate::session::{Content, Manner, Outcome, Session};
 use crate::topic::{Filter, FilterBuf};
 
 /// What looking at one retained message counts for when a batch is cut: it takes as long as sending so many bytes.
@@ -97,7 +97,7 @@ impl Hub {
         let looked_at = retained.messages.visit(filter, |message| {
             let content = Content::shared(message);
             let qos = content.qos().min(granted);
-            match session.deliver(&content, qos, true, &limits) {
+            match session.deliver(&content, &Manner { qos, retain: true, note: None }, &limits) {
                 Outcome::Sent => {
                     let topic_len = content.topic().as_str().len();
                     batch.count(encoded_publish_len(qos, topic_len, content.payload().len()));

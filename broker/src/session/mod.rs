@@ -4,20 +4,24 @@
 
 mod identifiers;
 mod inbound;
+mod manner;
 mod message;
 mod outbound;
 mod outbox;
 mod tally;
+mod terms;
 mod will;
 
 use std::collections::HashMap;
 use std::task::Waker;
 
 pub use inbound::Inbound;
+pub use manner::{Manner, Note, ShareKey};
 pub use message::{Content, Message, release};
 pub use outbound::{Outbound, OutboundLimits, Outcome};
 pub use outbox::Outbox;
 pub use tally::Tally;
+pub use terms::Terms;
 pub use will::Will;
 
 use crate::codec::QoS;
@@ -58,6 +62,8 @@ const SESSION_BYTES: usize = 1024;
 pub struct Link {
     /// Which connection it is. Packets of any other have no business here.
     pub connection: ConnectionId,
+    /// What its client takes.
+    pub terms: Terms,
     /// Packets for the client.
     pub outbox: Outbox,
     /// Published if the connection ends otherwise than by DISCONNECT.
@@ -79,9 +85,10 @@ pub struct Link {
 
 impl Link {
     /// A link with nothing to send yet.
-    pub fn new(connection: ConnectionId, will: Option<Will>) -> Self {
+    pub fn new(connection: ConnectionId, terms: Terms, will: Option<Will>) -> Self {
         Self {
             connection,
+            terms,
             outbox: Outbox::default(),
             will,
             ending: false,
@@ -126,15 +133,9 @@ impl Session {
     }
 
     /// Hands a message to the client, now or later.
-    pub fn deliver(
-        &mut self,
-        content: &Content<'_>,
-        qos: QoS,
-        retain: bool,
-        limits: &OutboundLimits,
-    ) -> Outcome {
+    pub fn deliver(&mut self, content: &Content<'_>, manner: &Manner, limits: &OutboundLimits) -> Outcome {
         let outbox = self.link.as_mut().map(|link| &mut link.outbox);
-        self.outbound.deliver(content, qos, retain, outbox, limits)
+        self.outbound.deliver(content, manner, outbox, limits)
     }
 
     /// Ends the connection's hold on the session; what must survive it stays.

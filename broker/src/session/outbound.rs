@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::identifiers::Identifiers;
+use super::manner::Manner;
 use super::message::{Content, Message};
 use super::outbox::Outbox;
 use super::tally::{Freed, Tally, signed};
@@ -74,15 +75,13 @@ const QUEUED_BYTES: usize = 2 * size_of::<Queued>();
 struct InFlight {
     packet_id: PacketId,
     message: Arc<Message>,
-    qos: QoS,
-    retain: bool,
+    manner: Manner,
 }
 
 #[derive(Debug)]
 struct Queued {
     message: Arc<Message>,
-    qos: QoS,
-    retain: bool,
+    manner: Manner,
 }
 
 impl Outbound {
@@ -120,67 +119,67 @@ impl Outbound {
         tally.publish_bytes_sent += std::mem::take(&mut self.sent_payload_bytes);
     }
 
-    /// Takes a message for the client at the given QoS: into `outbox` if the
+    /// Takes a message for the client: into `outbox` if the
     /// client is here and there is room, otherwise into the queue.
     pub fn deliver(
         &mut self,
         content: &Content<'_>,
-        qos: QoS,
-        retain: bool,
+        manner: &Manner,
         outbox: Option<&mut Outbox>,
         limits: &OutboundLimits,
     ) -> Outcome {
         let outbox = outbox.filter(|outbox| outbox.bytes() < limits.outbox_bytes);
-        if qos == QoS::AtMostOnce {
-            return self.deliver_at_most_once(content, retain, outbox, limits);
+        if manner.qos == QoS::AtMostOnce {
+            return self.deliver_at_most_once(content, manner, outbox, limits);
         }
         if let Some(outbox) = outbox
             && self.queue.is_empty()
             && let Some(packet_id) = self.open_slot(limits)
         {
-            outbox.publish(false, delivery(qos, packet_id), retain, content);
-            self.push_published(InFlight { packet_id, message: content.to_message(), qos, retain });
+            outbox.publish(false, delivery(manner.qos, packet_id), manner.retain, content);
+            let manner = manner.clone();
+            self.push_published(InFlight { packet_id, message: content.to_message(), manner });
             return Outcome::Sent;
         }
-        self.enqueue(content, qos, retain, limits)
+        self.enqueue(content, manner, limits)
     }
 
     /// A live QoS 0 message waits only behind a retained one that may be an older value of its topic.
     fn deliver_at_most_once(
         &mut self,
         content: &Content<'_>,
-        retain: bool,
+        manner: &Manner,
         outbox: Option<&mut Outbox>,
         limits: &OutboundLimits,
     ) -> Outcome {
         if self.queued_at_most_once > 0 {
-            return self.enqueue(content, QoS::AtMostOnce, retain, limits);
+            return self.enqueue(content, manner, limits);
         }
         match outbox {
             Some(outbox) => {
-                outbox.publish(false, Delivery::AtMostOnce, retain, content);
+                outbox.publish(false, Delivery::AtMostOnce, manner.retain, content);
                 Outcome::Sent
             }
-            None if retain => self.enqueue(content, QoS::AtMostOnce, retain, limits),
+            None if manner.retain => self.enqueue(content, manner, limits),
             None => Outcome::Dropped,
         }
     }
 
-    fn enqueue(&mut self, content: &Content<'_>, qos: QoS, retain: bool, limits: &OutboundLimits) -> Outcome {
+    fn enqueue(&mut self, content: &Content<'_>, manner: &Manner, limits: &OutboundLimits) -> Outcome {
         let bytes = self.queued_bytes.saturating_add(content.bytes());
         if self.queue.len() >= limits.queued_messages || bytes > limits.queued_bytes {
             return Outcome::Dropped;
         }
         self.queued_bytes = bytes;
-        self.queued_at_most_once += usize::from(qos == QoS::AtMostOnce);
-        self.queue.push_back(Queued { message: content.to_message(), qos, retain });
+        self.queued_at_most_once += usize::from(manner.qos == QoS::AtMostOnce);
+        self.queue.push_back(Queued { message: content.to_message(), manner: manner.clone() });
         Outcome::Queued
     }
 
     /// Moves queued messages into the outbox as far as window and room allow.
     pub fn poll_queue(&mut self, outbox: &mut Outbox, limits: &OutboundLimits) {
         while outbox.bytes() < limits.outbox_bytes
-            && let Some(qos) = self.queue.front().map(|queued| queued.qos)
+            && let Some(qos) = self.queue.front().map(|queued| queued.manner.qos)
         {
             let packet_id = match qos {
                 QoS::AtMostOnce => None,
@@ -189,19 +188,20 @@ impl Outbound {
                     id => id,
                 },
             };
-            let Some(Queued { message, qos, retain }) = self.queue.pop_front() else { return };
+            let Some(Queued { message, manner }) = self.queue.pop_front() else { return };
             self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
             self.sent_messages += 1;
             self.sent_payload_bytes += signed(message.payload().len());
             match packet_id {
                 None => {
                     self.queued_at_most_once = self.queued_at_most_once.saturating_sub(1);
-                    outbox.publish(false, Delivery::AtMostOnce, retain, &Content::shared(&message));
+                    outbox.publish(false, Delivery::AtMostOnce, manner.retain, &Content::shared(&message));
                     self.freed.release(message);
                 }
                 Some(packet_id) => {
-                    outbox.publish(false, delivery(qos, packet_id), retain, &Content::shared(&message));
-                    self.push_published(InFlight { packet_id, message, qos, retain });
+                    let content = Content::shared(&message);
+                    outbox.publish(false, delivery(qos, packet_id), manner.retain, &content);
+                    self.push_published(InFlight { packet_id, message, manner });
                 }
             }
         }
@@ -247,7 +247,7 @@ impl Outbound {
         }
         let before = self.queue.len();
         for queued in std::mem::take(&mut self.queue) {
-            if queued.qos == QoS::AtMostOnce {
+            if queued.manner.qos == QoS::AtMostOnce {
                 self.queued_bytes = self.queued_bytes.saturating_sub(queued.message.bytes());
                 self.freed.release(queued.message);
             } else {
@@ -263,9 +263,9 @@ impl Outbound {
     pub(super) fn trim(&mut self, keep: usize) -> usize {
         let mut dropped = 0;
         while self.held_bytes() > keep {
-            let message = if let Some(Queued { message, qos, .. }) = self.queue.pop_back() {
+            let message = if let Some(Queued { message, manner }) = self.queue.pop_back() {
                 self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
-                self.queued_at_most_once -= usize::from(qos == QoS::AtMostOnce);
+                self.queued_at_most_once -= usize::from(manner.qos == QoS::AtMostOnce);
                 message
             } else if let Some(InFlight { message, .. }) = self.published.pop_back() {
                 self.published_bytes = self.published_bytes.saturating_sub(message.bytes());
@@ -291,8 +291,9 @@ impl Outbound {
         for packet_id in &self.released {
             encode_ack(outbox.packets(), AckType::Pubrel, *packet_id);
         }
-        for InFlight { packet_id, message, qos, retain } in &self.published {
-            outbox.publish(true, delivery(*qos, *packet_id), *retain, &Content::shared(message));
+        for InFlight { packet_id, message, manner } in &self.published {
+            let content = Content::shared(message);
+            outbox.publish(true, delivery(manner.qos, *packet_id), manner.retain, &content);
             self.sent_messages += 1;
             self.sent_payload_bytes += signed(message.payload().len());
         }
@@ -306,7 +307,7 @@ impl Outbound {
     /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
     fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
         let mut published = self.published.iter();
-        let at = published.position(|sent| sent.packet_id == packet_id && sent.qos == qos);
+        let at = published.position(|sent| sent.packet_id == packet_id && sent.manner.qos == qos);
         let Some(sent) = at.and_then(|at| self.published.remove(at)) else { return false };
         self.published_bytes = self.published_bytes.saturating_sub(sent.message.bytes());
         self.freed.release(sent.message);
@@ -371,7 +372,7 @@ mod tests {
 
     fn deliver(outbound: &mut Outbound, payload: &str, qos: QoS, outbox: Option<&mut Outbox>) -> Outcome {
         let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
-        outbound.deliver(&content, qos, false, outbox, &LIMITS)
+        outbound.deliver(&content, &Manner::at(qos), outbox, &LIMITS)
     }
 
     fn id(n: u16) -> PacketId {
@@ -422,7 +423,8 @@ mod tests {
         let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
         let mut deliver = |payload: &str, retain, outbox: &mut Outbox| {
             let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), QoS::AtMostOnce);
-            outbound.deliver(&content, QoS::AtMostOnce, retain, Some(outbox), &limits)
+            let manner = Manner { retain, ..Manner::at(QoS::AtMostOnce) };
+            outbound.deliver(&content, &manner, Some(outbox), &limits)
         };
         assert_eq!(deliver("fills the outbox", false, &mut outbox), Outcome::Sent);
         assert_eq!(deliver("live", false, &mut outbox), Outcome::Dropped);
@@ -442,7 +444,8 @@ mod tests {
         let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
         for (payload, qos) in [("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce), ("c", QoS::AtMostOnce)] {
             let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
-            let outcome = outbound.deliver(&content, qos, true, Some(&mut outbox), &limits);
+            let manner = Manner { retain: true, ..Manner::at(qos) };
+            let outcome = outbound.deliver(&content, &manner, Some(&mut outbox), &limits);
             assert_eq!(outcome, Outcome::Queued);
         }
         outbound.suspend();
@@ -457,7 +460,7 @@ mod tests {
         let bytes = content.to_message().bytes();
         let limits = OutboundLimits { queued_bytes: 2 * bytes, ..LIMITS };
         let mut outbound = Outbound::default();
-        let mut deliver = || outbound.deliver(&content, QoS::AtLeastOnce, false, None, &limits);
+        let mut deliver = || outbound.deliver(&content, &Manner::at(QoS::AtLeastOnce), None, &limits);
         assert_eq!([deliver(), deliver(), deliver()], [Outcome::Queued, Outcome::Queued, Outcome::Dropped]);
     }
 

@@ -1,0 +1,36 @@
+//! How a message goes to one client.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::codec::QoS;
+
+/// Tells one shared subscription from every other, over the broker's whole life.
+pub type ShareKey = u64;
+
+/// How a message goes to one client: what its subscriptions ask for.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// The lower of published and granted QoS [MQTT-3.8.4-6].
+    pub qos: QoS,
+    /// RETAIN as the client gets it.
+    pub retain: bool,
+    /// What few deliveries have; it stays with the message in the queue and in flight.
+    pub note: Option<Arc<Note>>,
+}
+
+/// What goes with a delivery beyond its message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Identifiers of the subscriptions that match, each once (§3.3.2.3.8 of 5.0).
+    pub subscription_ids: Box<[NonZeroU32]>,
+    /// The shared subscription that it came by.
+    pub share: Option<ShareKey>,
+}
+
+impl Manner {
+    /// Without a note, and not as a retained message.
+    pub fn at(qos: QoS) -> Self {
+        Self { qos, retain: false, note: None }
+    }
+}
