@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::memory;
 use crate::auth::DelayLimits;
+use crate::codec::QoS;
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
@@ -46,6 +47,22 @@ pub struct Limits {
     /// A TCP connection without traffic for so long is asked by the system whether its other end is still there;
     /// none is never. Whole seconds, from 1 to 32767.
     pub tcp_keep_alive: Option<Duration>,
+    /// The highest QoS that clients of 5.0 may publish at: Maximum QoS. Those of 3.1 and 3.1.1 have no way to know it, and
+    /// are not held to it.
+    pub max_qos: QoS,
+    /// Whether clients may publish with RETAIN: Retain Available. Those of 3.1 and 3.1.1 publish as if without it.
+    pub retain_available: bool,
+    /// The highest topic alias that a client of 5.0 may use, and so how many are kept for it: Topic Alias Maximum.
+    pub max_topic_alias: u16,
+    /// QoS 1 and 2 messages of one client that are not yet acknowledged to their end: Receive Maximum. At least 1. Those
+    /// of 3.1 and 3.1.1 have no way to know it, and are not held to it.
+    pub max_received_messages: u16,
+    /// Whether topic filters may have wildcards: Wildcard Subscription Available.
+    pub wildcard_available: bool,
+    /// Whether subscriptions may be shared: Shared Subscription Available.
+    pub shared_available: bool,
+    /// Whether subscriptions may have identifiers: Subscription Identifiers Available.
+    pub subscription_ids_available: bool,
     /// From accepting a connection to its CONNECT.
     pub connect_timeout: Duration,
     /// Passwords verified at a time, each on a thread beside those that serve the connections.
@@ -77,6 +94,13 @@ impl Default for Limits {
             max_retained_bytes: 1 << 30,
             max_memory_bytes: 2 << 30,
             tcp_keep_alive: Some(Duration::from_secs(60)),
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            max_topic_alias: 10,
+            max_received_messages: u16::MAX,
+            wildcard_available: true,
+            shared_available: true,
+            subscription_ids_available: true,
             connect_timeout: Duration::from_secs(10),
             // The other half is left for those who are logged in.
             max_login_threads: available_parallelism()
