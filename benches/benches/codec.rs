@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use sol::codec::{
-    Ack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Publish, QoS, Subscribe, Version,
-    Will, decode,
+    Ack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Properties, Publish, QoS, Subscribe,
+    Version, Will, decode,
 };
 use sol::topic::{Filter, Name};
 
@@ -41,7 +41,7 @@ fn each_packet(criterion: &mut Criterion) {
     }
     packets.push(("CONNECT".to_owned(), connect()));
     packets.push(("SUBSCRIBE 3 filters".to_owned(), subscribe()));
-    packets.push(("PUBACK".to_owned(), Packet::Puback(Ack { packet_id: PacketId::MAX })));
+    packets.push(("PUBACK".to_owned(), Packet::Puback(Ack::new(PacketId::MAX))));
 
     let mut group = criterion.benchmark_group("codec");
     for (name, packet) in &packets {
@@ -117,7 +117,8 @@ fn publish(qos: QoS, payload: &[u8]) -> Packet<'_> {
         dup: false,
         delivery,
         retain: false,
-        topic: Name::new(TOPIC).unwrap(),
+        topic: Some(Name::new(TOPIC).unwrap()),
+        properties: Properties::EMPTY,
         payload,
     })
 }
@@ -129,9 +130,16 @@ fn connect() -> Packet<'static> {
         clean_session: false,
         keep_alive: 60,
         client_id: "device17",
-        will: Some(Will { topic, payload: b"gone", qos: QoS::AtLeastOnce, retain: true }),
+        will: Some(Will {
+            topic,
+            payload: b"gone",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Properties::EMPTY,
+        }),
         user_name: Some("device"),
         password: Some(b"correct horse battery staple"),
+        properties: Properties::EMPTY,
     })
 }
 

@@ -200,7 +200,7 @@ fn publish(qos: QoS, id: PacketId) -> Packet<'static> {
         QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
     };
     let topic = Name::new(TOPIC).unwrap();
-    Packet::Publish(Publish { dup: false, delivery, retain: false, topic, payload: &[b'x'; 64] })
+    Packet::Publish(Publish::new(topic, delivery, &[b'x'; 64]))
 }
 
 fn encoded(packet: &Packet<'_>) -> Vec<u8> {

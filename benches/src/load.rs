@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt};
 use smol::{LocalExecutor, block_on, channel};
-use sol::codec::{Connect, Packet, PacketId, QoS, Subscribe, Version};
+use sol::codec::{Connect, Packet, PacketId, Properties, QoS, Subscribe, Version};
 use sol::topic::{Filter, Name};
 
 use progress::Progress;
@@ -115,6 +115,7 @@ pub fn connect_packet() -> Packet<'static> {
         will: None,
         user_name: None,
         password: None,
+        properties: Properties::EMPTY,
     })
 }
 

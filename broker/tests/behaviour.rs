@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, broker, connect, encode, eventually, publish, subscribe};
 use sol::codec::{
-    Ack, Connack, Connect, ConnectCode, Packet, PacketId, Publish, QoS, Suback, Subscribe, SubscribeCode,
-    Version, Will,
+    Ack, Connack, Connect, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason, Suback, Subscribe,
+    SubscribeCode, Version, Will,
 };
 use sol::config::{Endpoint, Listener};
 use sol::topic::{Filter, Name};
@@ -20,10 +20,10 @@ use sol::{Broker, Config, Limits, StartError};
 
 use QoS::{AtMostOnce, ExactlyOnce};
 
-const ID: Ack = Ack { packet_id: PacketId::MIN };
+const ID: Ack = Ack::new(PacketId::MIN);
 
-fn refused(code: ConnectCode) -> Packet<'static> {
-    Packet::Connack(Connack { session_present: false, code })
+fn refused(code: Reason) -> Packet<'static> {
+    Packet::Connack(Connack::new(false, code))
 }
 
 /// A broker that does one thing after the other.
@@ -38,7 +38,13 @@ fn single_threaded() -> Broker {
 fn silence_ends_the_connection_after_one_and_a_half_keep_alives() {
     let broker = broker(Limits::default());
     let before = Instant::now();
-    let will = Will { topic: Name::new("will").unwrap(), payload: b"silent", qos: AtMostOnce, retain: false };
+    let will = Will {
+        topic: Name::new("will").unwrap(),
+        payload: b"silent",
+        qos: AtMostOnce,
+        retain: false,
+        properties: Properties::EMPTY,
+    };
     let silent = Connect { keep_alive: 1, will: Some(will), ..connect("silent") };
     let mut silent = Client::connect_as(broker.local_addr(), silent, false);
     let mut heir = Client::subscribed(broker.local_addr(), "heir", "will", AtMostOnce);
@@ -87,12 +93,12 @@ fn conversation() -> (Vec<u8>, Vec<Packet<'static>>) {
         Packet::Pubrel(ID),
         Packet::Pingreq,
         Packet::Publish(publish("t", b"last", AtMostOnce)),
-        Packet::Disconnect,
+        Packet::Disconnect(Disconnect::default()),
     ];
     let codes = vec![SubscribeCode::Granted(AtMostOnce)].into();
     let answers = vec![
-        Packet::Connack(Connack { session_present: false, code: ConnectCode::Accepted }),
-        Packet::Suback(Suback { packet_id: ID.packet_id, codes }),
+        Packet::Connack(Connack::new(false, Reason::Success)),
+        Packet::Suback(Suback { packet_id: ID.packet_id, codes, properties: Properties::EMPTY }),
         Packet::Pubrec(ID),
         Packet::Puback(ID),
         Packet::Pubcomp(ID),
@@ -225,11 +231,11 @@ fn sessions_beyond_the_limit_are_refused() {
     let broker = broker(Limits { max_sessions: 1, ..Limits::default() });
     let persistent = Connect { clean_session: false, ..connect("first") };
     let mut first = Client::connect_as(broker.local_addr(), persistent, false);
-    first.send(&[Packet::Disconnect]);
+    first.send(&[Packet::Disconnect(Disconnect::default())]);
     first.expect_closed();
     let mut second = Client::open(broker.local_addr());
     second.send(&[Packet::Connect(connect("second"))]);
-    second.expect(refused(ConnectCode::ServerUnavailable));
+    second.expect(refused(Reason::ServerUnavailable));
     second.expect_closed();
     // The one who has a session gets in.
     Client::connect_as(broker.local_addr(), persistent, true).ping();
@@ -332,8 +338,8 @@ fn what_a_subscribe_may_cost_is_limited() {
     let filters = ["t/#", "t/+", "#", "+/1"].map(|filter| (Filter::new(filter).unwrap(), AtMostOnce));
     client.send(&[Packet::Subscribe(Subscribe::new(ID.packet_id, filters.into()))]);
     let granted = SubscribeCode::Granted(AtMostOnce);
-    let codes = vec![granted, granted, granted, SubscribeCode::Failure].into();
-    client.expect(Packet::Suback(Suback { packet_id: ID.packet_id, codes }));
+    let codes = vec![granted, granted, granted, SubscribeCode::Refused(Reason::Unspecified)].into();
+    client.expect(Packet::Suback(Suback { packet_id: ID.packet_id, codes, properties: Properties::EMPTY }));
     assert_eq!(client.message(), b"retained");
     client.ping();
     // For each filter one more was looked at, which found no room.
@@ -350,7 +356,7 @@ fn a_refusal_can_be_read_whatever_follows_the_connect() {
         let mut bytes = b"\x10\x0e\0\x04MQTT\x06\x02\0\0\0\x02id".to_vec();
         bytes.resize(bytes.len() + behind, 0x55);
         client.send_bytes(&bytes);
-        client.expect(refused(ConnectCode::UnacceptableProtocolVersion));
+        client.expect(refused(Reason::UnsupportedProtocolVersion));
         // An end, not a reset: that could have overtaken the CONNACK.
         assert_eq!(client.stream.read(&mut [0]).unwrap(), 0);
     }
@@ -376,7 +382,7 @@ fn an_empty_identifier_is_for_clean_sessions_of_3_1_1() {
     for bytes in [&b"\x10\x0c\0\x04MQTT\x04\0\0\0\0\0"[..], b"\x10\x0e\0\x06MQIsdp\x03\x02\0\0\0\0"] {
         let mut client = Client::open(broker.local_addr());
         client.send_bytes(bytes);
-        client.expect(refused(ConnectCode::IdentifierRejected));
+        client.expect(refused(Reason::ClientIdentifierNotValid));
         client.expect_closed();
     }
     Client::connect_as(broker.local_addr(), Connect { version: Version::V31, ..connect("3.1") }, false)
@@ -427,7 +433,13 @@ fn a_stop_sends_wills_and_writes_what_is_left() {
     let broker = broker(Limits::default());
     let mut reader = Client::subscribed(broker.local_addr(), "reader", "#", AtMostOnce);
     let mut publisher = Client::connect(broker.local_addr(), "publisher");
-    let will = Will { topic: Name::new("will").unwrap(), payload: b"will", qos: AtMostOnce, retain: false };
+    let will = Will {
+        topic: Name::new("will").unwrap(),
+        payload: b"will",
+        qos: AtMostOnce,
+        retain: false,
+        properties: Properties::EMPTY,
+    };
     let _mourned =
         Client::connect_as(broker.local_addr(), Connect { will: Some(will), ..connect("mourned") }, false);
     for n in 0..MESSAGES {

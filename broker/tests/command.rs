@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use common::process::{Place, Sol, output, said};
 use common::{Client, connect, publish};
 use rustix::process::Signal;
-use sol::codec::{Connect, Packet, QoS, Will};
+use sol::codec::{Connect, Packet, Properties, QoS, Will};
 use sol::topic::Name;
 
 #[test]
@@ -29,8 +29,13 @@ fn sigint_and_sigterm_stop_it_in_order() {
     for (signal, name) in [(Signal::INT, "Int"), (Signal::TERM, "Term")] {
         let sol = Sol::start();
         let mut reader = Client::subscribed(sol.address, "reader", "#", QoS::AtMostOnce);
-        let will =
-            Will { topic: Name::new("will").unwrap(), payload: b"will", qos: QoS::AtMostOnce, retain: true };
+        let will = Will {
+            topic: Name::new("will").unwrap(),
+            payload: b"will",
+            qos: QoS::AtMostOnce,
+            retain: true,
+            properties: Properties::EMPTY,
+        };
         let mourned = Connect { will: Some(will), ..connect("mourned") };
         let mut mourned = Client::connect_as(sol.address, mourned, false);
         for n in 0..100_u8 {

@@ -15,7 +15,7 @@ use common::peers::has;
 use common::process::{Place, Sol, listens_on, output, said};
 use common::{Client, connect, eventually, publish};
 use rustix::process::Signal;
-use sol::codec::{Connect, ConnectCode, Packet, QoS};
+use sol::codec::{Connect, Packet, QoS, Reason};
 
 /// The original's sample, at a free port and with a log of its own.
 const ORIGINAL: &str = "\
@@ -266,19 +266,19 @@ fn access_is_for_users_of_the_file_which_is_read_again_on_a_hangup() {
         let mut client = Client::open(address);
         client.send(&[Packet::Connect(Connect { user_name, password, ..connect("me") })]);
         match client.receive() {
-            Packet::Connack(connack) => connack.code,
+            Packet::Connack(connack) => connack.reason,
             other => panic!("{other:?}"),
         }
     };
     add("-bc", "one");
     let mut sol = place.start();
-    assert_eq!(code(sol.address, Some("one"), Some(b"secret".as_slice())), ConnectCode::Accepted);
-    assert_ne!(code(sol.address, None, None), ConnectCode::Accepted);
-    assert_ne!(code(sol.address, Some("two"), Some(b"secret")), ConnectCode::Accepted);
+    assert_eq!(code(sol.address, Some("one"), Some(b"secret".as_slice())), Reason::Success);
+    assert_ne!(code(sol.address, None, None), Reason::Success);
+    assert_ne!(code(sol.address, Some("two"), Some(b"secret")), Reason::Success);
     add("-b", "two");
     sol.signal(Signal::HUP);
     sol.line("read the listeners' files again");
-    assert_eq!(code(sol.address, Some("two"), Some(b"secret")), ConnectCode::Accepted);
+    assert_eq!(code(sol.address, Some("two"), Some(b"secret")), Reason::Success);
 }
 
 /// Writes a certificate that signs itself, and its key.

@@ -14,7 +14,9 @@ use std::thread;
 use common::process::{Place, Sol};
 use common::{Client, connect, encode, eventually, publish};
 use rustix::process::Signal;
-use sol::codec::{Ack, Connect, ConnectCode, Delivery, Packet, PacketId, Publish, QoS, Will};
+use sol::codec::{
+    Ack, Connect, Delivery, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason, Will,
+};
 use sol::topic::Name;
 
 /// 64MB, as the configuration has it.
@@ -82,7 +84,7 @@ fn connect_again(address: SocketAddr) {
     eventually("a new client is let in", || {
         let mut client = Client::open(address);
         client.try_send_bytes(&encode(&[Packet::Connect(connect("new"))])).is_ok()
-            && matches!(client.receive_or_end(), Some(Packet::Connack(connack)) if connack.code == ConnectCode::Accepted)
+            && matches!(client.receive_or_end(), Some(Packet::Connack(connack)) if connack.reason == Reason::Success)
     });
 }
 
@@ -115,12 +117,12 @@ impl Bystander {
                         arrived = true;
                         match publish.delivery {
                             Delivery::AtMostOnce => continue,
-                            Delivery::AtLeastOnce(packet_id) => Packet::Puback(Ack { packet_id }),
-                            Delivery::ExactlyOnce(packet_id) => Packet::Pubrec(Ack { packet_id }),
+                            Delivery::AtLeastOnce(packet_id) => Packet::Puback(Ack::new(packet_id)),
+                            Delivery::ExactlyOnce(packet_id) => Packet::Pubrec(Ack::new(packet_id)),
                         }
                     }
-                    Packet::Pubrec(ack) => Packet::Pubrel(ack),
-                    Packet::Pubrel(ack) => Packet::Pubcomp(ack),
+                    Packet::Pubrec(ack) => Packet::Pubrel(Ack::new(ack.packet_id)),
+                    Packet::Pubrel(ack) => Packet::Pubcomp(Ack::new(ack.packet_id)),
                     Packet::Puback(_) | Packet::Pubcomp(_) => {
                         done = true;
                         continue;
@@ -162,7 +164,7 @@ fn flood(
                 let publish = Publish { delivery, ..publish(topic, &payload, qos) };
                 bytes.extend(encode(&[Packet::Publish(publish)]));
                 if qos == QoS::ExactlyOnce {
-                    bytes.extend(encode(&[Packet::Pubrel(Ack { packet_id })]));
+                    bytes.extend(encode(&[Packet::Pubrel(Ack::new(packet_id))]));
                 }
             }
         }
@@ -173,7 +175,7 @@ fn flood(
         }
     }
     // All of it is handled when the broker closes its side.
-    client.write_all(&encode(&[Packet::Disconnect])).unwrap();
+    client.write_all(&encode(&[Packet::Disconnect(Disconnect::default())])).unwrap();
     drain.join().unwrap();
 }
 
@@ -234,7 +236,7 @@ fn flood_absent_clients(payload_bytes: usize) {
         let persistent = Connect { clean_session: false, ..connect(topic) };
         let mut client = Client::connect_as(address, persistent, false);
         client.subscribe(topic, QoS::AtLeastOnce);
-        client.send(&[Packet::Disconnect]);
+        client.send(&[Packet::Disconnect(Disconnect::default())]);
         client.expect_closed();
     }
     let floods = topics.chunks(10).enumerate().map(|(n, topics)| {
@@ -297,13 +299,19 @@ fn idle_connections() {
     let topic = Name::new("will").unwrap();
     let mut idle = Vec::new();
     for n in 0..900 {
-        let will = Some(Will { topic, payload: &payload, qos: QoS::AtMostOnce, retain: false });
+        let will = Some(Will {
+            topic,
+            payload: &payload,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+        });
         let mut client = Client::open(address);
         if client
             .try_send_bytes(&encode(&[Packet::Connect(Connect { will, ..connect(&n.to_string()) })]))
             .is_ok()
             && let Some(Packet::Connack(connack)) = client.receive_or_end()
-            && connack.code == ConnectCode::Accepted
+            && connack.reason == Reason::Success
         {
             idle.push(client);
         }

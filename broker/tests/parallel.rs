@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use common::{Client, connect, encode, eventually, publish};
-use sol::codec::{Ack, Connack, Connect, ConnectCode, Delivery, Packet, PacketId, Publish, QoS, Unsubscribe};
+use sol::codec::{Ack, Connack, Connect, Delivery, Packet, PacketId, Publish, QoS, Reason, Unsubscribe};
 use sol::topic::Filter;
 use sol::{Broker, Config};
 
@@ -63,7 +63,7 @@ fn each_publisher_keeps_its_order() {
                     client.send(&[Packet::Publish(publish(&topic, &payload, QoS::AtLeastOnce))]);
                 }
                 for _ in 0..MESSAGES {
-                    client.expect(Packet::Puback(Ack { packet_id: PacketId::MIN }));
+                    client.expect(Packet::Puback(Ack::new(PacketId::MIN)));
                 }
             });
         }
@@ -127,7 +127,7 @@ fn read_a_while(client: &mut Client) -> Vec<u32> {
     while let Some(Packet::Publish(publish)) = client.receive_or_end() {
         got.push(numbers(publish.payload).1);
         let Delivery::AtLeastOnce(packet_id) = publish.delivery else { panic!("{publish:?}") };
-        _ = client.try_send_bytes(&encode(&[Packet::Puback(Ack { packet_id })]));
+        _ = client.try_send_bytes(&encode(&[Packet::Puback(Ack::new(packet_id))]));
     }
     assert!(got.is_sorted(), "{got:?}");
     got
@@ -149,7 +149,7 @@ fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
             let mut publisher = Client::connect(address, "publisher");
             for number in 0..MESSAGES {
                 publisher.send(&[Packet::Publish(publish("t", &payload(0, number), QoS::AtLeastOnce))]);
-                publisher.expect(Packet::Puback(Ack { packet_id: PacketId::MIN }));
+                publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
             }
         });
         let rivals = [(); 3].map(|()| {
@@ -158,7 +158,7 @@ fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
                 while !all_published.load(Ordering::Relaxed) {
                     let mut client = Client::open(address);
                     client.send(&[Packet::Connect(same)]);
-                    let connack = Connack { session_present: true, code: ConnectCode::Accepted };
+                    let connack = Connack::new(true, Reason::Success);
                     if let Some(packet) = client.receive_or_end() {
                         assert_eq!(packet, Packet::Connack(connack));
                         got.extend(read_a_while(&mut client));

@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 use common::{Client, PATIENCE, connect, encode, eventually, publish, running, subscribe};
 use log::{Log, Metadata, Record};
 use sol::auth::{DelayLimits, Hash, MAX_ROUNDS};
-use sol::codec::{Connack, Connect, ConnectCode, Packet, QoS, Will};
+use sol::codec::{Connack, Connect, Packet, Properties, QoS, Reason, Will};
 use sol::config::Listener;
 use sol::topic::Name;
 use sol::{Broker, Config, Limits, ReloadError, StartError};
 use tempfile::TempDir;
 
-use ConnectCode::{BadUserNameOrPassword, NotAuthorized, ServerUnavailable};
 use QoS::AtMostOnce;
+use Reason::{BadUserNameOrPassword, NotAuthorized, ServerUnavailable};
 
 /// `secret`, by crypt(3).
 const SECRET: &str =
@@ -76,11 +76,11 @@ fn login(broker: &Broker, connect: Connect<'_>) -> Client {
     Client::connect_as(broker.local_addr(), connect, false)
 }
 
-fn refused(code: ConnectCode) -> Packet<'static> {
-    Packet::Connack(Connack { session_present: false, code })
+fn refused(code: Reason) -> Packet<'static> {
+    Packet::Connack(Connack::new(false, code))
 }
 
-fn expect_refused(broker: &Broker, connect: Connect<'_>, code: ConnectCode) {
+fn expect_refused(broker: &Broker, connect: Connect<'_>, code: Reason) {
     let mut client = Client::open(broker.local_addr());
     client.send(&[Packet::Connect(connect)]);
     client.expect(refused(code));
@@ -239,7 +239,13 @@ fn nothing_is_done_for_who_is_refused() {
         false,
     );
     anna.subscribe("#", AtMostOnce);
-    let will = Will { topic: Name::new("will").unwrap(), payload: b"will", qos: AtMostOnce, retain: true };
+    let will = Will {
+        topic: Name::new("will").unwrap(),
+        payload: b"will",
+        qos: AtMostOnce,
+        retain: true,
+        properties: Properties::EMPTY,
+    };
     let anonymous = Connect { user_name: None, password: None, ..connect("anna") };
     for (refused_as, code) in [
         (user("anna", "wrong"), BadUserNameOrPassword),
@@ -267,7 +273,7 @@ fn nothing_is_done_for_who_is_refused() {
     let connect = Packet::Connect(Connect { client_id: "bert", ..user("anna", "secret") });
     let message = Packet::Publish(publish("t", b"sent at once", AtMostOnce));
     bert.send(&[connect, subscribe("t", AtMostOnce), message, Packet::Pingreq]);
-    bert.expect(refused(ConnectCode::Accepted));
+    bert.expect(refused(Reason::Success));
     assert!(matches!(bert.receive(), Packet::Suback(_)));
     assert_eq!(bert.message(), b"sent at once");
     bert.expect(Packet::Pingresp);
@@ -281,7 +287,7 @@ fn much_behind_a_connect_waits_unread() {
     let bytes = encode(&[Packet::Publish(publish("t", &[b'x'; 100_000], AtMostOnce))]);
     let message = [encode(&[Packet::Connect(user("anna", "secret"))]), bytes.repeat(20), vec![0xc0, 0]];
     anna.send_bytes(&message.concat());
-    anna.expect(refused(ConnectCode::Accepted));
+    anna.expect(refused(Reason::Success));
     anna.expect(Packet::Pingresp);
 }
 

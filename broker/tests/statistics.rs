@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, connect, eventually, publish, running};
-use sol::codec::{Connect, Packet, QoS};
+use sol::codec::{Connect, Disconnect, Packet, QoS};
 use sol::{Broker, Config, Limits, Stats};
 
 /// The original Sol's.
@@ -42,7 +42,7 @@ fn often() -> Broker {
 fn receive(client: &mut Client) -> (String, String, bool) {
     let Packet::Publish(publish) = client.receive() else { panic!("no PUBLISH") };
     let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
-    (publish.topic.to_string(), payload, publish.retain)
+    (publish.topic.unwrap().to_string(), payload, publish.retain)
 }
 
 /// The retained value of a topic, by an exact subscription.
@@ -62,7 +62,7 @@ fn all_retained(address: SocketAddr, filter: &str) -> BTreeMap<String, String> {
         match client.receive() {
             Packet::Publish(publish) if publish.retain => {
                 let value = String::from_utf8(publish.payload.to_vec()).unwrap();
-                all.insert(publish.topic.to_string(), value);
+                all.insert(publish.topic.unwrap().to_string(), value);
             }
             Packet::Publish(_) => {}
             Packet::Pingresp => return all,
@@ -105,7 +105,7 @@ fn clients_come_and_go() {
     for id in ["away-1", "away-2"] {
         let persistent = Connect { clean_session: false, ..connect(id) };
         let mut client = Client::connect_as(address, persistent, false);
-        client.send(&[Packet::Disconnect]);
+        client.send(&[Packet::Disconnect(Disconnect::default())]);
         client.expect_closed();
     }
     // One more is connected: the one that asks.
@@ -156,8 +156,8 @@ fn messages_and_bytes_are_counted_right() {
     eventually("all is counted", || {
         counted(broker.stats()).iter().all(|[value, expected]| value == expected)
     });
-    publisher.send(&[Packet::Disconnect]);
-    subscriber.send(&[Packet::Disconnect]);
+    publisher.send(&[Packet::Disconnect(Disconnect::default())]);
+    subscriber.send(&[Packet::Disconnect(Disconnect::default())]);
     eventually("both are gone", || broker.stats().sessions == 0);
     eventually("nothing is accounted for any more", || {
         let used = broker.stats().memory_used;
@@ -174,7 +174,7 @@ fn what_waits_is_counted_and_what_is_dropped() {
     let persistent = Connect { clean_session: false, ..connect("away") };
     let mut away = Client::connect_as(address, persistent, false);
     away.subscribe("t", QoS::AtLeastOnce);
-    away.send(&[Packet::Disconnect]);
+    away.send(&[Packet::Disconnect(Disconnect::default())]);
     away.expect_closed();
     eventually("it is away", || broker.stats().connections == 0);
     let mut publisher = Client::connect(address, "p");

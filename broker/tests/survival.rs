@@ -14,7 +14,8 @@ use common::process::Sol;
 use common::{Client, connect, publish, subscribe};
 use rustix::process::Signal;
 use sol::codec::{
-    Ack, Connack, Connect, ConnectCode, Delivery, Packet, PacketId, Publish, QoS, Unsubscribe, Will,
+    Ack, Connack, Connect, Delivery, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason,
+    Unsuback, Unsubscribe, Will,
 };
 use sol::topic::{Filter, Name};
 
@@ -44,8 +45,8 @@ fn sol_survives<T>(conversation: impl FnOnce(SocketAddr) -> T) {
     assert!(log.ends_with("stopped\n") && !log.contains("panic"), "{log}");
 }
 
-fn ack(packet_id: u16) -> Ack {
-    Ack { packet_id: PacketId::new(packet_id).unwrap() }
+fn ack(packet_id: u16) -> Ack<'static> {
+    Ack::new(PacketId::new(packet_id).unwrap())
 }
 
 fn filter(text: &str) -> Filter<'_> {
@@ -60,7 +61,7 @@ impl Client {
     fn hear(&mut self) -> Message {
         let Packet::Publish(message) = self.receive() else { panic!("no PUBLISH") };
         assert_eq!(message.delivery, Delivery::AtMostOnce);
-        (message.topic.as_str().to_owned(), message.payload.to_vec(), message.retain)
+        (message.topic.unwrap().as_str().to_owned(), message.payload.to_vec(), message.retain)
     }
 
     fn retain(&mut self, topic: &str, payload: &[u8]) {
@@ -84,8 +85,8 @@ fn mqtt_5_is_refused_by_its_level() {
         let plain = &b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0"[..];
         let with_properties = b"\x10\x16\0\x04MQTT\x05\x02\0\x3c\x08\x11\0\0\0\x3c\x21\0\x0a\0\x01c";
         let with_publish = &[plain, b"\x30\x05\0\x01t\0x"].concat();
-        let code = ConnectCode::UnacceptableProtocolVersion;
-        let refusal = Packet::Connack(Connack { session_present: false, code });
+        let code = Reason::UnsupportedProtocolVersion;
+        let refusal = Packet::Connack(Connack::new(false, code));
         for bytes in [plain, with_properties, with_publish] {
             let mut client = Client::open(address);
             client.send_bytes(bytes);
@@ -116,7 +117,7 @@ fn nothing_counts_before_connect() {
             Packet::Pubrel(ack(1)),
             Packet::Pubcomp(ack(1)),
             Packet::Pingreq,
-            Packet::Disconnect,
+            Packet::Disconnect(Disconnect::default()),
         ] {
             let mut client = Client::open(address);
             client.send(&[packet, Packet::Connect(connect("late"))]);
@@ -137,8 +138,13 @@ fn an_identifier_is_taken_over_time_and_again() {
             let clean_session = kinds[n % kinds.len()];
             let session_present = !clean_session && n > 0 && !kinds[(n - 1) % kinds.len()];
             let mark = [u8::try_from(n).unwrap()];
-            let will =
-                Will { topic: Name::new("will").unwrap(), payload: &mark, qos: AtMostOnce, retain: false };
+            let will = Will {
+                topic: Name::new("will").unwrap(),
+                payload: &mark,
+                qos: AtMostOnce,
+                retain: false,
+                properties: Properties::EMPTY,
+            };
             let connect = Connect { clean_session, will: Some(will), ..connect("contested") };
             let mut newer = Client::connect_as(address, connect, session_present);
             if let Some((mut older, mark)) = former.take() {
@@ -159,7 +165,13 @@ fn a_client_that_dies_leaves_its_will() {
     sol_survives(|address| {
         let mut heir = Client::subscribed(address, "heir", "will/+", AtMostOnce);
         let will = |topic, qos, retain| Connect {
-            will: Some(Will { topic: Name::new(topic).unwrap(), payload: b"gone", qos, retain }),
+            will: Some(Will {
+                topic: Name::new(topic).unwrap(),
+                payload: b"gone",
+                qos,
+                retain,
+                properties: Properties::EMPTY,
+            }),
             ..connect("mortal")
         };
         let gone = |topic: &str, retain| (topic.to_owned(), b"gone".to_vec(), retain);
@@ -203,7 +215,7 @@ fn unsubscribe_ends_what_it_names() {
         let unsubscribe = |client: &mut Client, filters: &[&str]| {
             let filters = filters.iter().copied().map(filter).collect();
             client.send(&[Packet::Unsubscribe(Unsubscribe::new(PacketId::MIN, filters))]);
-            client.expect(Packet::Unsuback(ack(1)));
+            client.expect(Packet::Unsuback(Unsuback::new(ack(1).packet_id, &[])));
         };
         unsubscribe(&mut client, &["a/b", "a/#", "never"]);
         publisher.publish("a/b", b"still");
@@ -247,7 +259,7 @@ fn acknowledgements_of_unknown_identifiers_change_nothing() {
             let Packet::Publish(message) = client.receive() else { panic!("no PUBLISH") };
             in_flight.push(message.delivery);
         }
-        let [one, two] = [0, 1].map(|n: usize| Ack { packet_id: in_flight[n].packet_id().unwrap() });
+        let [one, two] = [0, 1].map(|n: usize| Ack::new(in_flight[n].packet_id().unwrap()));
         client.send(&[Packet::Pubcomp(one), Packet::Puback(two), Packet::Pubcomp(two), Packet::Pingreq]);
         client.expect(Packet::Pingresp);
         unknown(&mut client, 7);
@@ -460,7 +472,7 @@ fn offline_messages_come_in_order() {
         let persistent = Connect { clean_session: false, ..connect("absent") };
         let mut absent = Client::connect_as(address, persistent, false);
         absent.subscribe("t", ExactlyOnce);
-        absent.send(&[Packet::Disconnect]);
+        absent.send(&[Packet::Disconnect(Disconnect::default())]);
         absent.expect_closed();
         let mut publisher = Client::connect(address, "publisher");
         for n in 0..MESSAGES {
@@ -484,15 +496,15 @@ fn offline_messages_come_in_order() {
                     next += 1;
                     let packet_id = delivery.packet_id().unwrap();
                     if delivery.qos() == AtLeastOnce {
-                        Packet::Puback(Ack { packet_id })
+                        Packet::Puback(Ack::new(packet_id))
                     } else {
                         unfinished += 1;
-                        Packet::Pubrec(Ack { packet_id })
+                        Packet::Pubrec(Ack::new(packet_id))
                     }
                 }
                 Packet::Pubrel(ack) => {
                     unfinished -= 1;
-                    Packet::Pubcomp(ack)
+                    Packet::Pubcomp(Ack::new(ack.packet_id))
                 }
                 other => panic!("{other:?}"),
             };

@@ -32,7 +32,7 @@ impl Publisher {
                 QoS::AtLeastOnce => Delivery::AtLeastOnce(id),
                 QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
             };
-            encode_publish(out, false, delivery, false, topic, &[b'x'; PAYLOAD_BYTES]);
+            encode_publish(out, false, delivery, false, Some(topic), None, &[b'x'; PAYLOAD_BYTES]);
         };
         Ok(Self {
             stream: Async::new(stream)?,

@@ -1,12 +1,17 @@
-//! PUBACK, PUBREC, PUBREL, PUBCOMP, UNSUBACK (§3.4 to §3.7, §3.11): packets of a packet identifier alone.
+//! PUBACK, PUBREC, PUBREL, PUBCOMP (§3.4 to §3.7).
 
-use super::{Error, PacketId, PacketType};
+use super::primitive::put_packet_of;
+use super::{Carrier, EncodeError, Error, PacketId, PacketType, Properties, Reason, Version};
 
 /// An acknowledgement; which one, its place in [`Packet`](super::Packet) says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ack {
-    /// The identifier of the packet that it answers [MQTT-2.3.1-6] [MQTT-2.3.1-7].
+pub struct Ack<'a> {
+    /// The identifier of the packet that it answers [MQTT-2.3.1-6].
     pub packet_id: PacketId,
+    /// What became of it. 3.1 and 3.1.1 know success alone.
+    pub reason: Reason,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
 }
 
 /// Which acknowledgement to encode.
@@ -17,33 +22,90 @@ pub enum AckType {
     Pubrec,
     Pubrel,
     Pubcomp,
-    Unsuback,
 }
 
-/// Appends an acknowledgement.
-pub fn encode_ack(out: &mut Vec<u8>, ack: AckType, packet_id: PacketId) {
-    let packet = match ack {
-        AckType::Puback => PacketType::Puback,
-        AckType::Pubrec => PacketType::Pubrec,
-        AckType::Pubrel => PacketType::Pubrel,
-        AckType::Pubcomp => PacketType::Pubcomp,
-        AckType::Unsuback => PacketType::Unsuback,
-    };
-    let [high, low] = packet_id.get().to_be_bytes();
-    out.extend_from_slice(&[packet.first_byte(), 2, high, low]);
-}
-
-impl Ack {
-    pub(super) fn decode(packet: PacketType, body: &[u8]) -> Result<Self, Error> {
-        match body {
-            // [MQTT-2.3.1-1]
-            [high, low] => PacketId::new(u16::from_be_bytes([*high, *low]))
-                .map(|packet_id| Self { packet_id })
-                .ok_or(Error::ZeroPacketId { packet }),
-            [_, _, rest @ ..] => Err(Error::TrailingBytes { packet, count: rest.len() }),
-            _ => Err(Error::Truncated { packet }),
+impl From<AckType> for PacketType {
+    fn from(ack: AckType) -> Self {
+        match ack {
+            AckType::Puback => PacketType::Puback,
+            AckType::Pubrec => PacketType::Pubrec,
+            AckType::Pubrel => PacketType::Pubrel,
+            AckType::Pubcomp => PacketType::Pubcomp,
         }
     }
+}
+
+/// Appends an acknowledgement of success, which has the same bytes in all versions.
+pub fn encode_ack(out: &mut Vec<u8>, ack: AckType, packet_id: PacketId) {
+    let [high, low] = packet_id.get().to_be_bytes();
+    out.extend_from_slice(&[PacketType::from(ack).first_byte(), 2, high, low]);
+}
+
+impl<'a> Ack<'a> {
+    /// An acknowledgement of success.
+    pub const fn new(packet_id: PacketId) -> Self {
+        Self { packet_id, reason: Reason::Success, properties: Properties::EMPTY }
+    }
+
+    pub(super) fn decode(packet: PacketType, version: Version, body: &'a [u8]) -> Result<Self, Error> {
+        let (id, rest) = body.split_first_chunk().ok_or(Error::Truncated { packet })?;
+        // [MQTT-2.3.1-1]
+        let packet_id = PacketId::new(u16::from_be_bytes(*id)).ok_or(Error::ZeroPacketId { packet })?;
+        let mut ack = Self::new(packet_id);
+        if !rest.is_empty() {
+            if version != Version::V5 {
+                return Err(Error::TrailingBytes { packet, count: rest.len() });
+            }
+            (ack.reason, ack.properties) = decode_reason(packet, rest)?;
+        }
+        Ok(ack)
+    }
+
+    pub(super) fn encode(
+        &self,
+        ack: AckType,
+        version: Version,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let packet = PacketType::from(ack);
+        let mut reason = Vec::new();
+        if version == Version::V5 {
+            put_reason(packet, self.reason, self.properties, &mut reason)?;
+        }
+        put_packet_of(out, packet, &[&self.packet_id.get().to_be_bytes(), &reason])
+    }
+}
+
+/// The last fields of a `packet`: reason code and properties, of which the end may be left out.
+pub(super) fn decode_reason(packet: PacketType, body: &[u8]) -> Result<(Reason, Properties<'_>), Error> {
+    let Some((&code, rest)) = body.split_first() else {
+        return Ok((Reason::Success, Properties::EMPTY));
+    };
+    let reason = Reason::decode(packet, code)?;
+    if rest.is_empty() {
+        return Ok((reason, Properties::EMPTY));
+    }
+    match Properties::split(Carrier::Packet(packet), rest)? {
+        (properties, []) => Ok((reason, properties)),
+        (_, rest) => Err(Error::TrailingBytes { packet, count: rest.len() }),
+    }
+}
+
+/// Appends reason code and properties, as far as they say anything.
+pub(super) fn put_reason(
+    packet: PacketType,
+    reason: Reason,
+    properties: Properties<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    reason.check(packet)?;
+    if reason != Reason::Success || !properties.is_empty() {
+        out.push(reason.into());
+    }
+    if !properties.is_empty() {
+        properties.put(Version::V5, Carrier::Packet(packet), out)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -54,13 +116,12 @@ mod tests {
 
     #[test]
     fn bytes_of_each() {
-        let ack = Ack { packet_id: id(0x1234) };
+        let ack = Ack::new(id(0x1234));
         let packets = [
             (Packet::Puback(ack), 0x40),
             (Packet::Pubrec(ack), 0x50),
             (Packet::Pubrel(ack), 0x62),
             (Packet::Pubcomp(ack), 0x70),
-            (Packet::Unsuback(ack), 0xb0),
         ];
         for (packet, first) in packets {
             assert_both_ways(Version::V31, &packet, &[first, 2, 0x12, 0x34]);
@@ -75,7 +136,6 @@ mod tests {
             (PacketType::Pubrec, 0x50),
             (PacketType::Pubrel, 0x62),
             (PacketType::Pubcomp, 0x70),
-            (PacketType::Unsuback, 0xb0),
         ];
         for (packet, first) in packets {
             assert_eq!(error(&[first, 2, 0, 0]), Error::ZeroPacketId { packet });

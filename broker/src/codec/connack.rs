@@ -3,47 +3,62 @@
 use nom::combinator::map_res;
 use nom::number::complete::u8;
 
-use super::primitive::whole;
-use super::{Error, PacketType, Version};
+use super::primitive::{put_packet_of, whole};
+use super::{Carrier, EncodeError, Error, PacketType, Properties, Reason, Version};
+
+const PACKET: PacketType = PacketType::Connack;
 
 /// The server's first packet [MQTT-3.2.0-1].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Connack {
+pub struct Connack<'a> {
     /// Whether the server goes on with stored state [MQTT-3.2.2-2]. 3.1 does not have it.
     pub session_present: bool,
-    /// What becomes of the connection.
-    pub code: ConnectCode,
+    /// What becomes of the connection. 3.1 and 3.1.1 have a return code for it, see [`Reason::return_code`].
+    pub reason: Reason,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
 }
 
-/// A connect return code (§3.2.2.3).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "the names of the standard")]
-pub enum ConnectCode {
-    Accepted = 0,
-    UnacceptableProtocolVersion = 1,
-    IdentifierRejected = 2,
-    ServerUnavailable = 3,
-    BadUserNameOrPassword = 4,
-    NotAuthorized = 5,
-}
+impl<'a> Connack<'a> {
+    /// A CONNACK without properties.
+    pub const fn new(session_present: bool, reason: Reason) -> Self {
+        Self { session_present, reason, properties: Properties::EMPTY }
+    }
 
-impl Connack {
-    pub(super) fn decode(body: &[u8]) -> Result<Self, Error> {
-        let fields = (map_res(u8, session_present), map_res(u8, ConnectCode::parse));
-        let (session_present, code) = whole(PacketType::Connack, body, fields)?;
+    pub(super) fn decode(version: Version, body: &'a [u8]) -> Result<Self, Error> {
+        let session_present = map_res(u8, session_present);
+        let reason = map_res(u8, |code| match version {
+            Version::V5 => Reason::decode(PACKET, code),
+            Version::V31 | Version::V311 => Reason::of_return_code(code),
+        });
+        let properties = Properties::parser(version, Carrier::Packet(PACKET));
+        let (session_present, reason, properties) =
+            whole(PACKET, body, (session_present, reason, properties))?;
         // [MQTT-3.2.2-4]
-        if session_present && code != ConnectCode::Accepted {
+        if session_present && reason != Reason::Success {
             return Err(Error::SessionPresentInRefusal);
         }
-        Ok(Self { session_present, code })
+        Ok(Self { session_present, reason, properties })
     }
 
     /// Appends the packet. Session present is 0 in a refusal [MQTT-3.2.2-4], and in MQTT 3.1.
-    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    ///
+    /// CONNACK may not carry the reason or a property.
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let session_present =
-            self.session_present && self.code == ConnectCode::Accepted && version != Version::V31;
-        let first = PacketType::Connack.first_byte();
-        out.extend_from_slice(&[first, 2, session_present.into(), self.code as u8]);
+            self.session_present && self.reason == Reason::Success && version != Version::V31;
+        let code = match version {
+            Version::V5 => {
+                self.reason.check(PACKET)?;
+                self.reason.into()
+            }
+            Version::V31 | Version::V311 => self.reason.return_code(),
+        };
+        let mut properties = Vec::new();
+        self.properties.put(version, Carrier::Packet(PACKET), &mut properties)?;
+        put_packet_of(out, PACKET, &[&[session_present.into(), code], &properties])
     }
 }
 
@@ -52,20 +67,6 @@ fn session_present(flags: u8) -> Result<bool, Error> {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(Error::ConnackFlags(flags)),
-    }
-}
-
-impl ConnectCode {
-    fn parse(byte: u8) -> Result<Self, Error> {
-        Ok(match byte {
-            0 => ConnectCode::Accepted,
-            1 => ConnectCode::UnacceptableProtocolVersion,
-            2 => ConnectCode::IdentifierRejected,
-            3 => ConnectCode::ServerUnavailable,
-            4 => ConnectCode::BadUserNameOrPassword,
-            5 => ConnectCode::NotAuthorized,
-            _ => return Err(Error::ConnackCode(byte)),
-        })
     }
 }
 
@@ -78,21 +79,20 @@ mod tests {
     #[test]
     fn bytes_of_each_code() {
         for byte in 0..=5 {
-            let code = ConnectCode::parse(byte).unwrap();
-            let connack = Packet::Connack(Connack { session_present: false, code });
+            let reason = Reason::of_return_code(byte).unwrap();
+            let connack = Packet::Connack(Connack::new(false, reason));
             assert_both_ways(Version::V31, &connack, &[0x20, 2, 0, byte]);
             assert_both_ways(Version::V311, &connack, &[0x20, 2, 0, byte]);
         }
-        let resumed = Packet::Connack(Connack { session_present: true, code: ConnectCode::Accepted });
+        let resumed = Packet::Connack(Connack::new(true, Reason::Success));
         assert_both_ways(Version::V311, &resumed, &[0x20, 2, 1, 0]);
     }
 
     #[test]
     fn session_present_is_for_accepted_connections_of_3_1_1() {
-        let resumed = Packet::Connack(Connack { session_present: true, code: ConnectCode::Accepted });
+        let resumed = Packet::Connack(Connack::new(true, Reason::Success));
         assert_eq!(encoded(Version::V31, &resumed), [0x20, 2, 0, 0]);
-        let refused =
-            Packet::Connack(Connack { session_present: true, code: ConnectCode::ServerUnavailable });
+        let refused = Packet::Connack(Connack::new(true, Reason::ServerUnavailable));
         assert_eq!(encoded(Version::V311, &refused), [0x20, 2, 0, 3]);
         assert_eq!(error(&[0x20, 2, 1, 3]), Error::SessionPresentInRefusal);
     }
@@ -103,7 +103,7 @@ mod tests {
             assert_eq!(error(&[0x20, 2, byte, 0]), Error::ConnackFlags(byte));
         }
         for byte in 6..=255 {
-            assert_eq!(error(&[0x20, 2, 0, byte]), Error::ConnackCode(byte));
+            assert_eq!(error(&[0x20, 2, 0, byte]), Error::ReturnCode(byte));
         }
     }
 

@@ -7,7 +7,7 @@ use nom::combinator::{cond, map_res};
 use nom::number::complete::{be_u16, u8};
 
 use super::primitive::{Parsed, binary, put_binary, put_packet, put_string, string, whole};
-use super::{EncodeError, Error, PacketType, QoS, Version};
+use super::{Carrier, EncodeError, Error, PacketType, Properties, QoS, Version};
 use crate::topic::Name;
 
 const CLIENT_ID: &str = "client identifier";
@@ -15,6 +15,8 @@ const WILL_TOPIC: &str = "will topic";
 const WILL_MESSAGE: &str = "will message";
 const USER_NAME: &str = "user name";
 const PASSWORD: &str = "password";
+
+const CARRIER: Carrier = Carrier::Packet(PacketType::Connect);
 
 const CLEAN_SESSION: u8 = 0b0000_0010;
 const WILL: u8 = 0b0000_0100;
@@ -27,7 +29,8 @@ const HAS_USER_NAME: u8 = 0b1000_0000;
 pub struct Connect<'a> {
     /// What the connection speaks from here on.
     pub version: Version,
-    /// Whether to begin without stored state and keep none [MQTT-3.1.2-6].
+    /// Whether to begin without stored state and keep none [MQTT-3.1.2-6]. In 5.0, Clean Start: only whether to begin
+    /// without, the session expiry interval says how long to keep it.
     pub clean_session: bool,
     /// The longest silence of the client, in seconds; 0 turns the check off.
     pub keep_alive: u16,
@@ -37,8 +40,10 @@ pub struct Connect<'a> {
     pub will: Option<Will<'a>>,
     /// Who the client says it is.
     pub user_name: Option<&'a str>,
-    /// Only with a user name [MQTT-3.1.2-22].
+    /// Before 5.0 only with a user name [MQTT-3.1.2-22].
     pub password: Option<&'a [u8]>,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
 }
 
 /// A will message.
@@ -52,6 +57,8 @@ pub struct Will<'a> {
     pub qos: QoS,
     /// Whether to keep it as the topic's retained message.
     pub retain: bool,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
 }
 
 impl<'a> Connect<'a> {
@@ -62,7 +69,8 @@ impl<'a> Connect<'a> {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let &Self { version, clean_session, keep_alive, client_id, will, user_name, password } = self;
+        let &Self { version, clean_session, keep_alive, client_id, will, user_name, password, properties } =
+            self;
         self.check()?;
         let flags = ConnectFlags {
             clean_session,
@@ -77,9 +85,11 @@ impl<'a> Connect<'a> {
         body.push(level);
         body.push(flags.byte());
         body.extend_from_slice(&keep_alive.to_be_bytes());
+        properties.put(version, CARRIER, &mut body)?;
         // [MQTT-3.1.3-1]
         put_string(&mut body, CLIENT_ID, client_id)?;
         if let Some(will) = will {
+            will.properties.put(version, Carrier::Will, &mut body)?;
             put_string(&mut body, WILL_TOPIC, will.topic.as_str())?;
             put_binary(&mut body, WILL_MESSAGE, will.payload)?;
         }
@@ -94,8 +104,8 @@ impl<'a> Connect<'a> {
 
     /// The rules on fields that go together.
     fn check(&self) -> Result<(), Error> {
-        // [MQTT-3.1.2-22]
-        if self.password.is_some() && self.user_name.is_none() {
+        // [MQTT-3.1.2-22], until 5.0
+        if self.password.is_some() && self.user_name.is_none() && self.version != Version::V5 {
             return Err(Error::PasswordWithoutUserName);
         }
         match self.version {
@@ -111,13 +121,15 @@ fn connect(input: &[u8]) -> Parsed<'_, Connect<'_>> {
     let (input, version) = map_res((binary, u8), |(name, level)| version(name, level)).parse(input)?;
     let (input, flags) = map_res(u8, ConnectFlags::parse).parse(input)?;
     let (input, keep_alive) = be_u16(input)?;
+    let (input, properties) = Properties::parser(version, CARRIER).parse(input)?;
     // [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.3-4]
     let (input, client_id) = string(CLIENT_ID).parse(input)?;
     // [MQTT-3.1.2-9] [MQTT-3.1.2-11]
     let (input, will) = match flags.will {
         Some((qos, retain)) => {
+            let (input, properties) = Properties::parser(version, Carrier::Will).parse(input)?;
             let (input, (topic, payload)) = (map_res(binary, will_topic), binary).parse(input)?;
-            (input, Some(Will { topic, payload, qos, retain }))
+            (input, Some(Will { topic, payload, qos, retain, properties }))
         }
         None => (input, None),
     };
@@ -126,13 +138,16 @@ fn connect(input: &[u8]) -> Parsed<'_, Connect<'_>> {
     // [MQTT-3.1.2-20] [MQTT-3.1.2-21]
     let (input, password) = cond(flags.password, binary).parse(input)?;
     let clean_session = flags.clean_session;
-    Ok((input, Connect { version, clean_session, keep_alive, client_id, will, user_name, password }))
+    let connect =
+        Connect { version, clean_session, keep_alive, client_id, will, user_name, password, properties };
+    Ok((input, connect))
 }
 
 fn protocol(version: Version) -> (&'static [u8], u8) {
     match version {
         Version::V31 => (b"MQIsdp", 3),
         Version::V311 => (b"MQTT", 4),
+        Version::V5 => (b"MQTT", 5),
     }
 }
 
@@ -140,6 +155,7 @@ fn version(name: &[u8], level: u8) -> Result<Version, Error> {
     match (name, level) {
         (b"MQIsdp", 3) => Ok(Version::V31),
         (b"MQTT", 4) => Ok(Version::V311),
+        (b"MQTT", 5) => Ok(Version::V5),
         // [MQTT-3.1.2-2]
         (b"MQIsdp" | b"MQTT", _) => Err(Error::ProtocolLevel(level)),
         // [MQTT-3.1.2-1]
@@ -213,6 +229,7 @@ impl fmt::Debug for Connect<'_> {
             .field("will", &self.will)
             .field("user_name", &self.user_name)
             .field("password", &self.password.map(|_| "hidden"))
+            .field("properties", &self.properties)
             .finish()
     }
 }
@@ -234,6 +251,7 @@ mod tests {
             will: None,
             user_name: None,
             password: None,
+            properties: Properties::EMPTY,
         }
     }
 
@@ -252,7 +270,13 @@ mod tests {
 
     #[test]
     fn bytes_with_everything() {
-        let will = Will { topic: name("w/t"), payload: b"gone", qos: QoS::ExactlyOnce, retain: true };
+        let will = Will {
+            topic: name("w/t"),
+            payload: b"gone",
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            properties: Properties::EMPTY,
+        };
         let connect = Packet::Connect(Connect {
             clean_session: false,
             keep_alive: 0x0102,
@@ -267,7 +291,13 @@ mod tests {
 
     #[test]
     fn bytes_with_empty_fields() {
-        let will = Will { topic: name("w"), payload: b"", qos: QoS::AtMostOnce, retain: false };
+        let will = Will {
+            topic: name("w"),
+            payload: b"",
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+        };
         let connect = Packet::Connect(Connect {
             client_id: "",
             will: Some(will),
@@ -284,7 +314,7 @@ mod tests {
         let connect = |name: &[u8], level| {
             frame(0x10, &[&[0, name.len() as u8], name, &[level, 2, 0, 60, 0, 1, b'c']].concat())
         };
-        for level in (0..=255).filter(|&level| level != 4) {
+        for level in (0..=255).filter(|&level| level != 4 && level != 5) {
             assert_eq!(error(&connect(b"MQTT", level)), Error::ProtocolLevel(level));
         }
         for level in (0..=255).filter(|&level| level != 3) {
@@ -293,8 +323,8 @@ mod tests {
         for name in [&b""[..], b"mqtt", b"MQT", b"MQTTT", b"MQIsdq", b"\xff\xff"] {
             assert_eq!(error(&connect(name, 4)), Error::ProtocolName);
         }
-        let later_version = frame(0x10, b"\0\x04MQTT\x05and what only it can read");
-        assert_eq!(error(&later_version), Error::ProtocolLevel(5));
+        let later_version = frame(0x10, b"\0\x04MQTT\x06and what only it can read");
+        assert_eq!(error(&later_version), Error::ProtocolLevel(6));
     }
 
     #[test]
@@ -365,7 +395,13 @@ mod tests {
         let long = "x".repeat(65_536);
         let too_long = |field| EncodeError::FieldTooLong { field, length: 65_536 };
         let plain = plain(Version::V311);
-        let will = Will { topic: name("w"), payload: long.as_bytes(), qos: QoS::AtMostOnce, retain: false };
+        let will = Will {
+            topic: name("w"),
+            payload: long.as_bytes(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+        };
         assert_eq!(encode(Connect { client_id: &long, ..plain }), too_long(CLIENT_ID));
         assert_eq!(encode(Connect { will: Some(will), ..plain }), too_long(WILL_MESSAGE));
         let user = Connect { user_name: Some("u"), ..plain };

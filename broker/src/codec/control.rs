@@ -1,6 +1,89 @@
-//! PINGREQ, PINGRESP, DISCONNECT (§3.12 to §3.14): packets of a fixed header alone.
+//! PINGREQ, PINGRESP, DISCONNECT, AUTH (§3.12 to §3.15): packets that were a fixed header alone before 5.0, or not there.
 
-use super::{Error, Packet, PacketType};
+use super::ack::{decode_reason, put_reason};
+use super::primitive::put_packet;
+use super::{Carrier, EncodeError, Error, Packet, PacketType, Properties, Property, Reason, Version};
+
+/// The last packet. Before 5.0 only clients send it, and it says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Disconnect<'a> {
+    /// Why; `Success` is a normal disconnection.
+    pub reason: Reason,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
+}
+
+/// A step of enhanced authentication (§4.12), in 5.0 alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Auth<'a> {
+    /// What is to come.
+    pub reason: Reason,
+    /// With the authentication method, unless there is neither reason nor property.
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Disconnect<'a> {
+    /// A DISCONNECT without properties.
+    pub const fn new(reason: Reason) -> Self {
+        Self { reason, properties: Properties::EMPTY }
+    }
+
+    pub(super) fn decode(version: Version, body: &'a [u8]) -> Result<Self, Error> {
+        let packet = PacketType::Disconnect;
+        if version != Version::V5 && !body.is_empty() {
+            return Err(Error::TrailingBytes { packet, count: body.len() });
+        }
+        let (reason, properties) = decode_reason(packet, body)?;
+        Ok(Self { reason, properties })
+    }
+
+    pub(super) fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let mut body = Vec::new();
+        if version == Version::V5 {
+            put_reason(PacketType::Disconnect, self.reason, self.properties, &mut body)?;
+        }
+        put_packet(out, PacketType::Disconnect, &body)
+    }
+}
+
+impl<'a> Auth<'a> {
+    pub(super) fn decode(body: &'a [u8]) -> Result<Self, Error> {
+        let packet = PacketType::Auth;
+        // Only both can be left out.
+        if body.len() == 1 {
+            return Err(Error::Truncated { packet });
+        }
+        let (reason, properties) = decode_reason(packet, body)?;
+        let auth = Self { reason, properties };
+        // Nothing at all is success, as §3.15.2.1 has it.
+        if !body.is_empty() {
+            auth.check_method()?;
+        }
+        Ok(auth)
+    }
+
+    pub(super) fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if version != Version::V5 {
+            return Err(Error::ReservedPacketType(PacketType::Auth as u8).into());
+        }
+        let mut body = Vec::new();
+        self.reason.check(PacketType::Auth)?;
+        if *self != Self::default() {
+            self.check_method()?;
+            body.push(self.reason.into());
+            self.properties.put(version, Carrier::Packet(PacketType::Auth), &mut body)?;
+        }
+        put_packet(out, PacketType::Auth, &body)
+    }
+
+    fn check_method(&self) -> Result<(), Error> {
+        if self.properties.iter().any(|property| matches!(property, Property::AuthenticationMethod(_))) {
+            Ok(())
+        } else {
+            Err(Error::AuthWithoutMethod)
+        }
+    }
+}
 
 /// Appends PINGREQ.
 pub fn encode_pingreq(out: &mut Vec<u8>) {
@@ -12,7 +95,7 @@ pub fn encode_pingresp(out: &mut Vec<u8>) {
     encode_empty(PacketType::Pingresp, out);
 }
 
-/// Appends DISCONNECT.
+/// Appends DISCONNECT without a reason, which has the same bytes in all versions.
 pub fn encode_disconnect(out: &mut Vec<u8>) {
     encode_empty(PacketType::Disconnect, out);
 }
@@ -41,8 +124,11 @@ mod tests {
 
     #[test]
     fn bytes_of_each() {
-        for (packet, first) in [(Packet::Pingreq, 0xc0), (Packet::Pingresp, 0xd0), (Packet::Disconnect, 0xe0)]
-        {
+        for (packet, first) in [
+            (Packet::Pingreq, 0xc0),
+            (Packet::Pingresp, 0xd0),
+            (Packet::Disconnect(Disconnect::default()), 0xe0),
+        ] {
             assert_both_ways(Version::V311, &packet, &[first, 0]);
         }
     }

@@ -1,6 +1,6 @@
 //! What a peer did wrong, and the statement it broke.
 
-use super::{ConnectCode, PacketType};
+use super::{Carrier, PacketType, Reason};
 use crate::topic::{FilterError, NameError};
 
 /// A packet that breaks the standard. The connection it came on must end [MQTT-4.8.0-1].
@@ -20,6 +20,10 @@ pub enum Error {
     Flags { packet: PacketType, flags: u8 },
     #[error("remaining length of more than four bytes (section 2.2.3)")]
     RemainingLength,
+    #[error("{field} of more than four bytes (section 1.5.5)")]
+    VariableByteInteger { field: &'static str },
+    #[error("{field} in more bytes than it needs [MQTT-1.5.5-1]")]
+    NotMinimal { field: &'static str },
     #[error("packet of {length} bytes, the limit is {limit}")]
     PacketTooLarge { length: usize, limit: usize },
 
@@ -43,6 +47,25 @@ pub enum Error {
         if *.packet == PacketType::Subscribe { "MQTT-3.8.3-3" } else { "MQTT-3.10.3-2" }
     )]
     NoFilters { packet: PacketType },
+
+    #[error("{packet} with reason code {code:#04x}, which it does not have (section 2.4)")]
+    ReasonCode { packet: PacketType, code: u8 },
+
+    // Properties
+    #[error("{carrier} with property {id:#04x}, which does not exist (section 2.2.2.2)")]
+    UnknownProperty { carrier: Carrier, id: usize },
+    #[error("{carrier} with the property {name}, which it does not have (section 2.2.2.2)")]
+    MisplacedProperty { carrier: Carrier, name: &'static str },
+    #[error("{carrier} with the property {name} more than once (section 2.2.2.2)")]
+    RepeatedProperty { carrier: Carrier, name: &'static str },
+    #[error("{carrier} with the property {name} running past the property length (section 2.2.2.1)")]
+    TruncatedProperty { carrier: Carrier, name: &'static str },
+    #[error("{name} {value}, which is out of its range (section 2.2.2.2)")]
+    PropertyValue { name: &'static str, value: u32 },
+    #[error("response topic: {0}")]
+    ResponseTopic(NameError),
+    #[error("{carrier} with authentication data but no authentication method (section 3.1.2.11.10)")]
+    AuthenticationDataAlone { carrier: Carrier },
 
     // CONNECT
     #[error("CONNECT with neither MQTT nor MQIsdp as protocol name [MQTT-3.1.2-1]")]
@@ -68,7 +91,7 @@ pub enum Error {
     #[error("CONNACK with acknowledge flags {0:#010b}, of which bits 7 to 1 are reserved (section 3.2.2.1)")]
     ConnackFlags(u8),
     #[error("CONNACK with return code {0}, which is reserved (section 3.2.2.3)")]
-    ConnackCode(u8),
+    ReturnCode(u8),
     #[error("CONNACK that refuses, yet with session present 1 [MQTT-3.2.2-4]")]
     SessionPresentInRefusal,
 
@@ -77,23 +100,67 @@ pub enum Error {
     PublishQos3,
     #[error("PUBLISH with DUP at QoS 0 [MQTT-3.3.1-2]")]
     DupAtQos0,
+    #[error("PUBLISH with neither topic name nor topic alias (section 3.3.2.1)")]
+    NoTopic,
 
     // SUBSCRIBE, SUBACK
     #[error("SUBSCRIBE with requested QoS byte {0:#04x} [MQTT-3.8.3-4]")]
     RequestedQos(u8),
+    #[error("SUBSCRIBE with reserved bits in the subscription options {0:#04x} [MQTT-3.8.3-5]")]
+    ReservedSubscriptionOptions(u8),
+    #[error("SUBSCRIBE with retain handling 3 (section 3.8.3.1)")]
+    RetainHandling3,
+    #[error("SUBSCRIBE with No Local for a shared subscription [MQTT-3.8.3-4]")]
+    NoLocalShared,
+    #[error("{packet} with a shared subscription without a share name [MQTT-4.8.2-1]")]
+    NoShareName { packet: PacketType },
+    #[error("{packet} with a wildcard in a share name, or no topic filter behind it [MQTT-4.8.2-2]")]
+    ShareName { packet: PacketType },
     #[error("SUBACK without a return code [MQTT-3.8.4-5]")]
     NoSubackCodes,
     #[error("SUBACK with return code {0:#04x} [MQTT-3.9.3-2]")]
     SubackCode(u8),
+    #[error("UNSUBACK without a reason code [MQTT-3.11.3-1]")]
+    NoUnsubackCodes,
+
+    // AUTH
+    #[error("AUTH without an authentication method (section 3.15.2.2.2)")]
+    AuthWithoutMethod,
 }
 
 impl Error {
-    /// The CONNACK that goes out before the connection ends; mostly none [MQTT-3.1.4-1].
-    pub fn refusal(&self) -> Option<ConnectCode> {
+    /// The code of the CONNACK that 3.1 and 3.1.1 have for it before the connection ends; mostly none [MQTT-3.1.4-1].
+    /// In 5.0 there is [`Error::reason`] for each.
+    pub fn refusal(&self) -> Option<Reason> {
         match self {
-            Error::ProtocolLevel(_) => Some(ConnectCode::UnacceptableProtocolVersion),
-            Error::EmptyClientId | Error::EmptyClientIdV31 => Some(ConnectCode::IdentifierRejected),
+            Error::ProtocolLevel(_) => Some(Reason::UnsupportedProtocolVersion),
+            Error::EmptyClientId | Error::EmptyClientIdV31 => Some(Reason::ClientIdentifierNotValid),
             _ => None,
+        }
+    }
+
+    /// The reason code that 5.0 has for it, in CONNACK or DISCONNECT.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Error::ProtocolName | Error::ProtocolLevel(_) => Reason::UnsupportedProtocolVersion,
+            Error::EmptyClientId | Error::EmptyClientIdV31 => Reason::ClientIdentifierNotValid,
+            Error::PacketTooLarge { .. } => Reason::PacketTooLarge,
+            Error::PropertyValue { name: "topic alias", .. } => Reason::TopicAliasInvalid,
+            Error::ZeroPacketId { .. }
+            | Error::ReasonCode { .. }
+            | Error::RepeatedProperty { .. }
+            | Error::PropertyValue { .. }
+            | Error::AuthenticationDataAlone { .. }
+            | Error::NoFilters { .. }
+            | Error::NoTopic
+            | Error::RequestedQos(_)
+            | Error::RetainHandling3
+            | Error::NoLocalShared
+            | Error::SessionPresentInRefusal
+            | Error::NoSubackCodes
+            | Error::NoUnsubackCodes
+            | Error::AuthWithoutMethod => Reason::ProtocolError,
+            _ => Reason::MalformedPacket,
         }
     }
 }

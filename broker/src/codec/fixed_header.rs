@@ -24,6 +24,29 @@ pub enum PacketType {
     Pingreq = 12,
     Pingresp = 13,
     Disconnect = 14,
+    /// In 5.0 alone.
+    Auth = 15,
+}
+
+/// Sets of packets, a bit each, for the tables of properties and reason codes.
+pub(super) mod sets {
+    use super::PacketType;
+
+    /// The will has properties of its own.
+    pub(in super::super) const WILL: u16 = 1;
+    pub(in super::super) const CONNECT: u16 = PacketType::Connect.bit();
+    pub(in super::super) const CONNACK: u16 = PacketType::Connack.bit();
+    pub(in super::super) const PUBLISH: u16 = PacketType::Publish.bit();
+    pub(in super::super) const PUBACK: u16 = PacketType::Puback.bit();
+    pub(in super::super) const PUBREC: u16 = PacketType::Pubrec.bit();
+    pub(in super::super) const PUBREL: u16 = PacketType::Pubrel.bit();
+    pub(in super::super) const PUBCOMP: u16 = PacketType::Pubcomp.bit();
+    pub(in super::super) const SUBSCRIBE: u16 = PacketType::Subscribe.bit();
+    pub(in super::super) const SUBACK: u16 = PacketType::Suback.bit();
+    pub(in super::super) const UNSUBACK: u16 = PacketType::Unsuback.bit();
+    pub(in super::super) const DISCONNECT: u16 = PacketType::Disconnect.bit();
+    pub(in super::super) const AUTH: u16 = PacketType::Auth.bit();
+    pub(in super::super) const ALL: u16 = u16::MAX;
 }
 
 /// The first byte of a packet, its flags checked.
@@ -36,7 +59,7 @@ pub(super) struct FirstByte {
 
 impl FirstByte {
     pub(super) fn parse(byte: u8, version: Version) -> Result<Self, Error> {
-        let packet_type = PacketType::parse(byte >> 4)?;
+        let packet_type = PacketType::parse(byte >> 4, version)?;
         let flags = byte & 0x0f;
         if packet_type == PacketType::Publish {
             check_flags(flags)?;
@@ -49,7 +72,12 @@ impl FirstByte {
 }
 
 impl PacketType {
-    fn parse(number: u8) -> Result<Self, Error> {
+    /// Its place in a set of packets.
+    pub(super) const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
+    fn parse(number: u8, version: Version) -> Result<Self, Error> {
         Ok(match number {
             1 => PacketType::Connect,
             2 => PacketType::Connack,
@@ -65,6 +93,7 @@ impl PacketType {
             12 => PacketType::Pingreq,
             13 => PacketType::Pingresp,
             14 => PacketType::Disconnect,
+            15 if version == Version::V5 => PacketType::Auth,
             _ => return Err(Error::ReservedPacketType(number)),
         })
     }
@@ -158,6 +187,7 @@ impl fmt::Display for PacketType {
             PacketType::Pingreq => "PINGREQ",
             PacketType::Pingresp => "PINGRESP",
             PacketType::Disconnect => "DISCONNECT",
+            PacketType::Auth => "AUTH",
         })
     }
 }
@@ -171,7 +201,7 @@ mod tests {
     #[test]
     fn flags_of_every_packet_but_publish_are_fixed() {
         for byte in 0x10..0xf0 {
-            let packet_type = PacketType::parse(byte >> 4).unwrap();
+            let packet_type = PacketType::parse(byte >> 4, Version::V5).unwrap();
             let flags = byte & 0x0f;
             let expected = match byte >> 4 {
                 3 => continue,

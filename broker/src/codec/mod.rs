@@ -12,7 +12,10 @@ mod control;
 mod error;
 mod fixed_header;
 mod primitive;
+mod property;
 mod publish;
+mod reason;
+mod suback;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -21,16 +24,19 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 pub use ack::{Ack, AckType, encode_ack};
-pub use connack::{Connack, ConnectCode};
+pub use connack::Connack;
 pub use connect::{Connect, Will};
-pub use control::{encode_disconnect, encode_pingreq, encode_pingresp};
+pub use control::{Auth, Disconnect, encode_disconnect, encode_pingreq, encode_pingresp};
 pub use error::{EncodeError, Error};
 pub use fixed_header::PacketType;
 pub use primitive::{MAX_PACKET_BYTES, MAX_REMAINING_LENGTH};
+pub use property::{Carrier, Properties, PropertiesBuf, Property, PublishProperties};
 pub use publish::{Delivery, Publish, encode_publish, encode_publish_header, encoded_publish_len};
-pub use subscribe::{Suback, Subscribe, SubscribeCode, Unsubscribe};
+pub use reason::{Reason, UnknownReason};
+pub use suback::{Suback, SubscribeCode, Unsuback};
+pub use subscribe::{RetainHandling, Subscribe, SubscribeOptions, Unsubscribe};
 
-use fixed_header::{FirstByte, remaining_length};
+use fixed_header::{FirstByte, remaining_length, remaining_length_len};
 
 /// A version of MQTT. Its `Display` is the number the standard goes by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -39,6 +45,8 @@ pub enum Version {
     V31,
     /// MQTT 3.1.1: protocol name `MQTT`, level 4.
     V311,
+    /// MQTT 5.0: protocol name `MQTT`, level 5.
+    V5,
 }
 
 /// Quality of service (§4.3). Its `Display` and its `u8` are its number.
@@ -65,19 +73,20 @@ pub type PacketId = NonZeroU16;
 #[expect(missing_docs, reason = "the names of the standard")]
 pub enum Packet<'a> {
     Connect(Connect<'a>),
-    Connack(Connack),
+    Connack(Connack<'a>),
     Publish(Publish<'a>),
-    Puback(Ack),
-    Pubrec(Ack),
-    Pubrel(Ack),
-    Pubcomp(Ack),
+    Puback(Ack<'a>),
+    Pubrec(Ack<'a>),
+    Pubrel(Ack<'a>),
+    Pubcomp(Ack<'a>),
     Subscribe(Subscribe<'a>),
     Suback(Suback<'a>),
     Unsubscribe(Unsubscribe<'a>),
-    Unsuback(Ack),
+    Unsuback(Unsuback<'a>),
     Pingreq,
     Pingresp,
-    Disconnect,
+    Disconnect(Disconnect<'a>),
+    Auth(Auth<'a>),
 }
 
 /// What the first bytes of a buffer are.
@@ -106,42 +115,60 @@ pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Decoded::Incomplete { needed: 1 });
     };
-    let first = FirstByte::parse(first, version.unwrap_or(Version::V311))?;
+    let version = version.unwrap_or(Version::V311);
+    let first = FirstByte::parse(first, version)?;
     let Some((remaining, rest)) = remaining_length(rest)? else {
         return Ok(Decoded::Incomplete { needed: 1 });
     };
-    let length = bytes.len() - rest.len() + remaining;
+    let header = bytes.len() - rest.len();
+    let is_minimal = header == 1 + remaining_length_len(remaining);
+    if version == Version::V5 {
+        check_minimal(is_minimal)?;
+    }
+    let length = header + remaining;
     if length > max_packet_bytes {
         return Err(Error::PacketTooLarge { length, limit: max_packet_bytes });
     }
     match rest.get(..remaining) {
-        Some(body) => Ok(Decoded::Packet { packet: decode_body(first, body)?, length }),
+        Some(body) => {
+            let packet = decode_body(first, version, body)?;
+            if let Packet::Connect(Connect { version: Version::V5, .. }) = packet {
+                check_minimal(is_minimal)?;
+            }
+            Ok(Decoded::Packet { packet, length })
+        }
         None => Ok(Decoded::Incomplete { needed: remaining - rest.len() }),
     }
 }
 
-fn decode_body(first: FirstByte, body: &[u8]) -> Result<Packet<'_>, Error> {
+// [MQTT-1.5.5-1], which 3.1.1 does not have
+fn check_minimal(is_minimal: bool) -> Result<(), Error> {
+    if is_minimal { Ok(()) } else { Err(Error::NotMinimal { field: "remaining length" }) }
+}
+
+fn decode_body(first: FirstByte, version: Version, body: &[u8]) -> Result<Packet<'_>, Error> {
     let packet_type = first.packet_type;
     Ok(match packet_type {
-        PacketType::Publish => Packet::Publish(Publish::decode(first.flags, body)?),
+        PacketType::Publish => Packet::Publish(Publish::decode(first.flags, version, body)?),
         PacketType::Connect => Packet::Connect(Connect::decode(body)?),
-        PacketType::Connack => Packet::Connack(Connack::decode(body)?),
-        PacketType::Puback => Packet::Puback(Ack::decode(packet_type, body)?),
-        PacketType::Pubrec => Packet::Pubrec(Ack::decode(packet_type, body)?),
-        PacketType::Pubrel => Packet::Pubrel(Ack::decode(packet_type, body)?),
-        PacketType::Pubcomp => Packet::Pubcomp(Ack::decode(packet_type, body)?),
-        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(body)?),
-        PacketType::Suback => Packet::Suback(Suback::decode(body)?),
-        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(body)?),
-        PacketType::Unsuback => Packet::Unsuback(Ack::decode(packet_type, body)?),
+        PacketType::Connack => Packet::Connack(Connack::decode(version, body)?),
+        PacketType::Puback => Packet::Puback(Ack::decode(packet_type, version, body)?),
+        PacketType::Pubrec => Packet::Pubrec(Ack::decode(packet_type, version, body)?),
+        PacketType::Pubrel => Packet::Pubrel(Ack::decode(packet_type, version, body)?),
+        PacketType::Pubcomp => Packet::Pubcomp(Ack::decode(packet_type, version, body)?),
+        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(version, body)?),
+        PacketType::Suback => Packet::Suback(Suback::decode(version, body)?),
+        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(version, body)?),
+        PacketType::Unsuback => Packet::Unsuback(Unsuback::decode(version, body)?),
         PacketType::Pingreq => control::decode_empty(packet_type, body, Packet::Pingreq)?,
         PacketType::Pingresp => control::decode_empty(packet_type, body, Packet::Pingresp)?,
-        PacketType::Disconnect => control::decode_empty(packet_type, body, Packet::Disconnect)?,
+        PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(version, body)?),
+        PacketType::Auth => Packet::Auth(Auth::decode(body)?),
     })
 }
 
 impl Packet<'_> {
-    /// Which of the fourteen it is.
+    /// Which of the fifteen it is.
     pub fn packet_type(&self) -> PacketType {
         match self {
             Packet::Connect(_) => PacketType::Connect,
@@ -157,7 +184,8 @@ impl Packet<'_> {
             Packet::Unsuback(_) => PacketType::Unsuback,
             Packet::Pingreq => PacketType::Pingreq,
             Packet::Pingresp => PacketType::Pingresp,
-            Packet::Disconnect => PacketType::Disconnect,
+            Packet::Disconnect(_) => PacketType::Disconnect,
+            Packet::Auth(_) => PacketType::Auth,
         }
     }
 
@@ -165,19 +193,20 @@ impl Packet<'_> {
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Packet::Connect(connect) => connect.encode(out)?,
-            Packet::Connack(connack) => connack.encode(version, out),
-            Packet::Publish(publish) => publish.encode(out)?,
-            Packet::Puback(ack) => encode_ack(out, AckType::Puback, ack.packet_id),
-            Packet::Pubrec(ack) => encode_ack(out, AckType::Pubrec, ack.packet_id),
-            Packet::Pubrel(ack) => encode_ack(out, AckType::Pubrel, ack.packet_id),
-            Packet::Pubcomp(ack) => encode_ack(out, AckType::Pubcomp, ack.packet_id),
-            Packet::Subscribe(subscribe) => subscribe.encode(out)?,
-            Packet::Suback(suback) => suback.encode(out)?,
-            Packet::Unsubscribe(unsubscribe) => unsubscribe.encode(out)?,
-            Packet::Unsuback(ack) => encode_ack(out, AckType::Unsuback, ack.packet_id),
+            Packet::Connack(connack) => connack.encode(version, out)?,
+            Packet::Publish(publish) => publish.encode(version, out)?,
+            Packet::Puback(ack) => ack.encode(AckType::Puback, version, out)?,
+            Packet::Pubrec(ack) => ack.encode(AckType::Pubrec, version, out)?,
+            Packet::Pubrel(ack) => ack.encode(AckType::Pubrel, version, out)?,
+            Packet::Pubcomp(ack) => ack.encode(AckType::Pubcomp, version, out)?,
+            Packet::Subscribe(subscribe) => subscribe.encode(version, out)?,
+            Packet::Suback(suback) => suback.encode(version, out)?,
+            Packet::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out)?,
+            Packet::Unsuback(unsuback) => unsuback.encode(version, out)?,
             Packet::Pingreq => encode_pingreq(out),
             Packet::Pingresp => encode_pingresp(out),
-            Packet::Disconnect => encode_disconnect(out),
+            Packet::Disconnect(disconnect) => disconnect.encode(version, out)?,
+            Packet::Auth(auth) => auth.encode(version, out)?,
         }
         Ok(())
     }
@@ -188,6 +217,7 @@ impl fmt::Display for Version {
         f.write_str(match self {
             Version::V31 => "3.1",
             Version::V311 => "3.1.1",
+            Version::V5 => "5.0",
         })
     }
 }

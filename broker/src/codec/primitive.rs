@@ -6,7 +6,7 @@ use nom::error::{ErrorKind, FromExternalError, ParseError};
 use nom::number::complete::be_u16;
 use nom::{Err, IResult, Parser};
 
-use super::fixed_header::put_remaining_length;
+use super::fixed_header::{put_remaining_length, remaining_length, remaining_length_len};
 use super::{EncodeError, Error, PacketId, PacketType};
 
 /// The most bytes that can follow a fixed header (§2.2.3).
@@ -56,6 +56,22 @@ pub(super) fn string<'a>(field: &'static str) -> impl Parser<&'a [u8], Output = 
     })
 }
 
+/// A variable byte integer (§1.5.5) in the fewest bytes [MQTT-1.5.5-1], and what is behind it; `None` if `input` ends
+/// inside it. `field` names it in errors.
+pub(super) fn variable_byte_integer<'a>(
+    field: &'static str,
+    input: &'a [u8],
+) -> Result<Option<(&'a [u8], usize)>, Error> {
+    let Some((value, rest)) = remaining_length(input).map_err(|_| Error::VariableByteInteger { field })?
+    else {
+        return Ok(None);
+    };
+    if input.len() - rest.len() != remaining_length_len(value) {
+        return Err(Error::NotMinimal { field });
+    }
+    Ok(Some((rest, value)))
+}
+
 /// The packet identifier of a `packet`.
 pub(super) fn packet_id<'a>(packet: PacketType) -> impl Parser<&'a [u8], Output = PacketId, Error = Fault> {
     // [MQTT-2.3.1-1]
@@ -79,10 +95,20 @@ pub(super) fn put_string(out: &mut Vec<u8>, field: &'static str, string: &str) -
 
 /// Appends a packet with this `body`.
 pub(super) fn put_packet(out: &mut Vec<u8>, packet: PacketType, body: &[u8]) -> Result<(), EncodeError> {
-    check_remaining_length(packet, body.len())?;
+    put_packet_of(out, packet, &[body])
+}
+
+/// Appends a packet whose body are these parts.
+pub(super) fn put_packet_of(
+    out: &mut Vec<u8>,
+    packet: PacketType,
+    parts: &[&[u8]],
+) -> Result<(), EncodeError> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    check_remaining_length(packet, length)?;
     out.push(packet.first_byte());
-    put_remaining_length(out, body.len());
-    out.extend_from_slice(body);
+    put_remaining_length(out, length);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
     Ok(())
 }
 

@@ -2,7 +2,9 @@
 
 use super::fixed_header::{put_remaining_length, remaining_length_len};
 use super::primitive::check_remaining_length;
-use super::{EncodeError, Error, PacketId, PacketType, QoS};
+use super::{
+    Carrier, EncodeError, Error, PacketId, PacketType, Properties, Property, PublishProperties, QoS, Version,
+};
 use crate::topic::Name;
 
 const DUP: u8 = 0b1000;
@@ -17,8 +19,10 @@ pub struct Publish<'a> {
     pub delivery: Delivery,
     /// To a server: keep this message. From a server: this was kept.
     pub retain: bool,
-    /// Where to.
-    pub topic: Name<'a>,
+    /// Where to; `None` in 5.0 alone, where a topic alias says it.
+    pub topic: Option<Name<'a>>,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
     /// The application message.
     pub payload: &'a [u8],
 }
@@ -53,7 +57,8 @@ impl Delivery {
     }
 }
 
-/// Appends a PUBLISH. At QoS 0 `dup` is ignored [MQTT-3.3.1-2].
+/// Appends a PUBLISH: without `properties` one of 3.1 and 3.1.1, with them one of 5.0. At QoS 0 `dup` is ignored
+/// [MQTT-3.3.1-2]. Without a topic there must be a topic alias.
 ///
 /// The packet must fit: [`encoded_publish_len`] of it is at most
 /// [`MAX_PACKET_BYTES`](super::MAX_PACKET_BYTES). A message that came in a packet does, and so does a will.
@@ -62,11 +67,12 @@ pub fn encode_publish(
     dup: bool,
     delivery: Delivery,
     retain: bool,
-    topic: Name<'_>,
+    topic: Option<Name<'_>>,
+    properties: Option<&PublishProperties<'_>>,
     payload: &[u8],
 ) {
-    out.reserve(encoded_publish_len(delivery.qos(), topic.as_str().len(), payload.len()));
-    encode_publish_header(out, dup, delivery, retain, topic, payload.len());
+    out.reserve(encoded_publish_len(delivery.qos(), topic_bytes(topic).len(), properties, payload.len()));
+    encode_publish_header(out, dup, delivery, retain, topic, properties, payload.len());
     out.extend_from_slice(payload);
 }
 
@@ -78,14 +84,32 @@ pub fn encode_publish_header(
     dup: bool,
     delivery: Delivery,
     retain: bool,
-    topic: Name<'_>,
+    topic: Option<Name<'_>>,
+    properties: Option<&PublishProperties<'_>>,
     payload_len: usize,
 ) {
-    let topic = topic.as_str().as_bytes();
+    let properties_len = properties.map_or(0, PublishProperties::encoded_len);
+    put_head(out, dup, delivery, retain, topic_bytes(topic), properties_len, payload_len);
+    if let Some(properties) = properties {
+        properties.put(out);
+    }
+}
+
+/// Appends a PUBLISH up to its properties.
+#[inline]
+fn put_head(
+    out: &mut Vec<u8>,
+    dup: bool,
+    delivery: Delivery,
+    retain: bool,
+    topic: &[u8],
+    properties_len: usize,
+    payload_len: usize,
+) {
     let dup = dup && delivery != Delivery::AtMostOnce;
     let flags = u8::from(dup) << 3 | u8::from(delivery.qos()) << 1 | u8::from(retain);
     out.push(PacketType::Publish.first_byte() | flags);
-    put_remaining_length(out, remaining_length(delivery.qos(), topic.len(), payload_len));
+    put_remaining_length(out, remaining_length(delivery.qos(), topic.len(), properties_len, payload_len));
     // A `Name` is never longer than its length can say.
     out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
     out.extend_from_slice(topic);
@@ -95,14 +119,24 @@ pub fn encode_publish_header(
 }
 
 /// How many bytes a PUBLISH takes, fixed header included.
-pub fn encoded_publish_len(qos: QoS, topic_len: usize, payload_len: usize) -> usize {
-    let remaining = remaining_length(qos, topic_len, payload_len);
+pub fn encoded_publish_len(
+    qos: QoS,
+    topic_len: usize,
+    properties: Option<&PublishProperties<'_>>,
+    payload_len: usize,
+) -> usize {
+    let properties_len = properties.map_or(0, PublishProperties::encoded_len);
+    let remaining = remaining_length(qos, topic_len, properties_len, payload_len);
     remaining.saturating_add(1 + remaining_length_len(remaining))
 }
 
-fn remaining_length(qos: QoS, topic_len: usize, payload_len: usize) -> usize {
+fn remaining_length(qos: QoS, topic_len: usize, properties_len: usize, payload_len: usize) -> usize {
     let packet_id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
-    (2 + topic_len + packet_id_len).saturating_add(payload_len)
+    (2 + topic_len + packet_id_len).saturating_add(properties_len).saturating_add(payload_len)
+}
+
+fn topic_bytes<'a>(topic: Option<Name<'a>>) -> &'a [u8] {
+    topic.map_or(&[], |topic| topic.as_str().as_bytes())
 }
 
 /// Checks the flags of a PUBLISH, which can be done before the rest is there.
@@ -117,18 +151,28 @@ pub(super) fn check_flags(flags: u8) -> Result<(), Error> {
 }
 
 impl<'a> Publish<'a> {
+    /// A PUBLISH without properties, and with DUP and RETAIN 0.
+    pub const fn new(topic: Name<'a>, delivery: Delivery, payload: &'a [u8]) -> Self {
+        let (topic, properties) = (Some(topic), Properties::EMPTY);
+        Self { dup: false, delivery, retain: false, topic, properties, payload }
+    }
+
     /// Decodes a body behind `flags` that [`check_flags`] let through.
     // Inlined, it writes the packet where it goes: a fifth less time for a small PUBLISH.
     #[inline]
-    pub(super) fn decode(flags: u8, body: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn decode(flags: u8, version: Version, body: &'a [u8]) -> Result<Self, Error> {
         const TRUNCATED: Error = Error::Truncated { packet: PacketType::Publish };
 
         let (topic_len, body) = body.split_first_chunk().ok_or(TRUNCATED)?;
         let topic_len = usize::from(u16::from_be_bytes(*topic_len));
         let (topic, body) = body.split_at_checked(topic_len).ok_or(TRUNCATED)?;
-        // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
-        let topic =
-            Name::from_bytes(topic).map_err(|error| Error::Name { packet: PacketType::Publish, error })?;
+        let topic = if version == Version::V5 && topic.is_empty() {
+            None
+        } else {
+            // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
+            let name = Name::from_bytes(topic);
+            Some(name.map_err(|error| Error::Name { packet: PacketType::Publish, error })?)
+        };
         let packet_id = || {
             let (id, payload) = body.split_first_chunk().ok_or(TRUNCATED)?;
             // [MQTT-2.3.1-1]
@@ -143,19 +187,45 @@ impl<'a> Publish<'a> {
             2 => packet_id().map(|(id, payload)| (Delivery::ExactlyOnce(id), payload))?,
             _ => return Err(Error::PublishQos3),
         };
-        Ok(Self { dup: flags & DUP != 0, delivery, retain: flags & RETAIN != 0, topic, payload })
+        let (properties, payload) = match version {
+            Version::V5 => decode_properties(topic.is_some(), payload)?,
+            Version::V31 | Version::V311 => (Properties::EMPTY, payload),
+        };
+        Ok(Self { dup: flags & DUP != 0, delivery, retain: flags & RETAIN != 0, topic, properties, payload })
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let &Self { dup, delivery, retain, topic, payload } = self;
+    pub(super) fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let &Self { dup, delivery, retain, topic, properties, payload } = self;
         if dup && delivery == Delivery::AtMostOnce {
             return Err(Error::DupAtQos0.into());
         }
-        let remaining = remaining_length(delivery.qos(), topic.as_str().len(), payload.len());
+        let mut encoded = Vec::new();
+        properties.put(version, CARRIER, &mut encoded)?;
+        if topic.is_none() && (version != Version::V5 || !has_alias(properties)) {
+            return Err(Error::NoTopic.into());
+        }
+        let topic = topic_bytes(topic);
+        let remaining = remaining_length(delivery.qos(), topic.len(), encoded.len(), payload.len());
         check_remaining_length(PacketType::Publish, remaining)?;
-        encode_publish(out, dup, delivery, retain, topic, payload);
+        put_head(out, dup, delivery, retain, topic, encoded.len(), payload.len());
+        out.extend_from_slice(&encoded);
+        out.extend_from_slice(payload);
         Ok(())
     }
+}
+
+const CARRIER: Carrier = Carrier::Packet(PacketType::Publish);
+
+fn decode_properties(has_topic: bool, body: &[u8]) -> Result<(Properties<'_>, &[u8]), Error> {
+    let (properties, payload) = Properties::split(CARRIER, body)?;
+    if !has_topic && !has_alias(properties) {
+        return Err(Error::NoTopic);
+    }
+    Ok((properties, payload))
+}
+
+fn has_alias(properties: Properties<'_>) -> bool {
+    properties.iter().any(|property| matches!(property, Property::TopicAlias(_)))
 }
 
 #[cfg(test)]
@@ -167,7 +237,14 @@ mod tests {
     const PACKET: PacketType = PacketType::Publish;
 
     fn publish(dup: bool, delivery: Delivery, retain: bool) -> Packet<'static> {
-        Packet::Publish(Publish { dup, delivery, retain, topic: name("a/b"), payload: b"hi" })
+        Packet::Publish(Publish {
+            dup,
+            delivery,
+            retain,
+            topic: Some(name("a/b")),
+            properties: Properties::EMPTY,
+            payload: b"hi",
+        })
     }
 
     #[test]
@@ -183,7 +260,14 @@ mod tests {
     #[test]
     fn empty_payload() {
         let publish = |delivery| {
-            Packet::Publish(Publish { dup: false, delivery, retain: true, topic: name("a"), payload: b"" })
+            Packet::Publish(Publish {
+                dup: false,
+                delivery,
+                retain: true,
+                topic: Some(name("a")),
+                properties: Properties::EMPTY,
+                payload: b"",
+            })
         };
         assert_both_ways(Version::V311, &publish(Delivery::AtMostOnce), b"\x31\x03\0\x01a");
         assert_both_ways(Version::V311, &publish(Delivery::AtLeastOnce(id(1))), b"\x33\x05\0\x01a\0\x01");
@@ -208,13 +292,7 @@ mod tests {
         }
         let longest = "x".repeat(65_535);
         let topic = name(&longest);
-        let packet = Packet::Publish(Publish {
-            dup: false,
-            delivery: Delivery::AtMostOnce,
-            retain: false,
-            topic,
-            payload: b"",
-        });
+        let packet = Packet::Publish(Publish::new(topic, Delivery::AtMostOnce, b""));
         let bytes = encoded(Version::V311, &packet);
         assert_both_ways(Version::V311, &packet, &bytes);
     }
@@ -244,10 +322,18 @@ mod tests {
             for remaining in [overhead, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
                 let payload = vec![b'p'; remaining - overhead];
                 let mut out = Vec::new();
-                encode_publish(&mut out, false, delivery, false, name("a"), &payload);
-                assert_eq!(out.len(), encoded_publish_len(delivery.qos(), 1, payload.len()));
+                encode_publish(&mut out, false, delivery, false, Some(name("a")), None, &payload);
+                assert_eq!(out.len(), encoded_publish_len(delivery.qos(), 1, None, payload.len()));
                 let mut parts = Vec::new();
-                encode_publish_header(&mut parts, false, delivery, false, name("a"), payload.len());
+                encode_publish_header(
+                    &mut parts,
+                    false,
+                    delivery,
+                    false,
+                    Some(name("a")),
+                    None,
+                    payload.len(),
+                );
                 parts.extend_from_slice(&payload);
                 assert_eq!(parts, out);
             }
@@ -257,7 +343,7 @@ mod tests {
     #[test]
     fn no_dup_at_qos_0() {
         let mut out = Vec::new();
-        encode_publish(&mut out, true, Delivery::AtMostOnce, false, name("a"), b"");
+        encode_publish(&mut out, true, Delivery::AtMostOnce, false, Some(name("a")), None, b"");
         assert_eq!(out, b"\x30\x03\0\x01a");
         let error = publish(true, Delivery::AtMostOnce, false).encode(Version::V311, &mut out);
         assert_eq!(error, Err(EncodeError::Forbidden(Error::DupAtQos0)));
@@ -266,16 +352,10 @@ mod tests {
     #[test]
     fn payload_that_no_packet_holds() {
         let payload = vec![0; MAX_REMAINING_LENGTH - 2];
-        let packet = Packet::Publish(Publish {
-            dup: false,
-            delivery: Delivery::AtMostOnce,
-            retain: false,
-            topic: name("a"),
-            payload: &payload,
-        });
+        let packet = Packet::Publish(Publish::new(name("a"), Delivery::AtMostOnce, &payload));
         let too_large =
             EncodeError::PacketTooLarge { packet: PACKET, remaining_length: MAX_REMAINING_LENGTH + 1 };
         assert_eq!(packet.encode(Version::V311, &mut Vec::new()), Err(too_large));
-        assert_eq!(encoded_publish_len(QoS::AtMostOnce, 1, usize::MAX), usize::MAX);
+        assert_eq!(encoded_publish_len(QoS::AtMostOnce, 1, None, usize::MAX), usize::MAX);
     }
 }

@@ -1,6 +1,4 @@
-//! SUBSCRIBE, SUBACK, UNSUBSCRIBE (§3.8 to §3.10).
-
-use std::borrow::Cow;
+//! SUBSCRIBE, UNSUBSCRIBE (§3.8, §3.10).
 
 use nom::Parser;
 use nom::combinator::{eof, map_res};
@@ -8,117 +6,145 @@ use nom::multi::many_till;
 use nom::number::complete::u8;
 
 use super::primitive::{Fault, packet_id, put_packet, put_string, string, whole};
-use super::{EncodeError, Error, PacketId, PacketType, QoS};
+use super::{Carrier, EncodeError, Error, PacketId, PacketType, Properties, QoS, Version};
 use crate::topic::Filter;
 
 const FILTER: &str = "topic filter";
+
+const QOS: u8 = 0b0000_0011;
+const NO_LOCAL: u8 = 0b0000_0100;
+const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
+const RETAIN_HANDLING: u8 = 0b0011_0000;
+const RESERVED: u8 = 0b1100_0000;
 
 /// A request for messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscribe<'a> {
     /// What SUBACK repeats [MQTT-3.8.4-2].
     pub packet_id: PacketId,
-    filters: Vec<(Filter<'a>, QoS)>,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
+    filters: Vec<(Filter<'a>, SubscribeOptions)>,
+}
+
+/// How the messages of a subscription are wanted (§3.8.3.1). Before 5.0 there is the QoS alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SubscribeOptions {
+    /// The highest QoS.
+    pub qos: QoS,
+    /// Not those that the client published itself [MQTT-3.8.3-3].
+    pub no_local: bool,
+    /// With RETAIN as it was published.
+    pub retain_as_published: bool,
+    /// Whether to send what is retained.
+    pub retain_handling: RetainHandling,
+}
+
+/// Whether a subscription is to bring the retained messages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RetainHandling {
+    /// Yes.
+    Send = 0,
+    /// If there was no subscription to that filter before.
+    SendIfNew = 1,
+    /// No.
+    DoNotSend = 2,
+}
+
+/// What a subscription of 3.1.1 is: no option set.
+impl From<QoS> for SubscribeOptions {
+    fn from(qos: QoS) -> Self {
+        let retain_handling = RetainHandling::Send;
+        Self { qos, no_local: false, retain_as_published: false, retain_handling }
+    }
 }
 
 impl<'a> Subscribe<'a> {
     /// A request to encode; it must have a filter [MQTT-3.8.3-3].
-    pub fn new(packet_id: PacketId, filters: Vec<(Filter<'a>, QoS)>) -> Self {
-        Self { packet_id, filters }
+    pub fn new<O: Into<SubscribeOptions>>(packet_id: PacketId, filters: Vec<(Filter<'a>, O)>) -> Self {
+        let filters = filters.into_iter().map(|(filter, options)| (filter, options.into())).collect();
+        Self { packet_id, properties: Properties::EMPTY, filters }
     }
 
-    /// The filters in their order, each with the highest QoS it is wanted at; at least one.
-    pub fn filters(&self) -> impl ExactSizeIterator<Item = (Filter<'a>, QoS)> {
+    /// The filters in their order, each with how it is wanted; at least one.
+    pub fn filters(&self) -> impl ExactSizeIterator<Item = (Filter<'a>, SubscribeOptions)> {
         self.filters.iter().copied()
     }
 
-    pub(super) fn decode(body: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn decode(version: Version, body: &'a [u8]) -> Result<Self, Error> {
         let packet = PacketType::Subscribe;
-        let filters = many_till((filter(packet), requested_qos()), eof);
-        let (packet_id, (filters, _)) = whole(packet, body, (packet_id(packet), filters))?;
-        let subscribe = Self { packet_id, filters };
-        subscribe.check()?;
+        let properties = Properties::parser(version, Carrier::Packet(packet));
+        let options = map_res(u8, |byte| SubscribeOptions::parse(version, byte));
+        let filters = many_till((filter(packet), options), eof);
+        let (packet_id, properties, (filters, _)) =
+            whole(packet, body, (packet_id(packet), properties, filters))?;
+        let subscribe = Self { packet_id, properties, filters };
+        subscribe.check(version)?;
         Ok(subscribe)
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.check()?;
+    pub(super) fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.check(version)?;
         let mut body = self.packet_id.get().to_be_bytes().to_vec();
-        for (filter, qos) in self.filters() {
+        self.properties.put(version, Carrier::Packet(PacketType::Subscribe), &mut body)?;
+        for (filter, options) in self.filters() {
             put_string(&mut body, FILTER, filter.as_str())?;
-            body.push(qos.into());
+            body.push(options.byte(version));
         }
         put_packet(out, PacketType::Subscribe, &body)
     }
 
-    // [MQTT-3.8.3-3]
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, version: Version) -> Result<(), Error> {
+        let packet = PacketType::Subscribe;
+        // [MQTT-3.8.3-3]
         if self.filters.is_empty() {
-            return Err(Error::NoFilters { packet: PacketType::Subscribe });
+            return Err(Error::NoFilters { packet });
+        }
+        if version == Version::V5 {
+            for (filter, options) in &self.filters {
+                let is_shared = check_share(packet, *filter)?;
+                // [MQTT-3.8.3-4]
+                if is_shared && options.no_local {
+                    return Err(Error::NoLocalShared);
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// The answer to SUBSCRIBE.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Suback<'a> {
-    /// That of the SUBSCRIBE [MQTT-3.8.4-2].
-    pub packet_id: PacketId,
-    /// One for each filter [MQTT-3.8.4-5], in their order [MQTT-3.9.3-1].
-    pub codes: Cow<'a, [SubscribeCode]>,
-}
-
-/// What became of one filter of a SUBSCRIBE.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SubscribeCode {
-    /// Subscribed, with messages at most at this QoS.
-    Granted(QoS),
-    /// Not subscribed. MQTT 3.1 has no such code; its clients read it as QoS 0.
-    Failure,
-}
-
-impl Suback<'_> {
-    pub(super) fn decode(body: &[u8]) -> Result<Self, Error> {
-        let packet = PacketType::Suback;
-        let codes = many_till(map_res(u8, SubscribeCode::parse), eof);
-        let (packet_id, (codes, _)) = whole(packet, body, (packet_id(packet), codes))?;
-        let suback = Self { packet_id, codes: Cow::Owned(codes) };
-        suback.check()?;
-        Ok(suback)
-    }
-
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.check()?;
-        let mut body = self.packet_id.get().to_be_bytes().to_vec();
-        body.extend(self.codes.iter().map(|code| code.byte()));
-        put_packet(out, PacketType::Suback, &body)
-    }
-
-    // [MQTT-3.8.4-5]
-    fn check(&self) -> Result<(), Error> {
-        if self.codes.is_empty() {
-            return Err(Error::NoSubackCodes);
+impl SubscribeOptions {
+    fn parse(version: Version, byte: u8) -> Result<Self, Error> {
+        // [MQTT-3.8.3-4], until 5.0
+        if version != Version::V5 {
+            return QoS::try_from(byte).map(Self::from).map_err(|_| Error::RequestedQos(byte));
         }
-        Ok(())
-    }
-}
-
-impl SubscribeCode {
-    // [MQTT-3.9.3-2]
-    fn parse(byte: u8) -> Result<Self, Error> {
-        match QoS::try_from(byte) {
-            Ok(qos) => Ok(SubscribeCode::Granted(qos)),
-            Err(_) if byte == 0x80 => Ok(SubscribeCode::Failure),
-            Err(_) => Err(Error::SubackCode(byte)),
+        // [MQTT-3.8.3-5]
+        if byte & RESERVED != 0 {
+            return Err(Error::ReservedSubscriptionOptions(byte));
         }
+        Ok(Self {
+            qos: QoS::try_from(byte & QOS).map_err(|_| Error::RequestedQos(byte))?,
+            no_local: byte & NO_LOCAL != 0,
+            retain_as_published: byte & RETAIN_AS_PUBLISHED != 0,
+            retain_handling: match (byte & RETAIN_HANDLING) >> 4 {
+                0 => RetainHandling::Send,
+                1 => RetainHandling::SendIfNew,
+                2 => RetainHandling::DoNotSend,
+                _ => return Err(Error::RetainHandling3),
+            },
+        })
     }
 
-    fn byte(self) -> u8 {
-        match self {
-            SubscribeCode::Granted(qos) => qos.into(),
-            SubscribeCode::Failure => 0x80,
+    fn byte(self, version: Version) -> u8 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let qos = u8::from(self.qos);
+        if version != Version::V5 {
+            return qos;
         }
+        qos | flag(self.no_local, NO_LOCAL)
+            | flag(self.retain_as_published, RETAIN_AS_PUBLISHED)
+            | (self.retain_handling as u8) << 4
     }
 }
 
@@ -127,13 +153,15 @@ impl SubscribeCode {
 pub struct Unsubscribe<'a> {
     /// What UNSUBACK repeats [MQTT-3.10.4-4].
     pub packet_id: PacketId,
+    /// None before 5.0.
+    pub properties: Properties<'a>,
     filters: Vec<Filter<'a>>,
 }
 
 impl<'a> Unsubscribe<'a> {
     /// A request to encode; it must have a filter [MQTT-3.10.3-2].
     pub fn new(packet_id: PacketId, filters: Vec<Filter<'a>>) -> Self {
-        Self { packet_id, filters }
+        Self { packet_id, properties: Properties::EMPTY, filters }
     }
 
     /// The filters in their order; at least one.
@@ -141,28 +169,35 @@ impl<'a> Unsubscribe<'a> {
         self.filters.iter().copied()
     }
 
-    pub(super) fn decode(body: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn decode(version: Version, body: &'a [u8]) -> Result<Self, Error> {
         let packet = PacketType::Unsubscribe;
+        let properties = Properties::parser(version, Carrier::Packet(packet));
         let filters = many_till(filter(packet), eof);
-        let (packet_id, (filters, _)) = whole(packet, body, (packet_id(packet), filters))?;
-        let unsubscribe = Self { packet_id, filters };
-        unsubscribe.check()?;
+        let (packet_id, properties, (filters, _)) =
+            whole(packet, body, (packet_id(packet), properties, filters))?;
+        let unsubscribe = Self { packet_id, properties, filters };
+        unsubscribe.check(version)?;
         Ok(unsubscribe)
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.check()?;
+    pub(super) fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.check(version)?;
         let mut body = self.packet_id.get().to_be_bytes().to_vec();
+        self.properties.put(version, Carrier::Packet(PacketType::Unsubscribe), &mut body)?;
         for filter in self.filters() {
             put_string(&mut body, FILTER, filter.as_str())?;
         }
         put_packet(out, PacketType::Unsubscribe, &body)
     }
 
-    // [MQTT-3.10.3-2]
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, version: Version) -> Result<(), Error> {
+        let packet = PacketType::Unsubscribe;
+        // [MQTT-3.10.3-2]
         if self.filters.is_empty() {
-            return Err(Error::NoFilters { packet: PacketType::Unsubscribe });
+            return Err(Error::NoFilters { packet });
+        }
+        if version == Version::V5 {
+            self.filters.iter().try_for_each(|filter| check_share(packet, *filter).map(drop))?;
         }
         Ok(())
     }
@@ -175,15 +210,27 @@ fn filter<'a>(packet: PacketType) -> impl Parser<&'a [u8], Output = Filter<'a>, 
     })
 }
 
-// [MQTT-3.8.3-4]
-fn requested_qos<'a>() -> impl Parser<&'a [u8], Output = QoS, Error = Fault> {
-    map_res(u8, |byte| QoS::try_from(byte).map_err(|_| Error::RequestedQos(byte)))
+/// Whether it is the filter of a shared subscription, which is `$share/`, a share name, `/` and a topic filter (§4.8.2).
+fn check_share(packet: PacketType, filter: Filter<'_>) -> Result<bool, Error> {
+    let Some(shared) = filter.as_str().strip_prefix("$share/") else {
+        return Ok(false);
+    };
+    let (name, filter) = shared.split_once('/').unwrap_or((shared, ""));
+    // [MQTT-4.8.2-1]
+    if name.is_empty() {
+        return Err(Error::NoShareName { packet });
+    }
+    // [MQTT-4.8.2-2]
+    if name.contains(['+', '#']) || filter.is_empty() {
+        return Err(Error::ShareName { packet });
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{assert_both_ways, error, filter, frame, id};
-    use super::super::{Packet, Version, decode};
+    use super::super::{Packet, Suback, decode};
     use super::*;
 
     #[test]
@@ -191,15 +238,6 @@ mod tests {
         let filters = vec![(filter("a/+"), QoS::AtMostOnce), (filter("#"), QoS::ExactlyOnce)];
         let subscribe = Packet::Subscribe(Subscribe::new(id(10), filters));
         assert_both_ways(Version::V311, &subscribe, b"\x82\x0c\0\x0a\0\x03a/+\0\0\x01#\x02");
-
-        let codes = [
-            SubscribeCode::Granted(QoS::AtMostOnce),
-            SubscribeCode::Granted(QoS::AtLeastOnce),
-            SubscribeCode::Granted(QoS::ExactlyOnce),
-            SubscribeCode::Failure,
-        ];
-        let suback = Packet::Suback(Suback { packet_id: id(10), codes: Cow::Borrowed(&codes) });
-        assert_both_ways(Version::V311, &suback, b"\x90\x06\0\x0a\0\x01\x02\x80");
 
         let filters = vec![filter("a/+"), filter("#")];
         let unsubscribe = Packet::Unsubscribe(Unsubscribe::new(id(10), filters));
@@ -214,9 +252,9 @@ mod tests {
 
         let mut out = Vec::new();
         let empty = [
-            Packet::Subscribe(Subscribe::new(id(1), Vec::new())),
+            Packet::Subscribe(Subscribe::new(id(1), Vec::<(_, QoS)>::new())),
             Packet::Unsubscribe(Unsubscribe::new(id(1), Vec::new())),
-            Packet::Suback(Suback { packet_id: id(1), codes: Cow::Borrowed(&[]) }),
+            Packet::Suback(Suback::new(id(1), &[])),
         ];
         for packet in empty {
             let error = packet.encode(Version::V311, &mut out);
@@ -241,13 +279,6 @@ mod tests {
         for byte in 3..=255 {
             let bytes = frame(0x82, &[0, 1, 0, 1, b'a', 1, 0, 1, b'b', byte]);
             assert_eq!(error(&bytes), Error::RequestedQos(byte));
-        }
-    }
-
-    #[test]
-    fn suback_codes_are_four() {
-        for byte in (3..=255).filter(|&byte| byte != 0x80) {
-            assert_eq!(error(&[0x90, 4, 0, 1, 0, byte]), Error::SubackCode(byte));
         }
     }
 

@@ -60,9 +60,9 @@ fn limit_counts_the_whole_packet_and_needs_only_its_fixed_header() {
 
 #[test]
 fn only_three_errors_are_answered_by_connack() {
-    assert_eq!(Error::ProtocolLevel(5).refusal(), Some(ConnectCode::UnacceptableProtocolVersion));
-    assert_eq!(Error::EmptyClientId.refusal(), Some(ConnectCode::IdentifierRejected));
-    assert_eq!(Error::EmptyClientIdV31.refusal(), Some(ConnectCode::IdentifierRejected));
+    assert_eq!(Error::ProtocolLevel(5).refusal(), Some(Reason::UnsupportedProtocolVersion));
+    assert_eq!(Error::EmptyClientId.refusal(), Some(Reason::ClientIdentifierNotValid));
+    assert_eq!(Error::EmptyClientIdV31.refusal(), Some(Reason::ClientIdentifierNotValid));
     assert_eq!(Error::ProtocolName.refusal(), None);
     assert_eq!(Error::PasswordWithoutUserName.refusal(), None);
 }
@@ -88,6 +88,7 @@ fn failed_encoding_appends_nothing() {
         will: None,
         user_name: None,
         password: None,
+        properties: Properties::EMPTY,
     });
     let mut out = vec![7];
     let error = EncodeError::FieldTooLong { field: "client identifier", length: 65_536 };
@@ -254,14 +255,16 @@ fn packet() -> impl Strategy<Value = Packet<'static>> {
         ack().prop_map(Packet::Pubcomp),
         (packet_id(), vec((any_filter(), qos()), 1..5))
             .prop_map(|(id, filters)| Packet::Subscribe(Subscribe::new(id, filters))),
-        (packet_id(), vec(subscribe_code(), 1..5))
-            .prop_map(|(packet_id, codes)| Packet::Suback(Suback { packet_id, codes: codes.into() })),
+        (packet_id(), vec(subscribe_code(), 1..5)).prop_map(|(packet_id, codes)| Packet::Suback(Suback {
+            codes: codes.into(),
+            ..Suback::new(packet_id, &[])
+        })),
         (packet_id(), vec(any_filter(), 1..5))
             .prop_map(|(id, filters)| Packet::Unsubscribe(Unsubscribe::new(id, filters))),
-        ack().prop_map(Packet::Unsuback),
+        packet_id().prop_map(|id| Packet::Unsuback(Unsuback::new(id, &[]))),
         Just(Packet::Pingreq),
         Just(Packet::Pingresp),
-        Just(Packet::Disconnect),
+        Just(Packet::Disconnect(Disconnect::default())),
     ]
 }
 
@@ -271,6 +274,7 @@ fn connect() -> impl Strategy<Value = Connect<'static>> {
         payload,
         qos,
         retain,
+        properties: Properties::EMPTY,
     });
     let login = (string("[^\0]{0,40}"), proptest::option::of(bytes()));
     (
@@ -288,20 +292,21 @@ fn connect() -> impl Strategy<Value = Connect<'static>> {
             will,
             user_name: login.map(|(user_name, _)| user_name),
             password: login.and_then(|(_, password)| password),
+            properties: Properties::EMPTY,
         })
 }
 
-fn connack() -> impl Strategy<Value = Connack> {
+fn connack() -> impl Strategy<Value = Connack<'static>> {
     let code = prop_oneof![
-        Just(ConnectCode::UnacceptableProtocolVersion),
-        Just(ConnectCode::IdentifierRejected),
-        Just(ConnectCode::ServerUnavailable),
-        Just(ConnectCode::BadUserNameOrPassword),
-        Just(ConnectCode::NotAuthorized),
+        Just(Reason::UnsupportedProtocolVersion),
+        Just(Reason::ClientIdentifierNotValid),
+        Just(Reason::ServerUnavailable),
+        Just(Reason::BadUserNameOrPassword),
+        Just(Reason::NotAuthorized),
     ];
     prop_oneof![
-        any::<bool>().prop_map(|session_present| Connack { session_present, code: ConnectCode::Accepted }),
-        code.prop_map(|code| Connack { session_present: false, code }),
+        any::<bool>().prop_map(|session_present| Connack::new(session_present, Reason::Success)),
+        code.prop_map(|code| Connack::new(false, code)),
     ]
 }
 
@@ -312,16 +317,16 @@ fn publish() -> impl Strategy<Value = Publish<'static>> {
         (any::<bool>(), packet_id()).prop_map(|(dup, id)| (dup, Delivery::ExactlyOnce(id))),
     ];
     (delivery, any::<bool>(), any_name(), bytes()).prop_map(|((dup, delivery), retain, topic, payload)| {
-        Publish { dup, delivery, retain, topic, payload }
+        Publish { dup, retain, ..Publish::new(topic, delivery, payload) }
     })
 }
 
-fn ack() -> impl Strategy<Value = Ack> {
-    packet_id().prop_map(|packet_id| Ack { packet_id })
+fn ack() -> impl Strategy<Value = Ack<'static>> {
+    packet_id().prop_map(Ack::new)
 }
 
 fn subscribe_code() -> impl Strategy<Value = SubscribeCode> {
-    prop_oneof![qos().prop_map(SubscribeCode::Granted), Just(SubscribeCode::Failure)]
+    prop_oneof![qos().prop_map(SubscribeCode::Granted), Just(SubscribeCode::Refused(Reason::Unspecified))]
 }
 
 fn version() -> impl Strategy<Value = Version> {

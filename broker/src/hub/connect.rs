@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::peer::{Connected, Shown};
 use super::{Batch, Client, Ending, Hub, Next, Peer, Stage};
-use crate::codec::{Connack, Connect, ConnectCode, Decoded, Packet, Version, decode};
+use crate::codec::{Connack, Connect, Decoded, Error, Packet, Reason, Version, decode};
 use crate::session::{Link, Session, Terms, Will, release};
 
 impl Hub {
@@ -35,6 +35,10 @@ impl Hub {
         let Packet::Connect(connect) = packet else {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
+        if connect.version == Version::V5 {
+            let error = Error::ProtocolLevel(5);
+            return Err(Next::End(refuse(error.reason(), error.to_string(), batch)));
+        }
         self.admit(peer, &connect, now, batch)?;
         batch.tally.messages_received += 1;
         self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
@@ -90,7 +94,7 @@ impl Hub {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
-            return Linked::Refused(link, ConnectCode::ServerUnavailable, "the broker stops");
+            return Linked::Refused(link, Reason::ServerUnavailable, "the broker stops");
         }
         let existing = sessions.get(connect.client_id).filter(|_| !connect.client_id.is_empty()).cloned();
         if let Some(client) = &existing {
@@ -118,18 +122,14 @@ impl Hub {
         if existing.is_none() && sessions.len() >= self.limits.max_sessions {
             return Linked::Refused(
                 link,
-                ConnectCode::ServerUnavailable,
+                Reason::ServerUnavailable,
                 "there are as many sessions as the limit allows",
             );
         }
         // Who returns to a session may: what waits for it goes away.
         if self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_connections += 1;
-            return Linked::Refused(
-                link,
-                ConnectCode::ServerUnavailable,
-                "memory is short: see `max_memory`",
-            );
+            return Linked::Refused(link, Reason::ServerUnavailable, "memory is short: see `max_memory`");
         }
         let id = match connect.client_id {
             "" => self.unused_identifier(|id| sessions.contains_key(id)),
@@ -229,14 +229,15 @@ impl Hub {
 enum Linked {
     Yes(Arc<Client>),
     /// The link is given back.
-    Refused(Link, ConnectCode, &'static str),
+    Refused(Link, Reason, &'static str),
     /// Another connection had the session. It is ended, and this is its will. To be tried again, with the link.
     TookOver(Link, Option<Will>),
 }
 
 /// CONNACK is the first packet the client gets [MQTT-3.2.0-1].
 fn accept(link: &mut Link, version: Version, session_present: bool) {
-    Connack { session_present, code: ConnectCode::Accepted }.encode(version, link.outbox.packets());
+    // It can always be encoded: it has no properties.
+    _ = Connack::new(session_present, Reason::Success).encode(version, link.outbox.packets());
 }
 
 /// A will that is not to be published.
@@ -247,8 +248,8 @@ fn release_will(will: Option<Will>, batch: &mut Batch) {
 }
 
 /// CONNACK with a code, and the end.
-pub(super) fn refuse(code: ConnectCode, reason: String, batch: &mut Batch) -> Ending {
-    Connack { session_present: false, code }.encode(Version::V311, &mut batch.replies);
+pub(super) fn refuse(code: Reason, reason: String, batch: &mut Batch) -> Ending {
+    _ = Connack::new(false, code).encode(Version::V311, &mut batch.replies);
     batch.tally.messages_sent += 1;
     Ending::Refused { code, reason }
 }

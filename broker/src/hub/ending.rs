@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::codec::{self, ConnectCode, EncodeError, PacketType};
+use crate::codec::{self, EncodeError, PacketType, Reason};
 
 /// The reason a connection ends, as the log tells it.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -35,10 +35,10 @@ pub enum Ending {
     #[error("{0}, which only servers send [MQTT-4.8.0-1]")]
     ServerPacket(PacketType),
     /// CONNECT was refused with the code.
-    #[error("refused with CONNACK code {}: {reason}", *.code as u8)]
+    #[error("refused with CONNACK code {}: {reason}", .code.return_code())]
     Refused {
         /// The code sent in CONNACK.
-        code: ConnectCode,
+        code: Reason,
         /// What the client did, or what the broker lacked.
         reason: String,
     },

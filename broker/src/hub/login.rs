@@ -19,7 +19,7 @@ use std::time::Instant;
 use super::connect::refuse;
 use super::{Batch, Hub, Next, Origin, Peer};
 use crate::auth::{Source, Verdict, Verification};
-use crate::codec::{Connect, ConnectCode};
+use crate::codec::{Connect, Reason};
 
 /// How far a login is.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) enum Login {
 
 #[derive(Debug)]
 pub(super) struct Refusal {
-    code: ConnectCode,
+    code: Reason,
     why: &'static str,
 }
 
@@ -61,7 +61,7 @@ impl Hub {
             Login::Verified(Verdict::Granted) => return Ok(()),
             Login::Verified(Verdict::NotVerified) => {
                 let why = "as many logins wait as the limit allows";
-                let refusal = Refusal { code: ConnectCode::ServerUnavailable, why };
+                let refusal = Refusal { code: Reason::ServerUnavailable, why };
                 return Err(tell(&refusal, connect, batch));
             }
             Login::Verified(Verdict::UnknownUser) => bad("there is no such user"),
@@ -73,7 +73,7 @@ impl Hub {
                 }
                 (Some(_), Some(_), None) => bad("no password"),
                 _ if peer.access.allow_anonymous => return Ok(()),
-                _ => Refusal { code: ConnectCode::NotAuthorized, why: "anonymous clients are not let in" },
+                _ => Refusal { code: Reason::NotAuthorized, why: "anonymous clients are not let in" },
             },
         };
         let source = match &peer.origin {
@@ -92,7 +92,7 @@ impl Hub {
 }
 
 fn bad(why: &'static str) -> Refusal {
-    Refusal { code: ConnectCode::BadUserNameOrPassword, why }
+    Refusal { code: Reason::BadUserNameOrPassword, why }
 }
 
 fn tell(refusal: &Refusal, connect: &Connect<'_>, batch: &mut Batch) -> Next {

@@ -283,9 +283,13 @@ impl Hub {
                 encode_pingresp(&mut batch.replies);
                 batch.tally.messages_sent += 1;
             }
-            Packet::Disconnect => return Err(Ending::Disconnect),
+            Packet::Disconnect(_) => return Err(Ending::Disconnect),
             Packet::Connect(_) => return Err(Ending::SecondConnect),
-            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+            Packet::Connack(_)
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingresp
+            | Packet::Auth(_) => {
                 return Err(Ending::ServerPacket(packet.packet_type()));
             }
         }

@@ -7,7 +7,7 @@ use parking_lot::RwLockWriteGuard;
 
 use super::peer::Connected;
 use super::{Batch, Ending, Hub, Stage, SubscriptionIndex};
-use crate::codec::{AckType, Delivery, Publish, QoS, encode_ack, encoded_publish_len};
+use crate::codec::{AckType, Delivery, Error, Publish, QoS, encode_ack, encoded_publish_len};
 use crate::session::{Content, Manner, Message, Outcome, Tally, Will, release};
 use crate::topic::{Name, Retained};
 
@@ -33,6 +33,7 @@ impl Hub {
     ) -> Result<(), Ending> {
         batch.tally.publish_received += 1;
         batch.tally.publish_bytes_received += i64::try_from(publish.payload.len()).unwrap_or(0);
+        let topic = publish.topic.ok_or(Error::NoTopic)?;
         let is_new = match publish.delivery {
             Delivery::ExactlyOnce(packet_id) => {
                 let mut session = connected.client.session.lock();
@@ -45,8 +46,8 @@ impl Hub {
         };
         // Clients may not write to the broker's own topics. The standard lets a server acknowledge
         // what it does not deliver [MQTT-3.3.5-2].
-        if is_new && !is_the_brokers(publish.topic) {
-            let content = Content::new(publish.topic, publish.payload, publish.delivery.qos());
+        if is_new && !is_the_brokers(topic) {
+            let content = Content::new(topic, publish.payload, publish.delivery.qos());
             self.publish(content, publish.retain, index, batch);
         }
         match publish.delivery {
@@ -96,8 +97,12 @@ impl Hub {
             let limits = if session.link.is_some() { &limits.here } else { &limits.away };
             match session.deliver(&content, &Manner::at(qos), limits) {
                 Outcome::Sent => {
-                    let len =
-                        encoded_publish_len(qos, content.topic().as_str().len(), content.payload().len());
+                    let len = encoded_publish_len(
+                        qos,
+                        content.topic().as_str().len(),
+                        None,
+                        content.payload().len(),
+                    );
                     *bytes += len;
                     count_sent(content.payload(), tally);
                     if qos == QoS::AtMostOnce && !content.is_shared() {
@@ -186,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::auth::Access;
-    use crate::codec::{Connect, Packet, PacketId, Subscribe, Version};
+    use crate::codec::{Connect, Packet, PacketId, Properties, Subscribe, Version};
     use crate::hub::{Limits, Next, Peer};
     use crate::topic::Filter;
 
@@ -201,6 +206,7 @@ mod tests {
             will: None,
             user_name: None,
             password: None,
+            properties: Properties::EMPTY,
         };
         handle(hub, &mut peer, &[Packet::Connect(connect)], batch);
         peer
@@ -225,8 +231,7 @@ mod tests {
         let mut publisher = connected(&hub, "publisher", &mut batch);
         batch.wake();
         let delivery = Delivery::AtLeastOnce(PacketId::MIN);
-        let publish =
-            Publish { dup: false, delivery, retain: false, topic: Name::new("t").unwrap(), payload: b"" };
+        let publish = Publish::new(Name::new("t").unwrap(), delivery, b"");
         let flood = vec![Packet::Publish(publish); super::super::batch::FULL_BYTES / QUEUED_BYTES + 1];
         let (next, is_all) = handle(&hub, &mut publisher, &flood, &mut batch);
         assert!(matches!(next, Next::Yield) && !is_all, "{next:?}");

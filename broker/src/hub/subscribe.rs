@@ -1,6 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use super::peer::Connected;
 use super::publish::{RetainedStore, count_dropped, count_sent};
 use super::{Batch, Client, Ending, Hub, Stage, Subscription, SubscriptionIndex};
 use crate::codec::{
-    AckType, Packet, QoS, Suback, Subscribe, SubscribeCode, Unsubscribe, encode_ack, encoded_publish_len,
+    Packet, QoS, Reason, Suback, Subscribe, SubscribeCode, Unsuback, Unsubscribe, encoded_publish_len,
 };
 use crate::session::{Content, Manner, Outcome, Session};
 use crate::topic::{Filter, FilterBuf};
@@ -31,24 +30,24 @@ impl Hub {
         let mut session = client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
 
-        let codes = subscribe.filters().enumerate().map(|(number, (filter, qos))| {
+        let codes = subscribe.filters().enumerate().map(|(number, (filter, options))| {
             if number < self.limits.max_filters {
-                self.subscribe(&mut index, &mut session, client, filter, qos, batch)
+                self.subscribe(&mut index, &mut session, client, filter, options.qos, batch)
             } else {
-                SubscribeCode::Failure
+                SubscribeCode::Refused(Reason::QuotaExceeded)
             }
         });
         let codes: Vec<_> = codes.collect();
-        let suback = Packet::Suback(Suback { packet_id: subscribe.packet_id, codes: Cow::Borrowed(&codes) });
+        let suback = Packet::Suback(Suback::new(subscribe.packet_id, &codes));
         suback.encode(connected.version, &mut batch.replies)?;
         batch.tally.messages_sent += 1;
         if let Some(link) = session.link_of(connected.connection) {
             link.outbox.append(&batch.replies);
             batch.replies.clear();
         }
-        for ((filter, qos), code) in subscribe.filters().zip(&codes) {
-            if *code != SubscribeCode::Failure {
-                self.replay(&retained, &mut session, filter, qos, batch);
+        for ((filter, options), code) in subscribe.filters().zip(&codes) {
+            if matches!(code, SubscribeCode::Granted(_)) {
+                self.replay(&retained, &mut session, filter, options.qos, batch);
             }
         }
         session.settle(&mut batch.tally);
@@ -68,11 +67,11 @@ impl Hub {
         if (!is_known && session.subscriptions.len() >= self.limits.max_subscriptions)
             || filter.levels().nth(self.limits.max_filter_levels).is_some()
         {
-            return SubscribeCode::Failure;
+            return SubscribeCode::Refused(Reason::QuotaExceeded);
         }
         if !is_known && self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_subscriptions += 1;
-            return SubscribeCode::Failure;
+            return SubscribeCode::Refused(Reason::QuotaExceeded);
         }
         // The same filter again replaces the subscription [MQTT-3.8.4-3].
         index.insert(filter, client.key, Subscription { client: Arc::clone(client), qos });
@@ -100,7 +99,7 @@ impl Hub {
             match session.deliver(&content, &Manner { qos, retain: true, note: None }, &limits) {
                 Outcome::Sent => {
                     let topic_len = content.topic().as_str().len();
-                    batch.count(encoded_publish_len(qos, topic_len, content.payload().len()));
+                    batch.count(encoded_publish_len(qos, topic_len, None, content.payload().len()));
                     count_sent(content.payload(), &mut batch.tally);
                 }
                 Outcome::Queued => {}
@@ -133,7 +132,8 @@ impl Hub {
         }
         session.settle(&mut batch.tally);
         batch.tally.messages_sent += 1;
-        encode_ack(&mut batch.replies, AckType::Unsuback, unsubscribe.packet_id);
+        let unsuback = Packet::Unsuback(Unsuback::new(unsubscribe.packet_id, &[]));
+        unsuback.encode(connected.version, &mut batch.replies)?;
         Ok(())
     }
 

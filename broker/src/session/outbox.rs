@@ -86,10 +86,26 @@ impl Outbox {
                 self.seal_tail();
                 self.tail.reserve_exact(CHUNK_BYTES);
             }
-            encode_publish(&mut self.tail, dup, delivery, retain, content.topic(), content.payload());
+            encode_publish(
+                &mut self.tail,
+                dup,
+                delivery,
+                retain,
+                Some(content.topic()),
+                None,
+                content.payload(),
+            );
         } else {
             let payload_len = content.payload().len();
-            encode_publish_header(&mut self.tail, dup, delivery, retain, content.topic(), payload_len);
+            encode_publish_header(
+                &mut self.tail,
+                dup,
+                delivery,
+                retain,
+                Some(content.topic()),
+                None,
+                payload_len,
+            );
             self.seal_tail();
             self.chunk_bytes += payload_len;
             self.shared_bytes += payload_len;
@@ -241,8 +257,8 @@ mod tests {
         outbox.publish(false, Delivery::AtMostOnce, false, &Content::new(topic, b"x", QoS::AtMostOnce));
 
         let mut expected = vec![0xd0, 0];
-        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, topic, &large);
-        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, topic, b"x");
+        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, Some(topic), None, &large);
+        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, Some(topic), None, b"x");
         assert_eq!(outbox.bytes(), expected.len());
         assert_eq!(written(&outbox), expected);
 
@@ -279,10 +295,10 @@ mod tests {
         outbox.append(&[0xd0, 0]);
 
         let mut expected = Vec::new();
-        encode_publish(&mut expected, false, id, false, topic, b"one");
-        encode_publish(&mut expected, false, id, false, topic, &large);
+        encode_publish(&mut expected, false, id, false, Some(topic), None, b"one");
+        encode_publish(&mut expected, false, id, false, Some(topic), None, &large);
         let mut tail = Vec::new();
-        encode_publish(&mut tail, false, Delivery::AtMostOnce, false, topic, b"new");
+        encode_publish(&mut tail, false, Delivery::AtMostOnce, false, Some(topic), None, b"new");
         tail.extend([0xd0, 0]);
         assert_eq!(outbox.shed(expected.len() + tail.len()), 2);
         assert_eq!(written(&outbox), [&expected[..], &tail].concat());

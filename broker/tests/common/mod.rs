@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sol::codec::{
-    Ack, Connack, Connect, ConnectCode, Decoded, Delivery, Packet, PacketId, Publish, QoS, Subscribe,
+    Ack, Connack, Connect, Decoded, Delivery, Packet, PacketId, Properties, Publish, QoS, Reason, Subscribe,
     SubscribeCode, Version, decode,
 };
 use sol::topic::{Filter, Name};
@@ -48,6 +48,7 @@ pub(crate) fn connect(client_id: &str) -> Connect<'_> {
         will: None,
         user_name: None,
         password: None,
+        properties: Properties::EMPTY,
     }
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn publish<'a>(topic: &'a str, payload: &'a [u8], qos: QoS) -> Publis
         QoS::AtLeastOnce => Delivery::AtLeastOnce(PacketId::MIN),
         QoS::ExactlyOnce => Delivery::ExactlyOnce(PacketId::MIN),
     };
-    Publish { dup: false, delivery, retain: false, topic: Name::new(topic).unwrap(), payload }
+    Publish::new(Name::new(topic).unwrap(), delivery, payload)
 }
 
 /// A SUBSCRIBE to one filter, with packet identifier 1.
@@ -118,7 +119,7 @@ impl<S: Read + Write> Client<S> {
     /// CONNECT, and the answer that it is accepted.
     pub(crate) fn say_connect(&mut self, connect: Connect<'_>, session_present: bool) {
         self.send(&[Packet::Connect(connect)]);
-        self.expect(Packet::Connack(Connack { session_present, code: ConnectCode::Accepted }));
+        self.expect(Packet::Connack(Connack::new(session_present, Reason::Success)));
     }
 
     pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) {
@@ -196,8 +197,8 @@ impl<S: Read + Write> Client<S> {
         let (payload, delivery) = (publish.payload.to_vec(), publish.delivery);
         match delivery {
             Delivery::AtMostOnce => {}
-            Delivery::AtLeastOnce(packet_id) => self.send(&[Packet::Puback(Ack { packet_id })]),
-            Delivery::ExactlyOnce(packet_id) => self.send(&[Packet::Pubrec(Ack { packet_id })]),
+            Delivery::AtLeastOnce(packet_id) => self.send(&[Packet::Puback(Ack::new(packet_id))]),
+            Delivery::ExactlyOnce(packet_id) => self.send(&[Packet::Pubrec(Ack::new(packet_id))]),
         }
         payload
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use smol::Timer;
 use smol::future::FutureExt;
 use sol::codec::{
-    Ack, AckType, Connack, Connect, ConnectCode, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, QoS,
-    Subscribe, SubscribeCode, Version, decode, encode_ack, encode_publish,
+    Ack, AckType, Connack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Properties, QoS,
+    Reason, Subscribe, SubscribeCode, Version, decode, encode_ack, encode_publish,
 };
 use sol::topic::{Filter, Name};
 
@@ -30,7 +30,7 @@ impl Client {
         let stream = smol::Async::<TcpStream>::connect(address).await.expect("cannot connect");
         stream.get_ref().set_nodelay(true).unwrap();
         let mut client = Self { stream, received: Vec::new(), out: connect(client_id) };
-        let accepted = Connack { session_present: false, code: ConnectCode::Accepted };
+        let accepted = Connack::new(false, Reason::Success);
         client.expect("CONNACK", |packet, _| (packet == Packet::Connack(accepted)).then_some(())).await;
         client
     }
@@ -138,6 +138,7 @@ pub(crate) fn connect(client_id: &str) -> Vec<u8> {
         will: None,
         user_name: None,
         password: None,
+        properties: Properties::EMPTY,
     }))
 }
 
@@ -161,7 +162,7 @@ fn answer(packet: &Packet<'_>, out: &mut Vec<u8>) {
             Delivery::AtLeastOnce(packet_id) => encode_ack(out, AckType::Puback, packet_id),
             Delivery::ExactlyOnce(packet_id) => encode_ack(out, AckType::Pubrec, packet_id),
         },
-        Packet::Pubrel(Ack { packet_id }) => encode_ack(out, AckType::Pubcomp, *packet_id),
+        Packet::Pubrel(Ack { packet_id, .. }) => encode_ack(out, AckType::Pubcomp, *packet_id),
         _ => {}
     }
 }
@@ -199,7 +200,7 @@ impl Window {
             QoS::AtLeastOnce => Delivery::AtLeastOnce(packet_id),
             QoS::ExactlyOnce => Delivery::ExactlyOnce(packet_id),
         };
-        encode_publish(out, false, delivery, false, Name::new(topic).unwrap(), payload);
+        encode_publish(out, false, delivery, false, Some(Name::new(topic).unwrap()), None, payload);
         self.slots[at] = Slot::Published(qos);
         self.open += 1;
         true

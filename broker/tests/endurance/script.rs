@@ -4,7 +4,7 @@
 //! that must end the connection goes last, so that the broker comes to see every piece. What would stay behind is kept
 //! small, or else memory could not be level: few client identifiers, and retained messages for few topics.
 
-use sol::codec::{Connect, Decoded, MAX_PACKET_BYTES, Packet, Version, decode};
+use sol::codec::{Connect, Decoded, MAX_PACKET_BYTES, Packet, Properties, Version, decode};
 
 use crate::random::Random;
 
@@ -149,6 +149,7 @@ impl Writer {
             payload: &payload,
             qos: [0, 1, 2][self.random.below(3)].try_into().unwrap(),
             retain: self.random.once_in(2),
+            properties: Properties::EMPTY,
         };
         let connect = Connect {
             version,
@@ -158,6 +159,7 @@ impl Writer {
             will: self.random.once_in(4).then_some(will),
             user_name: None,
             password: None,
+            properties: Properties::EMPTY,
         };
         let mut bytes = Vec::new();
         Packet::Connect(connect).encode(version, &mut bytes).unwrap();
@@ -318,15 +320,15 @@ fn is_last(packet: &Packet<'_>) -> bool {
         | Packet::Suback(_)
         | Packet::Unsuback(_)
         | Packet::Pingresp
-        | Packet::Disconnect => true,
+        | Packet::Disconnect(_)
+        | Packet::Auth(_) => true,
     }
 }
 
 /// Lets RETAIN stand only for the topics that scripts know: what a mutation made of one would be kept for ever.
 fn forget_retain(mut piece: &mut [u8]) {
     while let Ok(Decoded::Packet { packet, length }) = decode(piece, Some(Version::V31), MAX_PACKET_BYTES) {
-        let forget =
-            matches!(packet, Packet::Publish(publish) if publish.retain && !is_known(publish.topic.as_str()));
+        let forget = matches!(packet, Packet::Publish(publish) if publish.retain && !is_known(publish.topic.unwrap().as_str()));
         piece[0] &= if forget { 0xfe } else { 0xff };
         piece = &mut piece[length..];
     }

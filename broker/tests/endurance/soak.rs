@@ -166,7 +166,7 @@ impl Soak {
     fn check(&self, publish: &Publish<'_>, awaited: &mut HashMap<Stream, u32>) {
         let payload = Payload::from_bytes(publish.payload);
         self.latencies.borrow_mut().push(self.begin.elapsed().saturating_sub(payload.at));
-        let is_group = publish.topic.as_str().starts_with("soak/group/");
+        let is_group = publish.topic.unwrap().as_str().starts_with("soak/group/");
         let next = awaited.entry((payload.publisher, is_group, publish.delivery.qos())).or_default();
         if payload.sequence < *next {
             add(&self.repeated, 1);

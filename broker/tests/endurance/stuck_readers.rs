@@ -316,7 +316,7 @@ fn publish_stream(address: SocketAddr, qos: QoS, sent: &AtomicU32, is_over: &Ato
             _ => Delivery::AtMostOnce,
         };
         let mut packet = Vec::new();
-        encode_publish(&mut packet, false, delivery, false, topic, &payload);
+        encode_publish(&mut packet, false, delivery, false, Some(topic), None, &payload);
         stream.write_all(&packet).expect("the broker does not take the stream");
         count += 1;
         sent.store(count, Ordering::Relaxed);

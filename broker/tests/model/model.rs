@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use sol::Limits;
-use sol::codec::{Ack, Connack, ConnectCode, Packet, PacketId, Publish, QoS, Suback, SubscribeCode};
+use sol::codec::{
+    Ack, Connack, Packet, PacketId, Properties, Publish, QoS, Reason, Suback, SubscribeCode, Unsuback,
+};
 
 use crate::action::Who;
 
@@ -107,10 +109,10 @@ impl Model {
             self.sessions.insert(who, Session::new(clean)); // [MQTT-3.1.2-6]
         }
         let session = self.session(who);
-        let code = ConnectCode::Accepted;
-        let mut answers = VecDeque::from([Packet::Connack(Connack { session_present, code })]);
+        let code = Reason::Success;
+        let mut answers = VecDeque::from([Packet::Connack(Connack::new(session_present, code))]);
         // [MQTT-4.4.0-1]
-        answers.extend(session.released.iter().map(|id| Packet::Pubrel(Ack { packet_id: *id })));
+        answers.extend(session.released.iter().map(|id| Packet::Pubrel(Ack::new(*id))));
         session.link = Some(Link { will, answers, keep_alive, last_packet: now });
         true
     }
@@ -151,7 +153,7 @@ impl Model {
             let is_refused = (!subscriptions.contains_key(filter) && subscriptions.len() >= most)
                 || filter.split('/').count() > deepest;
             if is_refused {
-                codes.push(SubscribeCode::Failure);
+                codes.push(SubscribeCode::Refused(Reason::Unspecified));
                 continue;
             }
             subscriptions.insert(filter, *qos); // [MQTT-3.8.4-3]
@@ -164,14 +166,17 @@ impl Model {
                 }
             }
         }
-        self.answer(who, Packet::Suback(Suback { packet_id, codes: Cow::Owned(codes) }));
+        self.answer(
+            who,
+            Packet::Suback(Suback { packet_id, codes: Cow::Owned(codes), properties: Properties::EMPTY }),
+        );
     }
 
     pub(crate) fn unsubscribe(&mut self, who: Who, packet_id: PacketId, filters: &[&'static str]) {
         for filter in filters {
             self.session(who).subscriptions.remove(filter);
         }
-        self.answer(who, Packet::Unsuback(Ack { packet_id })); // [MQTT-3.10.4-5]
+        self.answer(who, Packet::Unsuback(Unsuback::new(packet_id, &[]))); // [MQTT-3.10.4-5]
     }
 
     /// A client's PUBLISH came.
@@ -184,8 +189,8 @@ impl Model {
         };
         match message.qos {
             QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.answer(who, Packet::Puback(Ack { packet_id })),
-            QoS::ExactlyOnce => self.answer(who, Packet::Pubrec(Ack { packet_id })),
+            QoS::AtLeastOnce => self.answer(who, Packet::Puback(Ack::new(packet_id))),
+            QoS::ExactlyOnce => self.answer(who, Packet::Pubrec(Ack::new(packet_id))),
         }
         if is_new {
             self.publish(message);
@@ -267,12 +272,12 @@ impl Model {
                 if owed.len() < before {
                     released.push(ack.packet_id);
                 }
-                self.answer(who, Packet::Pubrel(*ack));
+                self.answer(who, Packet::Pubrel(Ack::new(ack.packet_id)));
             }
             Packet::Pubcomp(ack) => released.retain(|id| *id != ack.packet_id),
             Packet::Pubrel(ack) => {
                 received.remove(&ack.packet_id);
-                self.answer(who, Packet::Pubcomp(*ack));
+                self.answer(who, Packet::Pubcomp(Ack::new(ack.packet_id)));
             }
             other => panic!("{other:?} acknowledges nothing"),
         }
@@ -311,7 +316,7 @@ impl Session {
             || self.owed.iter().any(|owed| owed.arrived && owed.id.is_some() && owed.id == id);
         assert!(!is_used, "{publish:?}: the packet identifier is in use");
 
-        let (topic, qos) = (publish.topic.as_str(), publish.delivery.qos());
+        let (topic, qos) = (publish.topic.unwrap().as_str(), publish.delivery.qos());
         let next = self
             .owed
             .iter()

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use sol::auth::Access;
 use sol::codec::{
-    Ack, Connack, Connect, ConnectCode, Decoded, Delivery, Packet, PacketId, Publish, QoS, Subscribe,
-    Unsubscribe, Version, Will, decode,
+    Ack, Connack, Connect, Decoded, Delivery, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason,
+    Subscribe, Unsubscribe, Version, Will, decode,
 };
 use sol::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use sol::session::Outbox;
@@ -97,7 +97,7 @@ impl World {
             }
             Action::Break(who) if self.is_connected(who) => self.close(who, &Ending::Closed),
             Action::Disconnect(who) if self.is_connected(who) => {
-                let handled = self.handle(who, &[Packet::Disconnect]);
+                let handled = self.handle(who, &[Packet::Disconnect(Disconnect::default())]);
                 assert!(matches!(handled.next, Next::End(Ending::Disconnect)), "{handled:?}");
                 self.close(who, &Ending::Disconnect);
             }
@@ -117,11 +117,11 @@ impl World {
             Action::Repeat(who, qos) if self.is_connected(who) => self.repeat(who, qos),
             Action::Release(who) if self.is_connected(who) => {
                 if let Some((packet_id, _)) = self.clients[who].unreleased.pop_front() {
-                    self.acknowledge(who, &[Packet::Pubrel(Ack { packet_id })]);
+                    self.acknowledge(who, &[Packet::Pubrel(Ack::new(packet_id))]);
                 }
             }
             Action::Stray(who) if self.is_connected(who) => {
-                let ack = Ack { packet_id: STRAY };
+                let ack = Ack::new(STRAY);
                 let packets =
                     [Packet::Puback(ack), Packet::Pubrec(ack), Packet::Pubcomp(ack), Packet::Pubrel(ack)];
                 self.acknowledge(who, &packets);
@@ -196,9 +196,11 @@ impl World {
                 payload: &will.payload,
                 qos: will.qos,
                 retain: will.retain,
+                properties: Properties::EMPTY,
             }),
             user_name: None,
             password: None,
+            properties: Properties::EMPTY,
         });
         if accepted {
             self.send(who, &[connect]);
@@ -215,7 +217,7 @@ impl World {
         let Next::End(ending @ Ending::Refused { .. }) = handled.next else { panic!("{handled:?}") };
         let mut connection = self.connections[who].take().unwrap();
         self.hub.collect(&connection.peer, &mut connection.unsent, &mut self.batch).unwrap();
-        let refusal = Connack { session_present: false, code: ConnectCode::ServerUnavailable };
+        let refusal = Connack::new(false, Reason::ServerUnavailable);
         assert_eq!(packets(&drain(&mut connection.unsent)), [Packet::Connack(refusal)]);
         self.hub.close(connection.peer, &ending, &mut self.batch);
         self.batch.wake();
@@ -414,7 +416,11 @@ fn publish(id: PacketId, message: &Message, dup: bool) -> Packet<'_> {
         QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
     };
     let topic = Name::new(message.topic).unwrap();
-    Packet::Publish(Publish { dup, delivery, retain: message.retain, topic, payload: &message.payload })
+    Packet::Publish(Publish {
+        dup,
+        retain: message.retain,
+        ..Publish::new(topic, delivery, &message.payload)
+    })
 }
 
 /// What a client answers to a packet of the broker's.
@@ -422,10 +428,10 @@ fn acknowledgement(packet: &Packet<'_>) -> Option<Packet<'static>> {
     match packet {
         Packet::Publish(publish) => match publish.delivery {
             Delivery::AtMostOnce => None,
-            Delivery::AtLeastOnce(packet_id) => Some(Packet::Puback(Ack { packet_id })),
-            Delivery::ExactlyOnce(packet_id) => Some(Packet::Pubrec(Ack { packet_id })),
+            Delivery::AtLeastOnce(packet_id) => Some(Packet::Puback(Ack::new(packet_id))),
+            Delivery::ExactlyOnce(packet_id) => Some(Packet::Pubrec(Ack::new(packet_id))),
         },
-        Packet::Pubrel(ack) => Some(Packet::Pubcomp(*ack)),
+        Packet::Pubrel(ack) => Some(Packet::Pubcomp(Ack::new(ack.packet_id))),
         _ => None,
     }
 }

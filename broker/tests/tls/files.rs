@@ -199,12 +199,12 @@ fn certificates_are_swapped_under_load_and_nothing_is_lost() {
             while !swapped.load(Ordering::Relaxed) {
                 let payload = sent.to_be_bytes();
                 publisher.send(&[Packet::Publish(publish("t", &payload, QoS::AtLeastOnce))]);
-                publisher.expect(Packet::Puback(Ack { packet_id: PacketId::MIN }));
+                publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
                 sent += 1;
             }
             // At QoS 0 it might overtake.
             publisher.send(&[Packet::Publish(publish("t", b"end", QoS::AtLeastOnce))]);
-            publisher.expect(Packet::Puback(Ack { packet_id: PacketId::MIN }));
+            publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
             sent
         });
         let subscriber = scope.spawn(|| {

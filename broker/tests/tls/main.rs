@@ -20,7 +20,7 @@ use common::peers::has_mosquitto;
 use common::{PATIENCE, Running, connect, encode, eventually, publish, running};
 use pki::{Identity, Pki};
 use sol::Limits;
-use sol::codec::{Packet, QoS};
+use sol::codec::{Disconnect, Packet, QoS};
 use sol::config::{Tls, TlsVersions};
 
 type Peer<'a> = (SocketAddr, &'a Pki, Option<&'a Identity>);
@@ -125,8 +125,8 @@ fn large_messages_go_through_both_ways() {
             publisher.publish("t", &payload);
             assert!(subscriber.message() == payload, "{version:?}");
         }
-        publisher.send(&[Packet::Disconnect]);
-        subscriber.send(&[Packet::Disconnect]);
+        publisher.send(&[Packet::Disconnect(Disconnect::default())]);
+        subscriber.send(&[Packet::Disconnect(Disconnect::default())]);
         eventually("gone", || broker.stats().sessions == 0);
     }
 }
@@ -207,7 +207,7 @@ fn the_end_is_said() {
     for version in VERSIONS {
         let mut leaving = open(broker.local_addr(), &pki.cafile(), version, None);
         leaving.say_connect(connect("leaving"), false);
-        leaving.send(&[Packet::Disconnect]);
+        leaving.send(&[Packet::Disconnect(Disconnect::default())]);
         // Without close_notify this would be an error.
         assert_eq!(leaving.stream.read(&mut [0; 8]).unwrap(), 0);
     }
