@@ -6,7 +6,7 @@ mod websocket;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 pub use tls::{Tls, TlsError, Trust};
 pub use websocket::WebSocket;
+pub(crate) use websocket::let_in;
 
 /// Where a broker listens, and what is spoken there below MQTT.
 #[derive(Clone, Debug)]
@@ -33,7 +34,8 @@ impl Endpoint {
     /// Connects. Neither this nor any later write takes longer than `deadline` without getting on.
     ///
     /// # Errors
-    /// Nobody answers, or not in TLS or WebSocket, or with a certificate that is not trusted.
+    /// Nobody answers, or not in TLS or WebSocket, or with a certificate that is not trusted. With
+    /// [`io::ErrorKind::InvalidData`] the broker answers what it must not.
     pub fn connect(&self, deadline: Duration) -> io::Result<Arc<dyn Transport>> {
         let plain = |domain, address: &SockAddr| {
             let socket = Socket::new(domain, Type::STREAM, None)?;
@@ -97,6 +99,11 @@ pub trait Transport: fmt::Debug + Send + Sync {
         Err(io::Error::new(io::ErrorKind::Unsupported, "only WebSocket knows text"))
     }
 
+    /// The text that [`Transport::read`] has refused last, for whoever wants it all the same. It gives it once.
+    fn refused_text(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// How long a read waits; none is without end.
     ///
     /// # Errors
@@ -111,6 +118,15 @@ pub trait Transport: fmt::Debug + Send + Sync {
 
     /// Ends the connection both ways, and with it a read that waits.
     fn close(&self);
+}
+
+/// The other end of a connection: the client's.
+///
+/// # Errors
+/// It is closed already.
+pub(crate) fn accepted(stream: TcpStream) -> io::Result<Arc<dyn Transport>> {
+    stream.set_nodelay(true)?;
+    Ok(Arc::new(Plain { socket: stream.into(), sending: Mutex::default() }))
 }
 
 /// Bytes as they stand.

@@ -83,7 +83,12 @@ impl Connection {
         copy: Option<TcpStream>,
         deadline: Duration,
     ) -> io::Result<Self> {
-        let transport = endpoint.connect(deadline)?;
+        let transport = endpoint.connect(deadline).inspect_err(|error| {
+            // The broker was there, and did something wrong.
+            if error.kind() == io::ErrorKind::InvalidData {
+                owner.trace.frame(&owner.name, Direction::Came, Err(&error.to_string()), &[]);
+            }
+        })?;
         let reading = transport.clone();
         let (running, reader_ended) = channel::<()>();
         let reader = owner.clone();

@@ -17,10 +17,14 @@ pub(super) enum Event {
     Up(Frame),
     /// A frame from the broker.
     Down(Frame),
-    /// Something was read from the client: its frames follow.
+    /// Something was read from the client, over WebSocket a frame of its own: its frames follow.
     Segment,
-    /// What was read ended within a packet.
+    /// What was read from the client ended within a packet.
     Torn,
+    /// A WebSocket client offers `mqtt`, and this subprotocol is selected.
+    Selects(&'static str),
+    /// A text frame of WebSocket's from the client.
+    Text(Vec<u8>),
     /// The client sends no more.
     ClientEnd,
     /// The broker sends no more.
@@ -33,6 +37,8 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) enum Out {
     Bytes(Vec<u8>),
+    /// As a text frame, where there are such.
+    Text(Vec<u8>),
     /// No more is written.
     End,
 }
@@ -106,7 +112,7 @@ impl Link {
             }
             Event::ClientEnd => self.client_ended = true,
             Event::BrokerEnd => self.broker_ended = true,
-            Event::Segment | Event::Torn | Event::Tick => {}
+            Event::Segment | Event::Torn | Event::Selects(_) | Event::Text(_) | Event::Tick => {}
         }
     }
 
@@ -247,7 +253,12 @@ impl Hand<'_> {
             Event::Down(frame) => self.write(false, Out::Bytes(frame.bytes)),
             Event::ClientEnd => self.write(true, Out::End),
             Event::BrokerEnd => self.write(false, Out::End),
-            Event::Segment | Event::Torn | Event::Tick => {}
+            // [MQTT-6.0.0-1]
+            Event::Text(_) => {
+                self.write(true, Out::End);
+                self.write(false, Out::End);
+            }
+            Event::Segment | Event::Torn | Event::Selects(_) | Event::Tick => {}
         }
     }
 
@@ -288,6 +299,12 @@ impl Hand<'_> {
     pub(super) fn tell_client_bytes(&mut self, bytes: Vec<u8>) {
         self.act();
         self.write(false, Out::Bytes(bytes));
+    }
+
+    /// Sends the client bytes of the fault's own in a text frame.
+    pub(super) fn tell_client_text(&mut self, text: Vec<u8>) {
+        self.act();
+        self.write(false, Out::Text(text));
     }
 
     /// Sends the broker a packet of the fault's own.

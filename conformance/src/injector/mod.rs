@@ -12,5 +12,5 @@ mod topic;
 
 pub use fault::Fault;
 pub use faults::FAULTS;
-pub use proxy::Proxy;
+pub use proxy::{Face, Proxy};
 pub use self_test::{Options, Report, Trial, self_test};

@@ -6,38 +6,51 @@
 //! kit ◀── writing thread ◀─┘                 └──▷ reading thread ◀── broker
 //! ```
 //!
+//! The kit is spoken to over TCP, or over WebSocket; the broker as it likes.
+//!
 //! A fault decides quickly and writes nothing itself: what it gives out goes through queues, so that a reader that is
 //! slow stops nobody else.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::fault::{Fault, Meddler};
+use super::fault::{DOWN, Fault, Meddler, UP};
 use super::hand::{Event, Hand, Link, Out, World};
 use crate::frame::decode::{Frame, Frames};
 use crate::target::Target;
-use crate::transport::Transport;
+use crate::transport::{Endpoint, Transport, WebSocket, accepted, let_in};
 
 /// How often the clock of a fault ticks.
 const TICK: Duration = Duration::from_millis(50);
 /// Half a packet that does not go on for this long is passed on as it is.
 const STALLED: Duration = Duration::from_millis(150);
 
+/// What the man in the middle speaks with the kit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// Plain TCP.
+    Tcp,
+    /// WebSocket, with a correct server's manners but for the fault's.
+    WebSocket,
+}
+
 /// A port on loopback behind which the broker seems to have a fault. Dropping it ends it and its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    endpoint: Endpoint,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     broker: Target,
+    face: Face,
     ended: AtomicBool,
     stage: Mutex<Stage>,
 }
@@ -60,13 +73,20 @@ impl Proxy {
     ///
     /// # Errors
     /// There is no port to be had.
-    pub fn start(broker: &Target, fault: Option<&Fault>) -> io::Result<Self> {
+    pub fn start(broker: &Target, face: Face, fault: Option<&Fault>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
+        let endpoint = match face {
+            Face::Tcp => address.into(),
+            Face::WebSocket => WebSocket::at(&format!("ws://{address}/mqtt"))
+                .map(|websocket| Endpoint::WebSocket(Box::new(address.into()), websocket))
+                .ok_or(ErrorKind::AddrNotAvailable)?,
+        };
         let meddler = fault.map_or_else(honest, |fault| (fault.make)());
         let stage = Stage { meddler, world: World::new(broker.clone()), links: BTreeMap::new() };
         let shared = Arc::new(Shared {
             broker: broker.clone(),
+            face,
             ended: AtomicBool::new(false),
             stage: Mutex::new(stage),
         });
@@ -86,12 +106,12 @@ impl Proxy {
                 ticking.tick();
             }
         });
-        Ok(Proxy { address, shared })
+        Ok(Proxy { address, endpoint, shared })
     }
 
     /// Where the broker with the fault seems to be.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
     }
 
     /// How often the fault has done something other than a wire would.
@@ -127,10 +147,13 @@ impl Shared {
     }
 
     fn open(self: Arc<Self>, number: u64, client: TcpStream) -> io::Result<()> {
-        let broker = self.broker.endpoint.connect(self.broker.deadline)?;
-        client.set_nodelay(true)?;
+        let deadline = self.broker.deadline;
+        let broker = self.broker.endpoint.connect(deadline)?;
+        let client = match self.face {
+            Face::Tcp => accepted(client)?,
+            Face::WebSocket => let_in(accepted(client)?, deadline, || self.selected(number))?,
+        };
         client.set_read_timeout(Some(STALLED))?;
-        let client: Arc<dyn Transport> = Arc::new(Accepted(client));
         let (to_client, client_queue) = channel();
         let (to_broker, broker_queue) = channel();
         {
@@ -144,9 +167,19 @@ impl Shared {
         let (client_writer, broker_writer, shared) = (client.clone(), broker.clone(), self.clone());
         thread::spawn(move || write_all(&*client_writer, &client_queue));
         thread::spawn(move || write_all(&*broker_writer, &broker_queue));
-        thread::spawn(move || read_all(&*client, &shared, number, Event::Up, Event::ClientEnd));
-        thread::spawn(move || read_all(&*broker, &self, number, Event::Down, Event::BrokerEnd));
+        thread::spawn(move || read_all(&*client, &shared, number, UP));
+        thread::spawn(move || read_all(&*broker, &self, number, DOWN));
         Ok(())
+    }
+
+    /// The subprotocol that goes into the answer to a WebSocket client: there is no connection yet.
+    fn selected(&self, number: u64) -> Option<&'static str> {
+        let stage = &mut *self.stage();
+        let mut hand = Hand { me: number, links: &mut stage.links, world: &mut stage.world };
+        match (stage.meddler)(&mut hand, Event::Selects("mqtt")) {
+            Some(Event::Selects(name)) => Some(name),
+            _ => None,
+        }
     }
 
     /// Shows the event to the fault, and does with the rest what a wire does.
@@ -173,7 +206,8 @@ impl Shared {
 }
 
 /// Reads until the end and cuts into frames. What is no frame goes on as it comes.
-fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, came: impl Fn(Frame) -> Event, end: Event) {
+fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, up: bool) {
+    let came = |frame| if up { Event::Up(frame) } else { Event::Down(frame) };
     let mut frames = Frames::default();
     let mut shapeless = false;
     let mut buffer = vec![0; 64 * 1024];
@@ -191,26 +225,34 @@ fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, came: impl Fn(
                 }
                 continue;
             }
-            Err(_) => break,
+            Err(_) => match stream.refused_text().filter(|_| up) {
+                Some(text) => {
+                    shared.happen(number, Event::Text(text));
+                    continue;
+                }
+                None => break,
+            },
         };
         if shapeless {
             shared.happen(number, raw(bytes.to_vec()));
             continue;
         }
         frames.push(bytes);
-        shared.happen(number, Event::Segment);
+        if up {
+            shared.happen(number, Event::Segment);
+        }
         for frame in frames.by_ref() {
             shared.happen(number, came(frame));
         }
         shapeless = frames.is_lost();
-        if !frames.rest().is_empty() {
+        if up && !frames.rest().is_empty() {
             shared.happen(number, Event::Torn);
         }
     }
     if !frames.rest().is_empty() {
         shared.happen(number, raw(frames.rest().to_vec()));
     }
-    shared.happen(number, end);
+    shared.happen(number, if up { Event::ClientEnd } else { Event::BrokerEnd });
 }
 
 /// Writes what the queue says, until it ends.
@@ -222,6 +264,11 @@ fn write_all(stream: &dyn Transport, queue: &Receiver<Out>) {
                     break;
                 }
             }
+            Out::Text(text) => {
+                if stream.write_text(&text).is_err() {
+                    break;
+                }
+            }
             Out::End => {
                 let _ = stream.finish();
             }
@@ -230,34 +277,11 @@ fn write_all(stream: &dyn Transport, queue: &Receiver<Out>) {
     stream.close();
 }
 
-/// The kit's side of a connection.
-#[derive(Debug)]
-struct Accepted(TcpStream);
-
-impl Transport for Accepted {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.0).read(buffer)
-    }
-
-    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        (&self.0).write_all(bytes)
-    }
-
-    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.set_read_timeout(time)
-    }
-
-    fn finish(&self) -> io::Result<()> {
-        self.0.shutdown(Shutdown::Write)
-    }
-
-    fn close(&self) {
-        let _ = self.0.shutdown(Shutdown::Both);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+
     use super::*;
     use crate::frame::{Kind, Packet, encode::encode, pattern};
     use crate::injector::fault::{down, fault, takes, wrong};
@@ -268,8 +292,8 @@ mod tests {
     fn meet(fault: Option<&Fault>) -> (TcpStream, TcpStream, Proxy) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let broker = Target::new(listener.local_addr().expect("bound"));
-        let proxy = Proxy::start(&broker, fault).expect("a port");
-        let client = TcpStream::connect(proxy.address()).expect("a connection");
+        let proxy = Proxy::start(&broker, Face::Tcp, fault).expect("a port");
+        let client = TcpStream::connect(proxy.address).expect("a connection");
         let (server, _) = listener.accept().expect("a client");
         for stream in [&client, &server] {
             stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");

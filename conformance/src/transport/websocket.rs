@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tungstenite::client::ClientRequestBuilder;
 use tungstenite::error::ProtocolError;
-use tungstenite::http::Uri;
+use tungstenite::handshake::HandshakeRole;
+use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tungstenite::http::{HeaderValue, Uri};
 use tungstenite::protocol::Role;
 use tungstenite::{Bytes, Error, HandshakeError, Message};
 
@@ -15,6 +17,8 @@ use super::{Transport, lock};
 
 /// The subprotocol that a client offers [MQTT-6.0.0-3] and a broker selects [MQTT-6.0.0-4].
 const SUBPROTOCOL: &str = "mqtt";
+
+const PROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
 
 /// How many times as long as its next bytes a whole frame may take.
 const PATIENCE: u32 = 4;
@@ -39,32 +43,52 @@ impl WebSocket {
     pub(super) fn shake_hands(&self, below: Arc<dyn Transport>, deadline: Duration) -> io::Result<Framed> {
         below.set_read_timeout(Some(deadline))?;
         let request = ClientRequestBuilder::new(self.uri.clone()).with_sub_protocol(SUBPROTOCOL);
-        let end = || Below { transport: below.clone(), until: None };
-        let until = Some(Instant::now() + deadline * PATIENCE);
-        let (socket, _) = tungstenite::client(request, Below { until, ..end() }).map_err(no_handshake)?;
-        let writing = Mutex::new(tungstenite::WebSocket::from_raw_socket(end(), Role::Client, None));
-        let reading = Mutex::new(Reading { socket, came: Bytes::new() });
-        let framed = Framed { below, reading, writing, timeout: Mutex::default() };
-        framed.set_read_timeout(None)?;
-        Ok(framed)
+        let (socket, _) =
+            tungstenite::client(request, Below::patient(&below, deadline)).map_err(no_handshake)?;
+        Framed::over(below, socket, Role::Client)
     }
 }
 
-type Handshake = tungstenite::ClientHandshake<Below>;
+/// The other end of a connection: shakes hands with a client. `selects` is asked for the subprotocol if the client offers
+/// `mqtt`.
+///
+/// # Errors
+/// The client does not speak WebSocket, or not in time.
+pub(crate) fn let_in(
+    below: Arc<dyn Transport>,
+    deadline: Duration,
+    selects: impl FnOnce() -> Option<&'static str>,
+) -> io::Result<Arc<dyn Transport>> {
+    #[expect(clippy::result_large_err, reason = "tungstenite's callback")]
+    let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        let offers = |value: &HeaderValue| {
+            value.to_str().is_ok_and(|names| names.split(',').any(|name| name.trim() == SUBPROTOCOL))
+        };
+        if request.headers().get_all(PROTOCOL_HEADER).iter().any(offers)
+            && let Some(Ok(name)) = selects().map(HeaderValue::from_str)
+        {
+            response.headers_mut().insert(PROTOCOL_HEADER, name);
+        }
+        Ok(response)
+    };
+    below.set_read_timeout(Some(deadline))?;
+    let socket = tungstenite::accept_hdr(Below::patient(&below, deadline), answer).map_err(no_handshake)?;
+    Ok(Arc::new(Framed::over(below, socket, Role::Server)?))
+}
 
-fn no_handshake(error: HandshakeError<Handshake>) -> io::Error {
+fn no_handshake<R: HandshakeRole>(error: HandshakeError<R>) -> io::Error {
     let (kind, why) = match error {
         HandshakeError::Interrupted(_) => (io::ErrorKind::TimedOut, "no answer in time".to_owned()),
         HandshakeError::Failure(Error::Io(error)) => (error.kind(), error.to_string()),
         HandshakeError::Failure(Error::Http(answer)) => {
             let status = answer.status();
-            (io::ErrorKind::InvalidData, format!("HTTP {status} instead of 101: is it another path?"))
+            (io::ErrorKind::ConnectionRefused, format!("HTTP {status} instead of 101: is it another path?"))
         }
         HandshakeError::Failure(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(error))) => {
             let must = "the broker must select the subprotocol `mqtt` [MQTT-6.0.0-4]";
             (io::ErrorKind::InvalidData, format!("{must}: {error}"))
         }
-        HandshakeError::Failure(error) => (io::ErrorKind::InvalidData, error.to_string()),
+        HandshakeError::Failure(error) => (io::ErrorKind::ConnectionAborted, error.to_string()),
     };
     io::Error::new(kind, format!("no WebSocket handshake: {why}"))
 }
@@ -87,6 +111,7 @@ struct Reading {
     socket: tungstenite::WebSocket<Below>,
     /// What of the last message is not read yet.
     came: Bytes,
+    refused: Option<Bytes>,
 }
 
 impl fmt::Debug for Reading {
@@ -96,6 +121,19 @@ impl fmt::Debug for Reading {
 }
 
 impl Framed {
+    fn over(
+        below: Arc<dyn Transport>,
+        socket: tungstenite::WebSocket<Below>,
+        role: Role,
+    ) -> io::Result<Self> {
+        let end = Below { transport: below.clone(), until: None };
+        let writing = Mutex::new(tungstenite::WebSocket::from_raw_socket(end, role, None));
+        let reading = Mutex::new(Reading { socket, came: Bytes::new(), refused: None });
+        let framed = Framed { below, reading, writing, timeout: Mutex::default() };
+        framed.set_read_timeout(None)?;
+        Ok(framed)
+    }
+
     fn send(&self, message: Message) -> io::Result<()> {
         lock(&self.writing).send(message).map_err(broken)
     }
@@ -103,12 +141,13 @@ impl Framed {
 
 impl Transport for Framed {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Reading { socket, came } = &mut *lock(&self.reading);
+        let Reading { socket, came, refused } = &mut *lock(&self.reading);
         socket.get_mut().until = lock(&self.timeout).map(|time| Instant::now() + time * PATIENCE);
         while came.is_empty() {
             match socket.read() {
                 Ok(Message::Binary(bytes)) => *came = bytes,
-                Ok(Message::Text(_)) => {
+                Ok(Message::Text(text)) => {
+                    *refused = Some(text.into());
                     return Err(invalid(
                         "it sends a text frame, and only binary ones carry MQTT [MQTT-6.0.0-1]",
                     ));
@@ -144,6 +183,10 @@ impl Transport for Framed {
         self.send(Message::text(text))
     }
 
+    fn refused_text(&self) -> Option<Vec<u8>> {
+        lock(&self.reading).refused.take().map(Vec::from)
+    }
+
     fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
         *lock(&self.timeout) = time;
         self.below.set_read_timeout(time)
@@ -176,6 +219,13 @@ struct Below {
     transport: Arc<dyn Transport>,
     /// When what is being read is given up: tungstenite reads on until a frame is whole.
     until: Option<Instant>,
+}
+
+impl Below {
+    /// For a handshake.
+    fn patient(transport: &Arc<dyn Transport>, deadline: Duration) -> Self {
+        Below { transport: transport.clone(), until: Some(Instant::now() + deadline * PATIENCE) }
+    }
 }
 
 impl Read for Below {

@@ -12,6 +12,7 @@ mod session;
 mod subscribe;
 mod topics;
 mod unsubscribe;
+mod websocket;
 mod will;
 
 use super::fault::Fault;
@@ -31,6 +32,7 @@ pub const FAULTS: &[&[Fault]] = &[
     qos::FAULTS,
     redeliver::FAULTS,
     topics::FAULTS,
+    websocket::FAULTS,
 ];
 
 #[cfg(test)]
