@@ -396,6 +396,67 @@ mod tests {
         assert!(proxy.acted() > 0);
     }
 
+    /// A WebSocket client, and a broker that knows nothing of it.
+    fn meet_over_websocket(fault: Option<&Fault>) -> (io::Result<Arc<dyn Transport>>, TcpStream, Proxy) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let broker = Target::new(listener.local_addr().expect("bound"));
+        let proxy = Proxy::start(&broker, Face::WebSocket, fault).expect("a port");
+        let client = proxy.endpoint().connect(DEADLINE);
+        let (server, _) = listener.accept().expect("a client");
+        server.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        (client, server, proxy)
+    }
+
+    #[test]
+    fn over_websocket_bytes_pass_and_text_is_the_end() {
+        let (client, mut server, proxy) = meet_over_websocket(None);
+        let client = client.expect("a connection");
+        client.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        for bytes in [publish(pattern(70_000)), vec![0xc0], vec![0, 0xc0, 0]] {
+            client.write_all(&bytes).expect("written");
+            assert_eq!(read(&mut server, bytes.len()), bytes);
+        }
+        server.write_all(&[0xd0, 0]).expect("written");
+        assert_eq!(client.read(&mut [0; 16]).expect("a packet"), 2);
+        client.write_text(b"0").expect("written");
+        assert!(is_at_end(&mut server));
+        assert_eq!(client.read(&mut [0; 16]).expect("the end"), 0);
+        assert_eq!(proxy.acted(), 0);
+    }
+
+    #[test]
+    fn over_websocket_a_fault_takes_and_sends_text_and_selects_what_it_likes() {
+        let text = fault("test", "It likes text.", "6.0.0-1", || {
+            Box::new(|hand, event| match event {
+                Event::Text(bytes) => Some(Event::Up(Frame { bytes, packet: Err("text".to_owned()) })),
+                Event::Down(frame) => {
+                    hand.tell_client_text(frame.bytes);
+                    None
+                }
+                other => Some(other),
+            })
+        });
+        let (client, mut server, proxy) = meet_over_websocket(Some(&text));
+        let client = client.expect("a connection");
+        client.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        client.write_text(b"0").expect("written");
+        assert_eq!(read(&mut server, 1), b"0");
+        server.write_all(&[0x40, 2, 0, 7]).expect("written");
+        let error = client.read(&mut [0; 16]).expect_err("text");
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        assert_eq!(client.refused_text(), Some(vec![0x40, 2, 0, 7]));
+        assert!(proxy.acted() > 0);
+
+        let chat = fault("test", "It selects `chat`.", "6.0.0-4", || {
+            Box::new(|_, event| match event {
+                Event::Selects(_) => Some(Event::Selects("chat")),
+                other => Some(other),
+            })
+        });
+        let error = meet_over_websocket(Some(&chat)).0.expect_err("another subprotocol");
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+    }
+
     #[test]
     fn dropping_it_ends_its_connections() {
         let (mut client, mut server, proxy) = meet(None);
