@@ -111,6 +111,7 @@ struct Reading {
     socket: tungstenite::WebSocket<Below>,
     /// What of the last message is not read yet.
     came: Bytes,
+    /// The last text that came.
     refused: Option<Bytes>,
 }
 
