@@ -27,7 +27,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     // Many packets in a frame
     fault("frame-is-a-packet", "It reads only the first packet of a frame.", "6.0.0-2", || {
-        borders(|at| if at.whole && at.place > 1 { Deal::Lose } else { Deal::Pass })
+        borders(|at| if at.place > 1 { Deal::Lose } else { Deal::Pass })
     }),
     fault("frame-with-two-closes", "It closes on a frame in which a second packet ends.", "6.0.0-2", || {
         borders(|at| if at.whole && at.place > 1 { Deal::Close } else { Deal::Pass })
@@ -49,7 +49,7 @@ pub(super) const FAULTS: &[Fault] = &[
         borders(|at| if at.whole { Deal::Pass } else { Deal::Close })
     }),
     fault("packet-of-frames-lost", "It loses a packet that comes in several frames.", "6.0.0-2", || {
-        borders(|at| if at.whole && at.cuts > 0 { Deal::Lose } else { Deal::Pass })
+        borders(|at| if at.cuts > 0 { Deal::Lose } else { Deal::Pass })
     }),
     fault(
         "packet-of-three-closes",
@@ -147,8 +147,9 @@ fn borders(deal: fn(At) -> Deal) -> Meddler {
             _ => return Some(event),
         };
         match deal(now) {
-            Deal::Pass => return Some(event),
-            Deal::Lose => hand.act(),
+            Deal::Lose if now.whole => hand.act(),
+            // What is lost is lost when it is whole.
+            Deal::Pass | Deal::Lose => return Some(event),
             Deal::Close => hand.close(),
         }
         None
