@@ -8,9 +8,9 @@ use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::peer::{Connected, Shown};
-use super::{Batch, Client, Ending, Hub, Next, Peer, Stage};
+use super::{Batch, Client, Ending, Hub, Next, Peer, Sessions, Stage};
 use crate::codec::{Connack, Connect, Decoded, Error, Packet, Reason, Version, decode};
-use crate::session::{Link, Session, Terms, Will, release};
+use crate::session::{Expiry, Link, Session, Terms, Will, release};
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -41,7 +41,7 @@ impl Hub {
         }
         self.admit(peer, &connect, now, batch)?;
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
+        self.handle_connect(peer, &connect, now, batch).map_err(Next::End)?;
         Ok(length)
     }
 
@@ -49,6 +49,7 @@ impl Hub {
         &self,
         peer: &mut Peer,
         connect: &Connect<'_>,
+        now: Instant,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         let connection = self.next_number();
@@ -58,14 +59,14 @@ impl Hub {
         }
         let mut link = Link::new(connection, Terms::of(connect.version), will);
         let client = loop {
-            match self.try_link(connect, link, batch) {
+            match self.try_link(connect, link, now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, code, reason) => {
                     release_will(link.will, batch);
                     return Err(refuse(code, reason.to_owned(), batch));
                 }
-                // The identifier was in use. Its connection is over now, and its will goes out
-                // before the new connection's first message.
+                // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
+                // out before the new connection's first message.
                 Linked::TookOver(mine, will) => {
                     link = mine;
                     self.publish_will(will, batch);
@@ -90,7 +91,10 @@ impl Hub {
     }
 
     /// Gives the session of the identifier the link, if no connection has it.
-    fn try_link(&self, connect: &Connect<'_>, mut link: Link, batch: &mut Batch) -> Linked {
+    ///
+    /// It does not matter which version the session had before: a client of 5.0 goes on with a session of 3.1.1, and the
+    /// reverse, and from then on the session ends as the new connection says.
+    fn try_link(&self, connect: &Connect<'_>, mut link: Link, now: Instant, batch: &mut Batch) -> Linked {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
@@ -100,17 +104,24 @@ impl Hub {
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
-                drop(session);
+                let will = session.leave(old.will.take(), now);
                 batch.touched(old.wake());
-                if client.clean {
-                    sessions.remove(client.id());
-                    self.session_count.store(sessions.len(), Ordering::Relaxed);
+                let is_over = session.is_over(now);
+                if !is_over {
+                    self.schedule(client, None, &session, batch);
+                }
+                drop(session);
+                if is_over {
+                    self.forget(&mut sessions, client);
                     drop(sessions);
                     self.end_session(client, batch);
                 }
-                return Linked::TookOver(link, old.will);
+                return Linked::TookOver(link, will);
             }
-            if !connect.clean_session && !client.clean {
+            if !connect.clean_session && !session.is_over(now) {
+                // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
+                release_will(self.end_absence(client, &mut session, batch), batch);
+                session.expiry = self.expiry(connect);
                 accept(&mut link, connect.version, true);
                 session.outbound.resume(&mut link.outbox);
                 session.link = Some(link);
@@ -137,21 +148,29 @@ impl Hub {
         };
         accept(&mut link, connect.version, false);
         let mut session = Session::default();
+        session.expiry = self.expiry(connect);
         session.link = Some(link);
         session.settle(&mut batch.tally);
-        let client = Arc::new(Client {
-            id: Arc::clone(&id),
-            key: self.next_number(),
-            session: Mutex::new(session),
-            clean: connect.clean_session,
-        });
+        let client =
+            Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session: Mutex::new(session) });
         sessions.insert(id, Arc::clone(&client));
         self.session_count.store(sessions.len(), Ordering::Relaxed);
         drop(sessions);
         if let Some(replaced) = existing {
+            let will = self.end_absence(&replaced, &mut replaced.session.lock(), batch);
             self.end_session(&replaced, batch);
+            self.publish_will(will, batch);
         }
         Linked::Yes(client)
+    }
+
+    /// How long the session outlives its connection.
+    fn expiry(&self, connect: &Connect<'_>) -> Expiry {
+        if connect.clean_session {
+            Expiry::AT_ONCE
+        } else {
+            Expiry::within(self.limits.persistent_client_expiration)
+        }
     }
 
     /// An identifier for a client that sent none [MQTT-3.1.3-6]. Not to be guessed, so that nobody else takes it over.
@@ -165,13 +184,13 @@ impl Hub {
         }
     }
 
-    /// A connection ended: its will is published or deleted, and a clean session ends with it.
-    pub fn close(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
-        self.end_connection(peer, ending, batch);
+    /// A connection ended at `now`: its will is published, deleted or kept for later, and its session may end with it.
+    pub fn close(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
+        self.end_connection(peer, ending, now, batch);
         self.absorb(batch);
     }
 
-    fn end_connection(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
+    fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if ending.is_violation() {
             info!("{peer} disconnected: {ending}");
@@ -185,27 +204,35 @@ impl Hub {
             // Taken over. The new connection has seen to the rest.
             return;
         }
-        let link = session.unlink(&mut batch.tally);
+        let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will);
+        if *ending == Ending::Disconnect {
+            release_will(will.take(), batch);
+        }
+        let will = session.leave(will, now);
+        let is_over = session.is_over(now);
+        if !is_over {
+            self.schedule(&client, None, &session, batch);
+        }
         drop(session);
-        if client.clean {
-            let mut sessions = self.sessions.lock();
-            if sessions.get(client.id()).is_some_and(|current| Arc::ptr_eq(current, &client)) {
-                sessions.remove(client.id());
-                self.session_count.store(sessions.len(), Ordering::Relaxed);
-            }
-            drop(sessions);
+        if is_over {
+            self.forget(&mut self.sessions.lock(), &client);
             self.end_session(&client, batch);
         }
-        let will = link.and_then(|link| link.will);
-        if *ending == Ending::Disconnect {
-            release_will(will, batch);
-        } else {
-            self.publish_will(will, batch);
-        }
+        self.publish_will(will, batch);
     }
 
-    /// Asks every connection to end once its outbox is written. Their wills go out first, while there is somebody to
-    /// hear them.
+    /// Nobody finds the session any more, if it still was the one of its client identifier. Says whether it was.
+    pub(super) fn forget(&self, sessions: &mut Sessions, client: &Arc<Client>) -> bool {
+        let is_current = sessions.get(client.id()).is_some_and(|current| Arc::ptr_eq(current, client));
+        if is_current {
+            sessions.remove(client.id());
+            self.session_count.store(sessions.len(), Ordering::Relaxed);
+        }
+        is_current
+    }
+
+    /// Asks every connection to end once its outbox is written. The wills go out first, those that wait for their time
+    /// too, for the sessions end with the broker: while there is somebody to hear them.
     pub fn stop(&self, batch: &mut Batch) {
         let clients: Vec<_> = {
             let sessions = self.sessions.lock();
@@ -213,7 +240,12 @@ impl Hub {
             sessions.values().cloned().collect()
         };
         for client in &clients {
-            let will = client.session.lock().link.as_mut().and_then(|link| link.will.take());
+            let mut session = client.session.lock();
+            let will = match &mut session.link {
+                Some(link) => link.will.take(),
+                None => self.end_absence(client, &mut session, batch),
+            };
+            drop(session);
             self.publish_will(will, batch);
         }
         for client in &clients {

@@ -9,11 +9,12 @@
 //!
 //! Taken in this order, each left out at will, none held across an await:
 //!
-//! 1. `sessions`: client identifier → client. CONNECT and the end of a clean session.
+//! 1. `sessions`: client identifier → client. CONNECT and the end of a session.
 //! 2. `index`: topic filters → subscriptions. Shared by all publishers for a
 //!    batch each; exclusive for SUBSCRIBE, UNSUBSCRIBE and the end of a session.
 //! 3. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
 //! 4. `Client::session`: one client's session, briefly. Never two at a time.
+//! 5. `schedule`: what is to be done for absent clients, and when.
 //!
 //! SUBSCRIBE queues the retained messages under the exclusive `index` lock,
 //! and a publisher stores and delivers under the shared one. So no subscriber
@@ -33,6 +34,7 @@ mod output;
 mod peer;
 mod publish;
 mod routes;
+mod schedule;
 mod stats;
 mod subscribe;
 mod topics;
@@ -60,6 +62,7 @@ use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
 use publish::RetainedStore;
+use schedule::Schedule;
 use topics::Topics;
 
 /// The heart of the broker. See the module's documentation.
@@ -67,7 +70,7 @@ pub struct Hub {
     limits: Limits,
     /// While memory is ample.
     delivery_limits: DeliveryLimits,
-    sessions: Mutex<HashMap<Arc<str>, Arc<Client>, ahash::RandomState>>,
+    sessions: Mutex<Sessions>,
     index: RwLock<SubscriptionIndex>,
     retained: RwLock<RetainedStore>,
     /// Numbers given to clients and connections so far.
@@ -84,9 +87,13 @@ pub struct Hub {
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
+    schedule: Mutex<Schedule>,
     /// Logins that failed lately. Locked beside no other.
     delays: Mutex<Delays>,
 }
+
+/// By client identifier.
+type Sessions = HashMap<Arc<str>, Arc<Client>, ahash::RandomState>;
 
 type SubscriptionIndex = Index<ClientKey, Subscription>;
 
@@ -98,8 +105,6 @@ struct Client {
     id: Arc<str>,
     key: ClientKey,
     session: Mutex<Session>,
-    /// The session ends with its connection [MQTT-3.1.2-6].
-    clean: bool,
 }
 
 impl Client {
@@ -170,6 +175,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             topics: Mutex::default(),
+            schedule: Mutex::default(),
         }
     }
 

@@ -148,7 +148,7 @@ pub(super) async fn serve<S: Socket>(
 /// Tells the hub that a connection is over.
 pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
     SCRATCH.with_borrow_mut(|scratch| {
-        hub.close(peer, ending, &mut scratch.batch);
+        hub.close(peer, ending, Instant::now(), &mut scratch.batch);
         scratch.batch.wake();
     });
 }
