@@ -26,6 +26,7 @@ mod batch;
 mod connect;
 mod counters;
 mod ending;
+mod farewell;
 mod limits;
 mod load;
 mod login;
@@ -48,6 +49,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 pub use batch::Batch;
 pub use ending::Ending;
+pub use farewell::Redirect;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
@@ -88,6 +90,9 @@ pub struct Hub {
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
     schedule: Mutex<Schedule>,
+    /// Where clients are sent when the broker stops.
+    redirect: Mutex<Option<Redirect>>,
+    response_information: Option<String>,
     /// Logins that failed lately. Locked beside no other.
     delays: Mutex<Delays>,
 }
@@ -176,7 +181,19 @@ impl Hub {
             counters: Counters::default(),
             topics: Mutex::default(),
             schedule: Mutex::default(),
+            redirect: Mutex::default(),
+            response_information: None,
         }
+    }
+
+    /// With what clients get that ask for Response Information.
+    pub fn with_response_information(self, response_information: Option<String>) -> Self {
+        Self { response_information, ..self }
+    }
+
+    /// From now on, where clients of 5.0 are sent when the broker stops.
+    pub fn redirect(&self, redirect: Option<Redirect>) {
+        *self.redirect.lock() = redirect;
     }
 
     /// The limits it keeps.
