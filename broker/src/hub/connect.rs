@@ -7,9 +7,12 @@ use std::time::Instant;
 use log::{debug, info};
 use parking_lot::Mutex;
 
+use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
-use super::{Batch, Client, Ending, Hub, Next, Peer, Sessions, Stage};
-use crate::codec::{Connack, Connect, Decoded, Error, Packet, Reason, Version, decode};
+use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use crate::codec::{
+    Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, decode, is_of_v5,
+};
 use crate::session::{Expiry, Link, Session, Terms, Will, release};
 
 impl Hub {
@@ -24,46 +27,64 @@ impl Hub {
         let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
             Ok(Decoded::Packet { packet, length }) => (packet, length),
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
-            Err(error) => {
-                let ending = match error.refusal() {
-                    Some(code) => refuse(code, error.to_string(), batch),
-                    None => Ending::Malformed(error),
-                };
-                return Err(Next::End(ending));
-            }
+            Err(error) => return Err(Next::End(self.refuse_malformed(bytes, error, batch))),
         };
         let Packet::Connect(connect) = packet else {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
-        if connect.version == Version::V5 {
-            let error = Error::ProtocolLevel(5);
-            return Err(Next::End(refuse(error.reason(), error.to_string(), batch)));
-        }
-        self.admit(peer, &connect, now, batch)?;
+        let terms = Terms::of_connect(&connect);
+        self.admit(peer, &connect, &terms, now, batch)?;
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, now, batch).map_err(Next::End)?;
+        self.handle_connect(peer, &connect, terms, now, batch).map_err(Next::End)?;
         Ok(length)
+    }
+
+    /// A CONNECT of 5.0 that cannot be decoded is answered: with CONNACK and the code, but without a reason string, for
+    /// nobody knows how large a packet the client takes. Before, only some have an answer; one of a version to come gets
+    /// the one of 3.1.1, which demands it [MQTT-3.1.2-2], while 5.0 leaves it open.
+    fn refuse_malformed(&self, bytes: &[u8], error: Error, batch: &mut Batch) -> Ending {
+        let (version, code) = if is_of_v5(bytes) {
+            let code = error.reason();
+            let is_known = code.may_stand_in(PacketType::Connack);
+            (Version::V5, Some(if is_known { code } else { Reason::MalformedPacket }))
+        } else {
+            (Version::V311, error.refusal())
+        };
+        match code {
+            Some(code) => self.refuse(&Terms::of(version), (code, error.to_string()), None, batch),
+            None => Ending::Malformed(error),
+        }
     }
 
     fn handle_connect(
         &self,
         peer: &mut Peer,
         connect: &Connect<'_>,
+        terms: Terms,
         now: Instant,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
+        let refuse = |(code, reason): Refusal, batch: &mut Batch| {
+            Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
+        };
+        let grant = match self.grant(connect, &terms) {
+            Ok(grant) => grant,
+            Err(refusal) => return refuse(refusal, batch),
+        };
         let connection = self.next_number();
-        let will = connect.will.as_ref().map(Will::from);
-        if let Some(will) = &will {
+        let mut will = connect.will.as_ref().map(Will::from);
+        if let Some(will) = &mut will {
+            // Before 5.0 there is no way to say that it cannot be retained.
+            will.retain &= self.limits.retain_available;
             batch.tally.keep(&will.message);
         }
-        let mut link = Link::new(connection, Terms::of(connect.version), will);
+        let mut link = Link::new(connection, terms, will);
         let client = loop {
-            match self.try_link(connect, link, now, batch) {
+            match self.try_link(&grant, link, now, batch) {
                 Linked::Yes(client) => break client,
-                Linked::Refused(link, code, reason) => {
+                Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
-                    return Err(refuse(code, reason.to_owned(), batch));
+                    return refuse(refusal, batch);
                 }
                 // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
                 // out before the new connection's first message.
@@ -77,15 +98,14 @@ impl Hub {
         self.linked_max.fetch_max(linked, Ordering::Relaxed);
         batch.tally.connects += 1;
         batch.tally.messages_sent += 1;
-        let keep_alive = connect.keep_alive;
-        let connected =
-            peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
+        let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
+        let connected = peer.connected.insert(Connected { client, connection, version, terms, keep_alive });
         debug!(
-            "{} connected as {}: MQTT {}, clean session {}, keep alive {keep_alive} s",
+            "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,
             Shown(connected.client.id()),
-            connect.version,
-            u8::from(connect.clean_session)
+            u8::from(is_clean),
+            expiry.seconds()
         );
         Ok(())
     }
@@ -94,13 +114,14 @@ impl Hub {
     ///
     /// It does not matter which version the session had before: a client of 5.0 goes on with a session of 3.1.1, and the
     /// reverse, and from then on the session ends as the new connection says.
-    fn try_link(&self, connect: &Connect<'_>, mut link: Link, now: Instant, batch: &mut Batch) -> Linked {
+    fn try_link(&self, grant: &Grant<'_>, mut link: Link, now: Instant, batch: &mut Batch) -> Linked {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
-            return Linked::Refused(link, Reason::ServerUnavailable, "the broker stops");
+            let code = self.redirect.lock().as_ref().map_or(Reason::ServerUnavailable, Redirect::reason);
+            return Linked::Refused(link, (code, "the broker stops"));
         }
-        let existing = sessions.get(connect.client_id).filter(|_| !connect.client_id.is_empty()).cloned();
+        let existing = sessions.get(&*grant.client_id).cloned();
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
@@ -118,11 +139,11 @@ impl Hub {
                 }
                 return Linked::TookOver(link, will);
             }
-            if !connect.clean_session && !session.is_over(now) {
+            if !grant.is_clean && !session.is_over(now) {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
                 release_will(self.end_absence(client, &mut session, batch), batch);
-                session.expiry = self.expiry(connect);
-                accept(&mut link, connect.version, true);
+                session.expiry = grant.expiry;
+                grant.accept(true, link.outbox.packets());
                 session.outbound.resume(&mut link.outbox);
                 session.link = Some(link);
                 session.settle(&mut batch.tally);
@@ -133,22 +154,18 @@ impl Hub {
         if existing.is_none() && sessions.len() >= self.limits.max_sessions {
             return Linked::Refused(
                 link,
-                Reason::ServerUnavailable,
-                "there are as many sessions as the limit allows",
+                (Reason::QuotaExceeded, "there are as many sessions as the limit allows"),
             );
         }
         // Who returns to a session may: what waits for it goes away.
         if self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_connections += 1;
-            return Linked::Refused(link, Reason::ServerUnavailable, "memory is short: see `max_memory`");
+            return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
-        let id = match connect.client_id {
-            "" => self.unused_identifier(|id| sessions.contains_key(id)),
-            id => id.into(),
-        };
-        accept(&mut link, connect.version, false);
+        let id: Arc<str> = grant.client_id.as_ref().into();
+        grant.accept(false, link.outbox.packets());
         let mut session = Session::default();
-        session.expiry = self.expiry(connect);
+        session.expiry = grant.expiry;
         session.link = Some(link);
         session.settle(&mut batch.tally);
         let client =
@@ -164,23 +181,39 @@ impl Hub {
         Linked::Yes(client)
     }
 
-    /// How long the session outlives its connection.
-    fn expiry(&self, connect: &Connect<'_>) -> Expiry {
-        if connect.clean_session {
-            Expiry::AT_ONCE
-        } else {
-            Expiry::within(self.limits.persistent_client_expiration)
-        }
-    }
-
     /// An identifier for a client that sent none [MQTT-3.1.3-6]. Not to be guessed, so that nobody else takes it over.
-    fn unused_identifier(&self, is_used: impl Fn(&str) -> bool) -> Arc<str> {
+    pub(super) fn unused_identifier(&self) -> String {
         loop {
             let secret = ahash::RandomState::new().hash_one(self.next_number());
             let id = format!("sol-{secret:016x}");
-            if !is_used(&id) {
-                return id.into();
+            if !self.sessions.lock().contains_key(id.as_str()) {
+                return id;
             }
+        }
+    }
+
+    /// What DISCONNECT of a client means.
+    pub(super) fn handle_disconnect(&self, connected: &Connected, disconnect: &Disconnect<'_>) -> Ending {
+        let mut expiries = disconnect.properties.iter().filter_map(|property| match property {
+            Property::SessionExpiryInterval(seconds) => Some(Expiry::from_seconds(seconds)),
+            _ => None,
+        });
+        if let Some(asked) = expiries.next() {
+            let mut session = connected.client.session.lock();
+            if session.link_of(connected.connection).is_none() {
+                return Ending::TakenOver;
+            }
+            // §3.14.2.2.2: what was to end with the connection cannot be kept any more.
+            if session.expiry == Expiry::AT_ONCE && asked != Expiry::AT_ONCE {
+                let what =
+                    "DISCONNECT with a session expiry interval, which was 0 in CONNECT (section 3.14.2.2.2)";
+                return Ending::Violation { reason: Reason::ProtocolError, what: what.into() };
+            }
+            session.expiry = self.granted_expiry(asked);
+        }
+        match disconnect.reason {
+            Reason::Success => Ending::Disconnect,
+            reason => Ending::DisconnectWith(reason),
         }
     }
 
@@ -205,6 +238,7 @@ impl Hub {
             return;
         }
         let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will);
+        // [MQTT-3.14.4-3]
         if *ending == Ending::Disconnect {
             release_will(will.take(), batch);
         }
@@ -261,15 +295,9 @@ impl Hub {
 enum Linked {
     Yes(Arc<Client>),
     /// The link is given back.
-    Refused(Link, Reason, &'static str),
+    Refused(Link, Refusal),
     /// Another connection had the session. It is ended, and this is its will. To be tried again, with the link.
     TookOver(Link, Option<Will>),
-}
-
-/// CONNACK is the first packet the client gets [MQTT-3.2.0-1].
-fn accept(link: &mut Link, version: Version, session_present: bool) {
-    // It can always be encoded: it has no properties.
-    _ = Connack::new(session_present, Reason::Success).encode(version, link.outbox.packets());
 }
 
 /// A will that is not to be published.
@@ -277,11 +305,4 @@ fn release_will(will: Option<Will>, batch: &mut Batch) {
     if let Some(will) = will {
         release(will.message, &mut batch.tally);
     }
-}
-
-/// CONNACK with a code, and the end.
-pub(super) fn refuse(code: Reason, reason: String, batch: &mut Batch) -> Ending {
-    _ = Connack::new(false, code).encode(Version::V311, &mut batch.replies);
-    batch.tally.messages_sent += 1;
-    Ending::Refused { code, reason }
 }

@@ -1,12 +1,12 @@
 //! How much of everything the broker takes.
 
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::memory;
 use crate::auth::DelayLimits;
-use crate::codec::QoS;
+use crate::codec::{MAX_PACKET_BYTES, QoS};
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
@@ -137,6 +137,17 @@ impl Limits {
         self.max_queued_bytes = self.max_queued_bytes.min(budget / 2);
         self.max_retained_bytes = self.max_retained_bytes.min(budget / 2);
         self
+    }
+
+    /// As CONNACK says it, where it says it.
+    pub(super) fn receive_maximum(&self) -> Option<NonZeroU16> {
+        NonZeroU16::new(self.max_received_messages.max(1)).filter(|most| *most < NonZeroU16::MAX)
+    }
+
+    /// As CONNACK says it, where it says it.
+    pub(super) fn maximum_packet_size(&self) -> Option<NonZeroU32> {
+        let bytes = Some(self.max_packet_bytes).filter(|bytes| *bytes < MAX_PACKET_BYTES)?;
+        NonZeroU32::new(u32::try_from(bytes).ok()?)
     }
 
     pub(super) fn outbound(&self) -> OutboundLimits {

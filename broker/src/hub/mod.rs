@@ -23,6 +23,7 @@
 //! every subscriber heard last.
 
 mod batch;
+mod connack;
 mod connect;
 mod counters;
 mod ending;
@@ -306,7 +307,10 @@ impl Hub {
                 encode_pingresp(&mut batch.replies);
                 batch.tally.messages_sent += 1;
             }
-            Packet::Disconnect(_) => return Err(Ending::Disconnect),
+            Packet::Disconnect(disconnect) => {
+                *held = Held::Nothing;
+                return Err(self.handle_disconnect(connected, &disconnect));
+            }
             Packet::Connect(_) => return Err(Ending::SecondConnect),
             Packet::Connack(_)
             | Packet::Suback(_)

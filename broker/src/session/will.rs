@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::Message;
-use crate::codec;
+use crate::codec::{self, Property};
 
 /// A will, stored with the connection until it is published or deleted [MQTT-3.1.2-8] [MQTT-3.1.2-10].
 #[derive(Clone, Debug)]
@@ -20,6 +20,10 @@ pub struct Will {
 impl From<&codec::Will<'_>> for Will {
     fn from(will: &codec::Will<'_>) -> Self {
         let message = Arc::new(Message::new(will.topic, will.payload, will.qos));
-        Self { message, retain: will.retain, delay: Duration::ZERO }
+        let delay = will.properties.iter().find_map(|property| match property {
+            Property::WillDelayInterval(seconds) => Some(Duration::from_secs(seconds.into())),
+            _ => None,
+        });
+        Self { message, retain: will.retain, delay: delay.unwrap_or_default() }
     }
 }
