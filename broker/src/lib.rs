@@ -22,6 +22,6 @@ mod net;
 pub mod session;
 pub mod topic;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, Redirect};
 pub use hub::Stats;
 pub use net::{Broker, ReloadError, StartError, TlsError, check_tls};

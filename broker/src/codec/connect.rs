@@ -6,6 +6,7 @@ use nom::Parser;
 use nom::combinator::{cond, map_res};
 use nom::number::complete::{be_u16, u8};
 
+use super::fixed_header::remaining_length;
 use super::primitive::{Parsed, binary, put_binary, put_packet, put_string, string, whole};
 use super::{Carrier, EncodeError, Error, PacketType, Properties, QoS, Version};
 use crate::topic::Name;
@@ -161,6 +162,14 @@ fn version(name: &[u8], level: u8) -> Result<Version, Error> {
         // [MQTT-3.1.2-1]
         _ => Err(Error::ProtocolName),
     }
+}
+
+/// Whether a CONNECT that cannot be decoded says that it is of 5.0, as far as it has come.
+pub fn is_of_v5(bytes: &[u8]) -> bool {
+    let Some((&first, rest)) = bytes.split_first() else { return false };
+    let Ok(Some((_, body))) = remaining_length(rest) else { return false };
+    let Ok((_, (name, level))) = (binary, u8).parse(body) else { return false };
+    first >> 4 == PacketType::Connect as u8 && version(name, level) == Ok(Version::V5)
 }
 
 // [MQTT-3.1.3-10]
@@ -325,6 +334,27 @@ mod tests {
         }
         let later_version = frame(0x10, b"\0\x04MQTT\x06and what only it can read");
         assert_eq!(error(&later_version), Error::ProtocolLevel(6));
+    }
+
+    #[test]
+    fn a_broken_connect_tells_its_version() {
+        for bytes in
+            [&b"\x10\x07\0\x04MQTT\x05"[..], b"\x1f\xff\x7f\0\x04MQTT\x05\xff", b"\x10\x00\0\x04MQTT\x05"]
+        {
+            assert!(is_of_v5(bytes), "{bytes:?}");
+        }
+        for bytes in [
+            &b""[..],
+            b"\x10",
+            b"\x10\x07\0\x04MQTT",
+            b"\x10\x07\0\x04MQTT\x04",
+            b"\x10\x07\0\x04MQTT\x06",
+            b"\x20\x07\0\x04MQTT\x05",
+            b"\x10\xff\xff\xff\xff\0\x04MQTT\x05",
+            b"\x10\x09\0\x06MQIsdp\x05",
+        ] {
+            assert!(!is_of_v5(bytes), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::num::NonZeroU16;
 
 pub use ack::{Ack, AckType, encode_ack};
 pub use connack::Connack;
-pub use connect::{Connect, Will};
+pub use connect::{Connect, Will, is_of_v5};
 pub use control::{Auth, Disconnect, encode_disconnect, encode_pingreq, encode_pingresp};
 pub use error::{EncodeError, Error};
 pub use fixed_header::PacketType;

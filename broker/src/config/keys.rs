@@ -49,6 +49,8 @@ pub(super) fn nearest(word: &str) -> Option<&'static Key> {
 
 const KB: u64 = 1 << 10;
 const MB: u64 = 1 << 20;
+/// The longest interval of 5.0 that is not for ever, in seconds.
+const LONGEST: u64 = u32::MAX as u64 - 1;
 
 /// All keys, in the order of the reference.
 pub const KEYS: &[Key] = &[
@@ -205,7 +207,124 @@ pub const KEYS: &[Key] = &[
                   away is noticed even if it asked for no keep alive. No living client is cut off by it: the keep \
                   alive that a client asks for in CONNECT is granted as it is, up to the 65535 s that the packet can \
                   say, and enforced at one and a half times its length [MQTT-3.1.2-24]. A bound on it would be \
-                  dishonest, as MQTT 3.1.1 has no way to tell the client another value.",
+                  dishonest, as MQTT 3.1.1 has no way to tell the client another value; 5.0 has one, and \
+                  `max_keepalive` uses it.",
+    },
+    Key {
+        name: "persistent_client_expiration",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: LONGEST },
+        default: "0",
+        example: "",
+        meaning: "How long a session of 3.1 or 3.1.1 with clean session 0 is kept while its client is away; 0 is for \
+                  ever, as the standard has it.",
+    },
+    Key {
+        name: "max_session_expiry",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: LONGEST },
+        default: "0",
+        example: "",
+        meaning: "The longest session expiry interval that a client of 5.0 gets. One that asks for more is told in \
+                  CONNACK; 0 grants any.",
+    },
+    Key {
+        name: "max_keepalive",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: 65_535 },
+        default: "0",
+        example: "",
+        meaning: "The longest keep alive that a client of 5.0 gets. One that asks for more, or for none, is told in \
+                  CONNACK (Server Keep Alive) and held to it; 0 grants any.",
+    },
+    Key {
+        name: "max_qos",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 2 },
+        default: "2",
+        example: "",
+        meaning: "The highest QoS that a client of 5.0 may publish at, as CONNACK tells it. Subscriptions may ask for \
+                  any.",
+    },
+    Key {
+        name: "retain_available",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether messages can be retained. Where not, CONNACK tells a client of 5.0, which may not ask for \
+                  it; what one of 3.1.1 publishes with RETAIN is published as if without.",
+    },
+    Key {
+        name: "max_topic_alias",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 65_535 },
+        default: "10",
+        example: "",
+        meaning: "Topic aliases that a client of 5.0 may use, as CONNACK tells it; each keeps one topic name in \
+                  memory.",
+    },
+    Key {
+        name: "receive_maximum",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 65_535 },
+        default: "65535",
+        example: "",
+        meaning: "QoS 1 and 2 messages of a client of 5.0 that may be unacknowledged at a time, as CONNACK tells it.",
+    },
+    Key {
+        name: "wildcard_subscription_available",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether topic filters may have wildcards. Where not, CONNACK tells a client of 5.0, and SUBACK \
+                  refuses such filters.",
+    },
+    Key {
+        name: "shared_subscription_available",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether there are shared subscriptions (`$share/name/filter`). Where not, CONNACK tells a client of \
+                  5.0, and SUBACK refuses them.",
+    },
+    Key {
+        name: "subscription_identifiers_available",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether subscriptions may have identifiers. Where not, CONNACK tells a client of 5.0, and SUBACK \
+                  refuses them.",
+    },
+    Key {
+        name: "response_information",
+        scope: Scope::Broker,
+        kind: Kind::Text,
+        default: "",
+        example: "replies/",
+        meaning: "Text that a client of 5.0 gets in CONNACK if it asks for Response Information: by convention the \
+                  begin of the topics that it may take answers on.",
+    },
+    Key {
+        name: "server_reference",
+        scope: Scope::Broker,
+        kind: Kind::Text,
+        default: "",
+        example: "other.example.org:1883",
+        meaning: "Where clients of 5.0 are sent when the broker stops: other servers, as `host` or `host:port`, with \
+                  spaces between. Without it they are told only that it stops. Read again on SIGHUP.",
+    },
+    Key {
+        name: "server_moved",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether `server_reference` is for good (reason code 0x9D) or only for this time (0x9C). Read again \
+                  on SIGHUP.",
     },
     Key {
         name: "threads",

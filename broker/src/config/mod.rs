@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-pub use crate::hub::Limits;
+pub use crate::hub::{Limits, Redirect};
 pub use keys::{KEYS, Key, Scope, key};
 pub use listener::{Endpoint, Listener, Tls, TlsVersions};
 pub use parse::Overrides;
@@ -44,6 +44,10 @@ pub struct Config {
     pub stats_interval: Option<Duration>,
     /// How much of everything is allowed.
     pub limits: Limits,
+    /// What clients of 5.0 get that ask for Response Information.
+    pub response_information: Option<String>,
+    /// Where clients of 5.0 are sent when the broker stops.
+    pub redirect: Option<Redirect>,
 }
 
 impl Config {
@@ -62,6 +66,8 @@ impl Default for Config {
             spread: false,
             stats_interval: Some(Duration::from_secs(10)),
             limits: Limits::default(),
+            response_information: None,
+            redirect: None,
         }
     }
 }

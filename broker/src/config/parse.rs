@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::keys::{self, Key, Scope};
 use super::settings::Sources;
 use super::{Config, DEFAULT_PORT, Endpoint, Listener, Problem, Settings, Tls, TlsVersions, line, value};
+use crate::codec::QoS;
 
 /// What the command line says of the plain listener. It wins over the file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -207,6 +208,10 @@ impl Parser {
             let what = "`group` without `user`: say whom to become".to_owned();
             self.problem(plain.line("group"), None, what);
         }
+        if plain.truth("server_moved") == Some(true) && plain.line("server_reference").is_none() {
+            let what = "`server_moved true` without `server_reference`: say where to".to_owned();
+            self.problem(plain.line("server_moved"), None, what);
+        }
         let mut listeners = self.plain_listeners(plain, others.is_empty(), overrides);
         for section in others {
             listeners.extend(self.listener(section, plain));
@@ -396,17 +401,16 @@ fn unknown(name: &str) -> String {
 }
 
 /// Sets one of the broker's keys. The text is of the key's kind.
-fn set(
-    Settings { broker: Config { threads, stats_interval, limits, .. }, process, .. }: &mut Settings,
-    key: &str,
-    text: &str,
-) {
+fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
+    let Config { threads, stats_interval, limits, response_information, redirect, .. } = broker;
     let size = |to: &mut usize| {
         if let Some(bytes) = value::size(text) {
             *to = usize::try_from(bytes).unwrap_or(usize::MAX);
         }
     };
     let time = || value::time(text).filter(|time| *time > Duration::ZERO);
+    let count = |to: &mut u16| *to = text.parse().unwrap_or(*to);
+    let truth = |to: &mut bool| *to = text.parse().unwrap_or(*to);
     match key {
         "log_level" => process.log_level = value::level(text).unwrap_or(process.log_level),
         "log_path" => process.log_path = Some(text.into()),
@@ -417,6 +421,30 @@ fn set(
         "max_request_size" => size(&mut limits.max_packet_bytes),
         "stats_publish_interval" => *stats_interval = time(),
         "keepalive" => limits.tcp_keep_alive = time(),
+        "persistent_client_expiration" => limits.persistent_client_expiration = time(),
+        "max_session_expiry" => limits.max_session_expiry = time(),
+        "max_keepalive" => {
+            let seconds = time().and_then(|time| u16::try_from(time.as_secs()).ok());
+            limits.max_keep_alive = seconds.and_then(NonZeroU16::new);
+        }
+        "max_qos" => {
+            let qos = text.parse::<u8>().ok().and_then(|qos| QoS::try_from(qos).ok());
+            limits.max_qos = qos.unwrap_or(limits.max_qos);
+        }
+        "retain_available" => truth(&mut limits.retain_available),
+        "max_topic_alias" => count(&mut limits.max_topic_alias),
+        "receive_maximum" => count(&mut limits.max_received_messages),
+        "wildcard_subscription_available" => truth(&mut limits.wildcard_available),
+        "shared_subscription_available" => truth(&mut limits.shared_available),
+        "subscription_identifiers_available" => truth(&mut limits.subscription_ids_available),
+        "response_information" => *response_information = Some(text.to_owned()),
+        "server_reference" => redirect.get_or_insert_default().reference = text.to_owned(),
+        // Without a reference it goes nowhere, and is an error if it says anything.
+        "server_moved" => {
+            if let Some(redirect) = redirect {
+                truth(&mut redirect.is_permanent);
+            }
+        }
         "threads" => *threads = text.parse::<NonZeroUsize>().unwrap_or(*threads),
         _ => debug_assert!(false, "a key without effect: {key}"),
     }

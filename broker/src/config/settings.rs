@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::line::quote;
 use super::value::{self, Size, Time};
-use super::{Config, Endpoint, Listener, Problem};
+use super::{Config, Endpoint, Listener, Problem, Redirect};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,11 @@ impl Settings {
     }
 
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
-        let Self { broker: Config { threads, stats_interval, limits, .. }, process, .. } = self;
+        let Self {
+            broker: Config { threads, stats_interval, limits, response_information, redirect, .. },
+            process,
+            ..
+        } = self;
         let size = |bytes: usize| Size(u64::try_from(bytes).unwrap_or(u64::MAX)).to_string();
         let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
         let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
@@ -135,8 +139,23 @@ impl Settings {
             ("max_request_size", size(limits.max_packet_bytes)),
             ("stats_publish_interval", time(*stats_interval)),
             ("keepalive", time(limits.tcp_keep_alive)),
-            ("threads", threads.to_string()),
+            ("persistent_client_expiration", time(limits.persistent_client_expiration)),
+            ("max_session_expiry", time(limits.max_session_expiry)),
+            ("max_keepalive", Time(limits.max_keep_alive.map_or(0, |most| most.get().into())).to_string()),
+            ("max_qos", u8::from(limits.max_qos).to_string()),
+            ("retain_available", limits.retain_available.to_string()),
+            ("max_topic_alias", limits.max_topic_alias.to_string()),
+            ("receive_maximum", limits.max_received_messages.to_string()),
+            ("wildcard_subscription_available", limits.wildcard_available.to_string()),
+            ("shared_subscription_available", limits.shared_available.to_string()),
+            ("subscription_identifiers_available", limits.subscription_ids_available.to_string()),
         ]);
+        lines.extend(response_information.iter().map(|text| ("response_information", quote(text))));
+        if let Some(Redirect { reference, is_permanent }) = redirect {
+            lines.push(("server_reference", quote(reference)));
+            lines.push(("server_moved", is_permanent.to_string()));
+        }
+        lines.push(("threads", threads.to_string()));
         push_path(&mut lines, "pid_file", process.pid_file.as_ref());
         let names = [("user", &process.user), ("group", &process.group)];
         lines.extend(names.into_iter().filter_map(|(key, name)| Some((key, quote(name.as_deref()?)))));

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::QoS;
 
 fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     Settings::parse(text, Some(Path::new("sol.conf")), Overrides::default())
@@ -105,6 +106,34 @@ fn the_broker_s_keys_are_set() {
 }
 
 #[test]
+fn what_clients_of_5_0_are_told_is_set() {
+    let settings = parsed(
+        "persistent_client_expiration 14d\nmax_session_expiry 1h\nmax_keepalive 90\nmax_qos 1\nretain_available false\n\
+         max_topic_alias 7\nreceive_maximum 20\nwildcard_subscription_available false\n\
+         shared_subscription_available false\nsubscription_identifiers_available false\n\
+         response_information re/\nserver_moved true\nserver_reference \"a b:1\"\n",
+    );
+    let limits = Limits {
+        persistent_client_expiration: Some(Duration::from_secs(14 * 86_400)),
+        max_session_expiry: Some(Duration::from_secs(3600)),
+        max_keep_alive: NonZeroU16::new(90),
+        max_qos: QoS::AtLeastOnce,
+        retain_available: false,
+        max_topic_alias: 7,
+        max_received_messages: 20,
+        wildcard_available: false,
+        shared_available: false,
+        subscription_ids_available: false,
+        ..Limits::default()
+    };
+    assert_eq!(settings.broker.limits, limits);
+    assert_eq!(settings.broker.response_information.as_deref(), Some("re/"));
+    let redirect = Redirect { reference: "a b:1".to_owned(), is_permanent: true };
+    assert_eq!(settings.broker.redirect, Some(redirect));
+    assert_eq!(parsed(&settings.to_string()), settings);
+}
+
+#[test]
 fn the_plain_form_listens_where_it_says() {
     let unix = Endpoint::Unix { path: "/s".into(), mode: Some(0o660) };
     for (text, expected) in [
@@ -183,6 +212,8 @@ fn each_error_says_where_it_is_and_what_to_do() {
             "stats_publish_interval 5w",
             "1: `stats_publish_interval` cannot be `5w`: give a time from 0 to 366d, in s, m, h or d",
         ),
+        ("receive_maximum 0", "1: `receive_maximum` cannot be `0`: give a number from 1 to 65535"),
+        ("server_moved true", "1: `server_moved true` without `server_reference`: say where to"),
         ("keepalive 1d", "1: `keepalive` cannot be `1d`: give a time from 0 to 32767s, in s, m, h or d"),
         ("tcp_backlog 0", "1: `tcp_backlog` cannot be `0`: give a number from 1 to 65535"),
         ("threads 0", "1: `threads` cannot be `0`: give a number from 1 to 1024"),

@@ -10,6 +10,9 @@ use log::LevelFilter;
 
 use super::{Endpoint, TlsVersions};
 
+/// So that a packet has room for it beside others.
+const MAX_TEXT_BYTES: usize = 1024;
+
 /// What a value looks like. Written out, it says what to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -50,6 +53,8 @@ pub enum Kind {
     Protocols,
     /// A name that the system knows.
     Name,
+    /// What a packet carries.
+    Text,
 }
 
 impl fmt::Display for Kind {
@@ -71,6 +76,7 @@ impl fmt::Display for Kind {
             Self::Mode => f.write_str("octal permissions such as 0660"),
             Self::Protocols => f.write_str("tlsv1_2, tlsv1_3 or both with a comma between"),
             Self::Name => f.write_str("a name"),
+            Self::Text => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
         }
     }
 }
@@ -84,6 +90,9 @@ impl Kind {
             Self::Port => text.parse::<u16>().is_ok(),
             Self::Listener => endpoint(text).is_some(),
             Self::Path | Self::Name => !text.is_empty() && !text.contains('\0'),
+            Self::Text => {
+                !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains(char::is_control)
+            }
             Self::Level => level(text).is_some(),
             Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
             Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),

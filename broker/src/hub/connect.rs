@@ -7,10 +7,13 @@ use std::time::Instant;
 use log::{debug, info};
 use parking_lot::Mutex;
 
+use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
-use super::{Batch, Client, Ending, Hub, Next, Peer, Stage};
-use crate::codec::{Connack, Connect, Decoded, Error, Packet, Reason, Version, decode};
-use crate::session::{Link, Session, Terms, Will, release};
+use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use crate::codec::{
+    Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, decode, is_of_v5,
+};
+use crate::session::{Expiry, Link, Session, Terms, Will, release};
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -24,48 +27,67 @@ impl Hub {
         let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
             Ok(Decoded::Packet { packet, length }) => (packet, length),
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
-            Err(error) => {
-                let ending = match error.refusal() {
-                    Some(code) => refuse(code, error.to_string(), batch),
-                    None => Ending::Malformed(error),
-                };
-                return Err(Next::End(ending));
-            }
+            Err(error) => return Err(Next::End(self.refuse_malformed(bytes, error, batch))),
         };
         let Packet::Connect(connect) = packet else {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
-        if connect.version == Version::V5 {
-            let error = Error::ProtocolLevel(5);
-            return Err(Next::End(refuse(error.reason(), error.to_string(), batch)));
-        }
-        self.admit(peer, &connect, now, batch)?;
+        let terms = Terms::of_connect(&connect);
+        self.admit(peer, &connect, &terms, now, batch)?;
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, batch).map_err(Next::End)?;
+        self.handle_connect(peer, &connect, terms, now, batch).map_err(Next::End)?;
         Ok(length)
+    }
+
+    /// A CONNECT of 5.0 that cannot be decoded is answered: with CONNACK and the code, but without a reason string, for
+    /// nobody knows how large a packet the client takes. Before, only some have an answer; one of a version to come gets
+    /// the one of 3.1.1, which demands it [MQTT-3.1.2-2], while 5.0 leaves it open.
+    fn refuse_malformed(&self, bytes: &[u8], error: Error, batch: &mut Batch) -> Ending {
+        let (version, code) = if is_of_v5(bytes) {
+            let code = error.reason();
+            let is_known = code.may_stand_in(PacketType::Connack);
+            (Version::V5, Some(if is_known { code } else { Reason::MalformedPacket }))
+        } else {
+            (Version::V311, error.refusal())
+        };
+        match code {
+            Some(code) => self.refuse(&Terms::of(version), (code, error.to_string()), None, batch),
+            None => Ending::Malformed(error),
+        }
     }
 
     fn handle_connect(
         &self,
         peer: &mut Peer,
         connect: &Connect<'_>,
+        terms: Terms,
+        now: Instant,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
+        let refuse = |(code, reason): Refusal, batch: &mut Batch| {
+            Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
+        };
+        let grant = match self.grant(connect, &terms) {
+            Ok(grant) => grant,
+            Err(refusal) => return refuse(refusal, batch),
+        };
         let connection = self.next_number();
-        let will = connect.will.as_ref().map(Will::from);
-        if let Some(will) = &will {
+        let mut will = connect.will.as_ref().map(Will::from);
+        if let Some(will) = &mut will {
+            // Before 5.0 there is no way to say that it cannot be retained.
+            will.retain &= self.limits.retain_available;
             batch.tally.keep(&will.message);
         }
-        let mut link = Link::new(connection, Terms::of(connect.version), will);
+        let mut link = Link::new(connection, terms, will);
         let client = loop {
-            match self.try_link(connect, link, batch) {
+            match self.try_link(&grant, link, now, batch) {
                 Linked::Yes(client) => break client,
-                Linked::Refused(link, code, reason) => {
+                Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
-                    return Err(refuse(code, reason.to_owned(), batch));
+                    return refuse(refusal, batch);
                 }
-                // The identifier was in use. Its connection is over now, and its will goes out
-                // before the new connection's first message.
+                // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
+                // out before the new connection's first message.
                 Linked::TookOver(mine, will) => {
                     link = mine;
                     self.publish_will(will, batch);
@@ -76,42 +98,52 @@ impl Hub {
         self.linked_max.fetch_max(linked, Ordering::Relaxed);
         batch.tally.connects += 1;
         batch.tally.messages_sent += 1;
-        let keep_alive = connect.keep_alive;
-        let connected =
-            peer.connected.insert(Connected { client, connection, version: connect.version, keep_alive });
+        let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
+        let connected = peer.connected.insert(Connected { client, connection, version, terms, keep_alive });
         debug!(
-            "{} connected as {}: MQTT {}, clean session {}, keep alive {keep_alive} s",
+            "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,
             Shown(connected.client.id()),
-            connect.version,
-            u8::from(connect.clean_session)
+            u8::from(is_clean),
+            expiry.seconds()
         );
         Ok(())
     }
 
     /// Gives the session of the identifier the link, if no connection has it.
-    fn try_link(&self, connect: &Connect<'_>, mut link: Link, batch: &mut Batch) -> Linked {
+    ///
+    /// It does not matter which version the session had before: a client of 5.0 goes on with a session of 3.1.1, and the
+    /// reverse, and from then on the session ends as the new connection says.
+    fn try_link(&self, grant: &Grant<'_>, mut link: Link, now: Instant, batch: &mut Batch) -> Linked {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
-            return Linked::Refused(link, Reason::ServerUnavailable, "the broker stops");
+            let code = self.redirect.lock().as_ref().map_or(Reason::ServerUnavailable, Redirect::reason);
+            return Linked::Refused(link, (code, "the broker stops"));
         }
-        let existing = sessions.get(connect.client_id).filter(|_| !connect.client_id.is_empty()).cloned();
+        let existing = sessions.get(&*grant.client_id).cloned();
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
-                drop(session);
+                let will = session.leave(old.will.take(), now);
                 batch.touched(old.wake());
-                if client.clean {
-                    sessions.remove(client.id());
-                    self.session_count.store(sessions.len(), Ordering::Relaxed);
+                let is_over = session.is_over(now);
+                if !is_over {
+                    self.schedule(client, None, &session, batch);
+                }
+                drop(session);
+                if is_over {
+                    self.forget(&mut sessions, client);
                     drop(sessions);
                     self.end_session(client, batch);
                 }
-                return Linked::TookOver(link, old.will);
+                return Linked::TookOver(link, will);
             }
-            if !connect.clean_session && !client.clean {
-                accept(&mut link, connect.version, true);
+            if !grant.is_clean && !session.is_over(now) {
+                // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
+                release_will(self.end_absence(client, &mut session, batch), batch);
+                session.expiry = grant.expiry;
+                grant.accept(true, link.outbox.packets());
                 session.outbound.resume(&mut link.outbox);
                 session.link = Some(link);
                 session.settle(&mut batch.tally);
@@ -122,56 +154,76 @@ impl Hub {
         if existing.is_none() && sessions.len() >= self.limits.max_sessions {
             return Linked::Refused(
                 link,
-                Reason::ServerUnavailable,
-                "there are as many sessions as the limit allows",
+                (Reason::QuotaExceeded, "there are as many sessions as the limit allows"),
             );
         }
         // Who returns to a session may: what waits for it goes away.
         if self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_connections += 1;
-            return Linked::Refused(link, Reason::ServerUnavailable, "memory is short: see `max_memory`");
+            return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
-        let id = match connect.client_id {
-            "" => self.unused_identifier(|id| sessions.contains_key(id)),
-            id => id.into(),
-        };
-        accept(&mut link, connect.version, false);
+        let id: Arc<str> = grant.client_id.as_ref().into();
+        grant.accept(false, link.outbox.packets());
         let mut session = Session::default();
+        session.expiry = grant.expiry;
         session.link = Some(link);
         session.settle(&mut batch.tally);
-        let client = Arc::new(Client {
-            id: Arc::clone(&id),
-            key: self.next_number(),
-            session: Mutex::new(session),
-            clean: connect.clean_session,
-        });
+        let client =
+            Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session: Mutex::new(session) });
         sessions.insert(id, Arc::clone(&client));
         self.session_count.store(sessions.len(), Ordering::Relaxed);
         drop(sessions);
         if let Some(replaced) = existing {
+            let will = self.end_absence(&replaced, &mut replaced.session.lock(), batch);
             self.end_session(&replaced, batch);
+            self.publish_will(will, batch);
         }
         Linked::Yes(client)
     }
 
     /// An identifier for a client that sent none [MQTT-3.1.3-6]. Not to be guessed, so that nobody else takes it over.
-    fn unused_identifier(&self, is_used: impl Fn(&str) -> bool) -> Arc<str> {
+    pub(super) fn unused_identifier(&self) -> String {
         loop {
             let secret = ahash::RandomState::new().hash_one(self.next_number());
             let id = format!("sol-{secret:016x}");
-            if !is_used(&id) {
-                return id.into();
+            if !self.sessions.lock().contains_key(id.as_str()) {
+                return id;
             }
         }
     }
 
-    /// A connection ended: its will is published or deleted, and a clean session ends with it.
-    pub fn close(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
-        self.end_connection(peer, ending, batch);
+    /// What DISCONNECT of a client means.
+    pub(super) fn handle_disconnect(&self, connected: &Connected, disconnect: &Disconnect<'_>) -> Ending {
+        let mut expiries = disconnect.properties.iter().filter_map(|property| match property {
+            Property::SessionExpiryInterval(seconds) => Some(Expiry::from_seconds(seconds)),
+            _ => None,
+        });
+        if let Some(asked) = expiries.next() {
+            let mut session = connected.client.session.lock();
+            if session.link_of(connected.connection).is_none() {
+                return Ending::TakenOver;
+            }
+            // §3.14.2.2.2: what was to end with the connection cannot be kept any more.
+            if session.expiry == Expiry::AT_ONCE && asked != Expiry::AT_ONCE {
+                let what =
+                    "DISCONNECT with a session expiry interval, which was 0 in CONNECT (section 3.14.2.2.2)";
+                return Ending::Violation { reason: Reason::ProtocolError, what: what.into() };
+            }
+            session.expiry = self.granted_expiry(asked);
+        }
+        match disconnect.reason {
+            Reason::Success => Ending::Disconnect,
+            reason => Ending::DisconnectWith(reason),
+        }
+    }
+
+    /// A connection ended at `now`: its will is published, deleted or kept for later, and its session may end with it.
+    pub fn close(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
+        self.end_connection(peer, ending, now, batch);
         self.absorb(batch);
     }
 
-    fn end_connection(&self, peer: Peer, ending: &Ending, batch: &mut Batch) {
+    fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if ending.is_violation() {
             info!("{peer} disconnected: {ending}");
@@ -185,27 +237,36 @@ impl Hub {
             // Taken over. The new connection has seen to the rest.
             return;
         }
-        let link = session.unlink(&mut batch.tally);
+        let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will);
+        // [MQTT-3.14.4-3]
+        if *ending == Ending::Disconnect {
+            release_will(will.take(), batch);
+        }
+        let will = session.leave(will, now);
+        let is_over = session.is_over(now);
+        if !is_over {
+            self.schedule(&client, None, &session, batch);
+        }
         drop(session);
-        if client.clean {
-            let mut sessions = self.sessions.lock();
-            if sessions.get(client.id()).is_some_and(|current| Arc::ptr_eq(current, &client)) {
-                sessions.remove(client.id());
-                self.session_count.store(sessions.len(), Ordering::Relaxed);
-            }
-            drop(sessions);
+        if is_over {
+            self.forget(&mut self.sessions.lock(), &client);
             self.end_session(&client, batch);
         }
-        let will = link.and_then(|link| link.will);
-        if *ending == Ending::Disconnect {
-            release_will(will, batch);
-        } else {
-            self.publish_will(will, batch);
-        }
+        self.publish_will(will, batch);
     }
 
-    /// Asks every connection to end once its outbox is written. Their wills go out first, while there is somebody to
-    /// hear them.
+    /// Nobody finds the session any more, if it still was the one of its client identifier. Says whether it was.
+    pub(super) fn forget(&self, sessions: &mut Sessions, client: &Arc<Client>) -> bool {
+        let is_current = sessions.get(client.id()).is_some_and(|current| Arc::ptr_eq(current, client));
+        if is_current {
+            sessions.remove(client.id());
+            self.session_count.store(sessions.len(), Ordering::Relaxed);
+        }
+        is_current
+    }
+
+    /// Asks every connection to end once its outbox is written. The wills go out first, those that wait for their time
+    /// too, for the sessions end with the broker: while there is somebody to hear them.
     pub fn stop(&self, batch: &mut Batch) {
         let clients: Vec<_> = {
             let sessions = self.sessions.lock();
@@ -213,7 +274,12 @@ impl Hub {
             sessions.values().cloned().collect()
         };
         for client in &clients {
-            let will = client.session.lock().link.as_mut().and_then(|link| link.will.take());
+            let mut session = client.session.lock();
+            let will = match &mut session.link {
+                Some(link) => link.will.take(),
+                None => self.end_absence(client, &mut session, batch),
+            };
+            drop(session);
             self.publish_will(will, batch);
         }
         for client in &clients {
@@ -229,15 +295,9 @@ impl Hub {
 enum Linked {
     Yes(Arc<Client>),
     /// The link is given back.
-    Refused(Link, Reason, &'static str),
+    Refused(Link, Refusal),
     /// Another connection had the session. It is ended, and this is its will. To be tried again, with the link.
     TookOver(Link, Option<Will>),
-}
-
-/// CONNACK is the first packet the client gets [MQTT-3.2.0-1].
-fn accept(link: &mut Link, version: Version, session_present: bool) {
-    // It can always be encoded: it has no properties.
-    _ = Connack::new(session_present, Reason::Success).encode(version, link.outbox.packets());
 }
 
 /// A will that is not to be published.
@@ -245,11 +305,4 @@ fn release_will(will: Option<Will>, batch: &mut Batch) {
     if let Some(will) = will {
         release(will.message, &mut batch.tally);
     }
-}
-
-/// CONNACK with a code, and the end.
-pub(super) fn refuse(code: Reason, reason: String, batch: &mut Batch) -> Ending {
-    _ = Connack::new(false, code).encode(Version::V311, &mut batch.replies);
-    batch.tally.messages_sent += 1;
-    Ending::Refused { code, reason }
 }

@@ -1,8 +1,10 @@
 //! Why a connection ends.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
-use crate::codec::{self, EncodeError, PacketType, Reason};
+use crate::codec::{self, EncodeError, PacketType, Reason, Version};
 
 /// The reason a connection ends, as the log tells it.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -10,6 +12,9 @@ pub enum Ending {
     /// The client said DISCONNECT: the only ending after which its will is not sent.
     #[error("the client disconnected")]
     Disconnect,
+    /// The client said DISCONNECT of 5.0 with a reason, and wants its will sent.
+    #[error("the client disconnected: {0}")]
+    DisconnectWith(Reason),
     /// The network connection closed or failed under it.
     #[error("the connection was closed without DISCONNECT")]
     Closed,
@@ -31,13 +36,23 @@ pub enum Ending {
     /// An answer is larger than a packet can be.
     #[error("no answer can be encoded: {0}")]
     Unanswerable(#[from] EncodeError),
+    /// Anything else that 5.0 forbids, or that this broker told the client not to do.
+    #[error("{what}")]
+    Violation {
+        /// The one that DISCONNECT has for it.
+        reason: Reason,
+        /// What the client did, with the statement it broke.
+        what: Cow<'static, str>,
+    },
     /// A packet that only servers send.
     #[error("{0}, which only servers send [MQTT-4.8.0-1]")]
     ServerPacket(PacketType),
     /// CONNECT was refused with the code.
-    #[error("refused with CONNACK code {}: {reason}", .code.return_code())]
+    #[error("refused with CONNACK code {}: {reason}", shown(*.version, *.code))]
     Refused {
-        /// The code sent in CONNACK.
+        /// What the client speaks.
+        version: Version,
+        /// The code sent in CONNACK, of 5.0; before, its return code.
         code: Reason,
         /// What the client did, or what the broker lacked.
         reason: String,
@@ -68,6 +83,43 @@ pub enum Ending {
 impl Ending {
     /// Whether the client did what the standard forbids, or what this broker does not allow.
     pub fn is_violation(&self) -> bool {
-        !matches!(self, Self::Disconnect | Self::Closed | Self::Network(_) | Self::TakenOver | Self::Stopping)
+        !matches!(
+            self,
+            Self::Disconnect
+                | Self::DisconnectWith(_)
+                | Self::Closed
+                | Self::Network(_)
+                | Self::TakenOver
+                | Self::Stopping
+        )
+    }
+
+    /// The one that the server's DISCONNECT of 5.0 has for it; none where there is nobody to be told, or the standard
+    /// forbids it.
+    pub fn reason(&self) -> Option<Reason> {
+        let reason = match self {
+            Self::Disconnect | Self::DisconnectWith(_) => return None,
+            Self::Closed | Self::Network(_) | Self::Tls(_) | Self::Panicked => return None,
+            // Before CONNACK [5.0 MQTT-3.14.0-1].
+            Self::NotConnected(_) | Self::Refused { .. } | Self::ConnectTimeout => return None,
+            Self::Malformed(error) => error.reason(),
+            Self::SecondConnect | Self::ServerPacket(_) => Reason::ProtocolError,
+            Self::Violation { reason, .. } => *reason,
+            Self::Unanswerable(_) => Reason::ImplementationSpecific,
+            Self::KeepAliveTimeout(_) => Reason::KeepAliveTimeout,
+            Self::WriteTimeout | Self::MemoryShort => Reason::QuotaExceeded,
+            Self::TakenOver => Reason::SessionTakenOver,
+            Self::Stopping => Reason::ServerShuttingDown,
+        };
+        // A second CONNECT, for one, can be broken in ways that only CONNACK has a code for.
+        Some(if reason.may_stand_in(PacketType::Disconnect) { reason } else { Reason::ProtocolError })
+    }
+}
+
+/// A code of CONNACK as its version has it.
+fn shown(version: Version, code: Reason) -> String {
+    match version {
+        Version::V5 => format!("{:#04x} ({code})", u8::from(code)),
+        Version::V31 | Version::V311 => code.return_code().to_string(),
     }
 }

@@ -1,12 +1,12 @@
 //! How much of everything the broker takes.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::memory;
 use crate::auth::DelayLimits;
-use crate::codec::QoS;
+use crate::codec::{MAX_PACKET_BYTES, QoS};
 use crate::session::OutboundLimits;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
@@ -47,6 +47,12 @@ pub struct Limits {
     /// A TCP connection without traffic for so long is asked by the system whether its other end is still there;
     /// none is never. Whole seconds, from 1 to 32767.
     pub tcp_keep_alive: Option<Duration>,
+    /// How long a session of 3.1 or 3.1.1 with clean session 0 outlives its connection; none is for ever. Whole seconds.
+    pub persistent_client_expiration: Option<Duration>,
+    /// The longest session expiry interval that a client of 5.0 gets; none is any. Whole seconds, at least 1.
+    pub max_session_expiry: Option<Duration>,
+    /// The longest keep alive that a client of 5.0 gets, in seconds; none is any, and off.
+    pub max_keep_alive: Option<NonZeroU16>,
     /// The highest QoS that clients of 5.0 may publish at: Maximum QoS. Those of 3.1 and 3.1.1 have no way to know it, and
     /// are not held to it.
     pub max_qos: QoS,
@@ -94,6 +100,9 @@ impl Default for Limits {
             max_retained_bytes: 1 << 30,
             max_memory_bytes: 2 << 30,
             tcp_keep_alive: Some(Duration::from_secs(60)),
+            persistent_client_expiration: None,
+            max_session_expiry: None,
+            max_keep_alive: None,
             max_qos: QoS::ExactlyOnce,
             retain_available: true,
             max_topic_alias: 10,
@@ -128,6 +137,17 @@ impl Limits {
         self.max_queued_bytes = self.max_queued_bytes.min(budget / 2);
         self.max_retained_bytes = self.max_retained_bytes.min(budget / 2);
         self
+    }
+
+    /// As CONNACK says it, where it says it.
+    pub(super) fn receive_maximum(&self) -> Option<NonZeroU16> {
+        NonZeroU16::new(self.max_received_messages.max(1)).filter(|most| *most < NonZeroU16::MAX)
+    }
+
+    /// As CONNACK says it, where it says it.
+    pub(super) fn maximum_packet_size(&self) -> Option<NonZeroU32> {
+        let bytes = Some(self.max_packet_bytes).filter(|bytes| *bytes < MAX_PACKET_BYTES)?;
+        NonZeroU32::new(u32::try_from(bytes).ok()?)
     }
 
     pub(super) fn outbound(&self) -> OutboundLimits {

@@ -16,10 +16,10 @@
 
 use std::time::Instant;
 
-use super::connect::refuse;
 use super::{Batch, Hub, Next, Origin, Peer};
 use crate::auth::{Source, Verdict, Verification};
 use crate::codec::{Connect, Reason};
+use crate::session::Terms;
 
 /// How far a login is.
 #[derive(Debug)]
@@ -52,17 +52,18 @@ impl Hub {
         &self,
         peer: &mut Peer,
         connect: &Connect<'_>,
+        terms: &Terms,
         now: Instant,
         batch: &mut Batch,
     ) -> Result<(), Next> {
         let refusal = match &peer.login {
             Login::Refused(until, _) if now < *until => return Err(Next::Hold(*until)),
-            Login::Refused(_, refusal) => return Err(tell(refusal, connect, batch)),
+            Login::Refused(_, refusal) => return Err(self.tell(refusal, connect, terms, batch)),
             Login::Verified(Verdict::Granted) => return Ok(()),
             Login::Verified(Verdict::NotVerified) => {
                 let why = "as many logins wait as the limit allows";
                 let refusal = Refusal { code: Reason::ServerUnavailable, why };
-                return Err(tell(&refusal, connect, batch));
+                return Err(self.tell(&refusal, connect, terms, batch));
             }
             Login::Verified(Verdict::UnknownUser) => bad("there is no such user"),
             Login::Verified(Verdict::WrongPassword) => bad("wrong password"),
@@ -82,26 +83,27 @@ impl Hub {
         };
         let delay = self.delays.lock().failed(source, now);
         if delay.is_zero() {
-            return Err(tell(&refusal, connect, batch));
+            return Err(self.tell(&refusal, connect, terms, batch));
         }
         // Told within the time for CONNECT, so that it is told at all.
         let until = now.checked_add(delay).into_iter().chain(peer.deadline()).min().unwrap_or(now);
         peer.login = Login::Refused(until, refusal);
         Err(Next::Hold(until))
     }
+
+    /// The client is told the code alone: why a login failed is for the log.
+    fn tell(&self, refusal: &Refusal, connect: &Connect<'_>, terms: &Terms, batch: &mut Batch) -> Next {
+        let short = |name: &str| name.chars().take(MAX_LOGGED_CHARS).collect::<String>();
+        // With control characters escaped: a name must not write lines of its own into the log.
+        let client = short(connect.client_id);
+        let reason = match connect.user_name {
+            Some(user) => format!("{}, client {client:?}, user {:?}", refusal.why, short(user)),
+            None => format!("{}, client {client:?}", refusal.why),
+        };
+        Next::End(self.refuse(terms, (refusal.code, reason), None, batch))
+    }
 }
 
 fn bad(why: &'static str) -> Refusal {
     Refusal { code: Reason::BadUserNameOrPassword, why }
-}
-
-fn tell(refusal: &Refusal, connect: &Connect<'_>, batch: &mut Batch) -> Next {
-    let short = |name: &str| name.chars().take(MAX_LOGGED_CHARS).collect::<String>();
-    // With control characters escaped: a name must not write lines of its own into the log.
-    let client = short(connect.client_id);
-    let reason = match connect.user_name {
-        Some(user) => format!("{}, client {client:?}, user {:?}", refusal.why, short(user)),
-        None => format!("{}, client {client:?}", refusal.why),
-    };
-    Next::End(refuse(refusal.code, reason, batch))
 }

@@ -9,11 +9,12 @@
 //!
 //! Taken in this order, each left out at will, none held across an await:
 //!
-//! 1. `sessions`: client identifier → client. CONNECT and the end of a clean session.
+//! 1. `sessions`: client identifier → client. CONNECT and the end of a session.
 //! 2. `index`: topic filters → subscriptions. Shared by all publishers for a
 //!    batch each; exclusive for SUBSCRIBE, UNSUBSCRIBE and the end of a session.
 //! 3. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
 //! 4. `Client::session`: one client's session, briefly. Never two at a time.
+//! 5. `schedule`: what is to be done for absent clients, and when.
 //!
 //! SUBSCRIBE queues the retained messages under the exclusive `index` lock,
 //! and a publisher stores and delivers under the shared one. So no subscriber
@@ -22,9 +23,11 @@
 //! every subscriber heard last.
 
 mod batch;
+mod connack;
 mod connect;
 mod counters;
 mod ending;
+mod farewell;
 mod limits;
 mod load;
 mod login;
@@ -33,6 +36,7 @@ mod output;
 mod peer;
 mod publish;
 mod routes;
+mod schedule;
 mod stats;
 mod subscribe;
 mod topics;
@@ -46,6 +50,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 pub use batch::Batch;
 pub use ending::Ending;
+pub use farewell::Redirect;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
@@ -60,6 +65,7 @@ use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
 use publish::RetainedStore;
+use schedule::Schedule;
 use topics::Topics;
 
 /// The heart of the broker. See the module's documentation.
@@ -67,7 +73,7 @@ pub struct Hub {
     limits: Limits,
     /// While memory is ample.
     delivery_limits: DeliveryLimits,
-    sessions: Mutex<HashMap<Arc<str>, Arc<Client>, ahash::RandomState>>,
+    sessions: Mutex<Sessions>,
     index: RwLock<SubscriptionIndex>,
     retained: RwLock<RetainedStore>,
     /// Numbers given to clients and connections so far.
@@ -84,9 +90,16 @@ pub struct Hub {
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
+    schedule: Mutex<Schedule>,
+    /// Where clients are sent when the broker stops.
+    redirect: Mutex<Option<Redirect>>,
+    response_information: Option<String>,
     /// Logins that failed lately. Locked beside no other.
     delays: Mutex<Delays>,
 }
+
+/// By client identifier.
+type Sessions = HashMap<Arc<str>, Arc<Client>, ahash::RandomState>;
 
 type SubscriptionIndex = Index<ClientKey, Subscription>;
 
@@ -98,8 +111,6 @@ struct Client {
     id: Arc<str>,
     key: ClientKey,
     session: Mutex<Session>,
-    /// The session ends with its connection [MQTT-3.1.2-6].
-    clean: bool,
 }
 
 impl Client {
@@ -170,7 +181,20 @@ impl Hub {
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             topics: Mutex::default(),
+            schedule: Mutex::default(),
+            redirect: Mutex::default(),
+            response_information: None,
         }
+    }
+
+    /// With what clients get that ask for Response Information.
+    pub fn with_response_information(self, response_information: Option<String>) -> Self {
+        Self { response_information, ..self }
+    }
+
+    /// From now on, where clients of 5.0 are sent when the broker stops.
+    pub fn redirect(&self, redirect: Option<Redirect>) {
+        *self.redirect.lock() = redirect;
     }
 
     /// The limits it keeps.
@@ -283,7 +307,10 @@ impl Hub {
                 encode_pingresp(&mut batch.replies);
                 batch.tally.messages_sent += 1;
             }
-            Packet::Disconnect(_) => return Err(Ending::Disconnect),
+            Packet::Disconnect(disconnect) => {
+                *held = Held::Nothing;
+                return Err(self.handle_disconnect(connected, &disconnect));
+            }
             Packet::Connect(_) => return Err(Ending::SecondConnect),
             Packet::Connack(_)
             | Packet::Suback(_)

@@ -9,7 +9,7 @@ use super::login::Login;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
 use crate::codec::Version;
-use crate::session::ConnectionId;
+use crate::session::{ConnectionId, Terms};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
 const SHOWN_CHARS: usize = 64;
@@ -54,7 +54,8 @@ pub(super) struct Connected {
     pub(super) client: Arc<Client>,
     pub(super) connection: ConnectionId,
     pub(super) version: Version,
-    /// Seconds; 0 is off.
+    pub(super) terms: Terms,
+    /// The one that is enforced, in seconds; 0 is off.
     pub(super) keep_alive: u16,
 }
 

@@ -66,7 +66,7 @@ impl Hub {
 
     /// Publishes the will of a connection that ended without DISCONNECT [MQTT-3.1.2-8].
     pub(super) fn publish_will(&self, will: Option<Will>, batch: &mut Batch) {
-        let Some(Will { message, retain }) = will else { return };
+        let Some(Will { message, retain, .. }) = will else { return };
         if !is_the_brokers(message.topic()) {
             self.publish(Content::shared(&message), retain, &self.index.read(), batch);
         }
@@ -226,7 +226,7 @@ mod tests {
         let mut absent = connected(&hub, "absent", &mut batch);
         let subscribe = Subscribe::new(PacketId::MIN, vec![(Filter::new("t").unwrap(), QoS::AtLeastOnce)]);
         handle(&hub, &mut absent, &[Packet::Subscribe(subscribe)], &mut batch);
-        hub.close(absent, &Ending::Closed, &mut batch);
+        hub.close(absent, &Ending::Closed, Instant::now(), &mut batch);
         batch.wake();
         let mut publisher = connected(&hub, "publisher", &mut batch);
         batch.wake();

@@ -24,6 +24,8 @@ pub struct Stats {
     pub clients_maximum: usize,
     /// Sessions whose client is away.
     pub clients_disconnected: usize,
+    /// Sessions that ended because their client stayed away for too long.
+    pub clients_expired: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
     /// Retained messages; the broker's own are not counted, here and below.
@@ -113,6 +115,7 @@ impl Hub {
             clients_connected,
             clients_maximum: self.linked_max.load(Ordering::Relaxed),
             clients_disconnected: sessions - clients_connected,
+            clients_expired: count(tally.expired),
             subscriptions: self.index.read().len(),
             retained,
             retained_bytes,

@@ -111,8 +111,7 @@ fn sys(stats: &Stats, uptime: Duration, resident_bytes: Option<u64>) -> Vec<(Str
         ("clients/disconnected", stats.clients_disconnected as u64),
         ("clients/inactive", stats.clients_disconnected as u64),
         ("clients/maximum", stats.clients_maximum as u64),
-        // Sessions do not expire.
-        ("clients/expired", 0),
+        ("clients/expired", stats.clients_expired),
         ("messages/received", stats.messages_received),
         ("messages/sent", stats.messages_sent),
         ("messages/inflight", stats.in_flight as u64),

@@ -9,8 +9,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use smol::future::FutureExt;
-
 use super::balance::Seat;
 use super::logins::Logins;
 use super::reactor::{Reactor, Timer};
@@ -30,7 +28,7 @@ const MAX_SCRATCH_BYTES: usize = 1 << 20;
 const TURNS: usize = 4;
 /// At most this many pieces go into one vectored write.
 const SLICES: usize = 32;
-/// How long a refused client may take to read why.
+/// How long a client may take to read why it must go.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Working memory that a thread lends to whichever connection it runs.
@@ -86,18 +84,20 @@ impl<S: Socket> Connection<S> {
 
     /// Who is at the other end of a connection that is over.
     pub(super) fn into_peer(self) -> Peer {
-        self.let_go().1
+        self.let_go(false).1
     }
 
-    /// The connection is over: nothing it held will be written or handled.
-    fn let_go(mut self) -> (S, Peer) {
+    /// The connection is over: nothing it received will be handled, and what is unsent only be written if it is kept.
+    fn let_go(mut self, keeps_unsent: bool) -> (Rest<S>, Peer) {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.unsent.clear();
             self.received = Received::default();
             self.account(&mut scratch.batch);
-            self.accounted = scratch.batch.tally().charge(self.accounted, 0);
         });
-        (self.socket, self.peer)
+        let mut rest = Rest { socket: self.socket, unsent: self.unsent, accounted: self.accounted };
+        if !keeps_unsent {
+            rest.clear();
+        }
+        (rest, self.peer)
     }
 
     /// Tells the hub how much memory the connection takes.
@@ -106,6 +106,68 @@ impl<S: Socket> Connection<S> {
         self.peer.holds(self.unsent.bytes() + received);
         let now = self.socket.extra_bytes() + received + self.unsent.settle(batch.tally());
         self.accounted = batch.tally().charge(self.accounted, now);
+    }
+}
+
+/// What is left of a connection that is over: its last words may take a while to be read.
+struct Rest<S> {
+    socket: S,
+    unsent: Outbox,
+    /// Memory it takes that the hub's account knows of.
+    accounted: usize,
+}
+
+impl<S: Socket> Rest<S> {
+    /// Nothing more will be written.
+    fn clear(&mut self) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.unsent.clear();
+            self.unsent.settle(scratch.batch.tally());
+            self.accounted = scratch.batch.tally().charge(self.accounted, 0);
+        });
+    }
+
+    /// Writes what is left, says that it was all, and waits until the client has taken it: closing over unread bytes
+    /// would reset the connection, and the client would not get to read.
+    async fn linger(&mut self, reactor: Rc<Reactor>) {
+        let until = reactor.now() + LINGER;
+        let mut timer = Timer::new(reactor);
+        let mut is_shut = false;
+        poll_fn(|cx| {
+            if timer.poll(cx, until).is_ready() {
+                return Poll::Ready(());
+            }
+            SCRATCH.with_borrow_mut(|scratch| self.poll_end(cx, &mut is_shut, scratch))
+        })
+        .await;
+    }
+
+    /// Ready when there is nothing more to wait for.
+    fn poll_end(&mut self, cx: &mut Context<'_>, is_shut: &mut bool, scratch: &mut Scratch) -> Poll<()> {
+        let Scratch { buffer, batch, .. } = scratch;
+        while !self.unsent.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            match self.socket.poll_send(cx, self.unsent.slices(&mut slices)) {
+                Poll::Ready(Ok(n @ 1..)) => {
+                    self.unsent.advance(n);
+                    batch.tally().bytes_sent += i64::try_from(n).unwrap_or(0);
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if self.unsent.is_empty() && !std::mem::replace(is_shut, true) && self.socket.shut_down().is_err() {
+            return Poll::Ready(());
+        }
+        // Read on even while something is unsent: a client that waits for its own bytes to go would never read.
+        for _ in 0..TURNS {
+            match ready!(self.socket.poll_recv(cx, buffer)) {
+                Ok(1..) => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -121,12 +183,13 @@ pub(super) async fn serve<S: Socket>(
         hub,
         logins,
         pause: Pause::No,
+        is_told: false,
         seat: Seat::on(reactor.balance()),
         timer: Timer::new(Rc::clone(&reactor)),
         reactor: Rc::clone(&reactor),
     };
     let end = poll_fn(|cx| served.poll(cx)).await;
-    let mut connection = served.connection;
+    let Served { mut connection, is_told, .. } = served;
     let ending = match end {
         End::Moves(thread) => {
             connection.socket.leave();
@@ -134,37 +197,36 @@ pub(super) async fn serve<S: Socket>(
         }
         End::Over(ending) => ending,
     };
-    let (mut socket, peer) = connection.let_go();
-    close(peer, &ending, hub);
+    let is_stuck =
+        matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !connection.unsent.is_empty();
+    let (mut rest, peer) = connection.let_go(is_told && !is_stuck);
     match ending {
-        Ending::Refused { .. } | Ending::Tls(_) => linger(socket, reactor).await,
+        // A stop waits for those that are not closed; their wills are out already.
+        Ending::Stopping if is_told => {
+            rest.linger(reactor).await;
+            rest.clear();
+            close(peer, &ending, hub);
+            return None;
+        }
+        _ => close(peer, &ending, hub),
+    }
+    match ending {
         // Whatever state it is in.
         Ending::Panicked => {}
-        _ => socket.say_goodbye(),
+        Ending::Refused { .. } | Ending::Tls(_) => rest.linger(reactor).await,
+        _ if is_told && !is_stuck => rest.linger(reactor).await,
+        _ => rest.socket.say_goodbye(),
     }
+    rest.clear();
     None
 }
 
 /// Tells the hub that a connection is over.
 pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
     SCRATCH.with_borrow_mut(|scratch| {
-        hub.close(peer, ending, &mut scratch.batch);
+        hub.close(peer, ending, Instant::now(), &mut scratch.batch);
         scratch.batch.wake();
     });
-}
-
-/// Closes so that the client can read its CONNACK, or its alert: closing over unread bytes would reset the connection.
-async fn linger(mut socket: impl Socket, reactor: Rc<Reactor>) {
-    if socket.shut_down().is_err() {
-        return;
-    }
-    let until = reactor.now() + LINGER;
-    let mut timer = Timer::new(reactor);
-    let discard = async {
-        let mut buffer = [0; 1024];
-        while let Ok(1..) = poll_fn(|cx| socket.poll_recv(cx, &mut buffer)).await {}
-    };
-    discard.or(poll_fn(|cx| timer.poll(cx, until))).await;
 }
 
 /// A connection on its thread.
@@ -174,6 +236,8 @@ struct Served<'s, S> {
     logins: &'s Logins,
     /// What must come before anything else is read.
     pause: Pause,
+    /// The client was told why the connection ends.
+    is_told: bool,
     seat: Seat,
     reactor: Rc<Reactor>,
     timer: Timer,
@@ -218,6 +282,8 @@ impl<S: Socket> Served<'_, S> {
             match turned {
                 Poll::Ready(Err(ending)) => {
                     // What was answered before the end still goes out, as far as it goes at once.
+                    let Connection { peer, unsent, .. } = &mut self.connection;
+                    self.is_told = self.hub.farewell(peer, &ending, unsent, &mut scratch.batch);
                     _ = self.flush(cx, &mut scratch.batch);
                     Poll::Ready(ending)
                 }

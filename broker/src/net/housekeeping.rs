@@ -1,5 +1,8 @@
-//! What is to be done from time to time: the statistics, and a look at memory.
+//! What is to be done from time to time: the statistics, a look at memory, and what is due for clients that are away.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use smol::Timer;
@@ -26,9 +29,23 @@ pub(super) async fn keep(hub: &Hub, stats_interval: Option<Duration>) {
             hub.watch_memory(&mut batch);
             next_watch = now + WATCH_INTERVAL;
         }
+        let next_due = poll_fn(|cx| Poll::Ready(hub.attend(now, cx.waker(), &mut batch))).await;
         batch.wake();
-        Timer::at(next_stats.map_or(next_watch, |at| at.min(next_watch))).await;
+        let next = next_stats.into_iter().chain(next_due).fold(next_watch, Instant::min);
+        sleep(Timer::at(next)).await;
     }
+}
+
+/// Sleeps until then, or until the task is woken for something earlier.
+async fn sleep(mut timer: Timer) {
+    let mut is_set = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_set, true) {
+            return Poll::Ready(());
+        }
+        Pin::new(&mut timer).poll(cx).map(|_| ())
+    })
+    .await;
 }
 
 /// Resident memory of this process, where the system tells.

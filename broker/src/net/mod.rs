@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use crate::auth::{self, Access, Passwords};
 use crate::config::{Config, Endpoint, Listener};
-use crate::hub::{Batch, Hub, Stats};
+use crate::hub::{Batch, Hub, Redirect, Stats};
 use acceptor::Acceptor;
 use listener::Listening;
 use tls::Terms;
@@ -133,7 +133,9 @@ impl Broker {
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
-        let hub = Arc::new(Hub::new(config.limits));
+        let hub = Hub::new(config.limits).with_response_information(config.response_information);
+        hub.redirect(config.redirect);
+        let hub = Arc::new(hub);
         let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub));
         let mut broker = Self {
             hub,
@@ -188,6 +190,11 @@ impl Broker {
             self.passwords.iter().filter_map(|file| file.reload().err()).map(StartError::Passwords);
         let errors: Vec<_> = tls.chain(passwords).collect();
         if errors.is_empty() { Ok(()) } else { Err(ReloadError(errors)) }
+    }
+
+    /// From now on, where clients of 5.0 are sent when the broker stops.
+    pub fn redirect(&self, redirect: Option<Redirect>) {
+        self.hub.redirect(redirect);
     }
 
     /// The broker's counters.

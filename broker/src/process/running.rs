@@ -79,6 +79,11 @@ impl Running<'_> {
             self.log.set_level(settings.process.log_level);
             self.settings.process.log_level = settings.process.log_level;
         }
+        // Both at once: one is nothing without the other.
+        if changed.remove("server_reference") | changed.remove("server_moved") {
+            self.broker.redirect(settings.broker.redirect.clone());
+            self.settings.broker.redirect.clone_from(&settings.broker.redirect);
+        }
         for key in changed {
             warn!("`{key}` has changed: that takes a restart");
         }

@@ -2,6 +2,7 @@
 //!
 //! No socket, no lock, no clock: the hub locks a session and calls it.
 
+mod absence;
 mod identifiers;
 mod inbound;
 mod manner;
@@ -14,7 +15,9 @@ mod will;
 
 use std::collections::HashMap;
 use std::task::Waker;
+use std::time::Instant;
 
+pub use absence::{Absence, Expiry};
 pub use inbound::Inbound;
 pub use manner::{Manner, Note, ShareKey};
 pub use message::{Content, Message, release};
@@ -43,6 +46,10 @@ pub struct Session {
     pub subscriptions_bytes: usize,
     /// The connection that serves the session now.
     pub link: Option<Link>,
+    /// How long it outlives its connection.
+    pub expiry: Expiry,
+    /// What awaits it while there is no connection.
+    pub absence: Absence,
     accounted: Accounted,
 }
 
@@ -148,6 +155,22 @@ impl Session {
         let link = self.link.take();
         self.settle(tally);
         link
+    }
+
+    /// The connection that ended at `now` left that will. Gives it back if it goes out at once. To be called after
+    /// [`Session::unlink`].
+    pub fn leave(&mut self, will: Option<Will>, now: Instant) -> Option<Will> {
+        self.absence.begin(self.expiry, will, now)
+    }
+
+    /// The client returned, or the session ends: gives the will that waited.
+    pub fn end_absence(&mut self) -> Option<Will> {
+        self.absence.end()
+    }
+
+    /// Whether it has ended, though somebody may still find it.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.link.is_none() && (self.expiry == Expiry::AT_ONCE || self.absence.is_over(now))
     }
 
     /// Tells the tally what has changed since the last call. To be called before the session's lock is let go.

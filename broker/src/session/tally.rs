@@ -48,6 +48,8 @@ figures! {
     sockets,
     /// CONNECT packets accepted.
     connects,
+    /// Sessions that ended because their client stayed away for too long.
+    expired,
     /// Messages in flight: sent at QoS 1 or 2 and not finally acknowledged.
     in_flight,
     /// Messages queued in sessions; one that waits in two counts twice.

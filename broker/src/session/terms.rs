@@ -1,6 +1,6 @@
 //! What a client takes.
 
-use crate::codec::Version;
+use crate::codec::{Connect, Property, Version};
 
 /// What a client said in its CONNECT about what it takes. One of 3.1 or 3.1.1 has no way to say anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,23 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// What a CONNECT says.
+    pub fn of_connect(connect: &Connect<'_>) -> Self {
+        let mut terms = Self::of(connect.version);
+        for property in connect.properties.iter() {
+            match property {
+                Property::ReceiveMaximum(most) => terms.receive_maximum = most.get(),
+                Property::MaximumPacketSize(bytes) => {
+                    terms.max_packet_bytes = usize::try_from(bytes.get()).unwrap_or(usize::MAX);
+                }
+                Property::TopicAliasMaximum(most) => terms.topic_alias_maximum = most,
+                Property::RequestProblemInformation(is_wanted) => terms.problem_information = is_wanted,
+                _ => {}
+            }
+        }
+        terms
+    }
+
     /// Those of a client that said nothing.
     pub fn of(version: Version) -> Self {
         Self {

@@ -1,9 +1,10 @@
 //! The message a client leaves behind for the case that its connection breaks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::message::Message;
-use crate::codec;
+use crate::codec::{self, Property};
 
 /// A will, stored with the connection until it is published or deleted [MQTT-3.1.2-8] [MQTT-3.1.2-10].
 #[derive(Clone, Debug)]
@@ -12,10 +13,17 @@ pub struct Will {
     pub message: Arc<Message>,
     /// Whether to store it as its topic's retained message [MQTT-3.1.2-17].
     pub retain: bool,
+    /// How long to wait for the client's return before: the will delay interval, which 3.1 and 3.1.1 do not have.
+    pub delay: Duration,
 }
 
 impl From<&codec::Will<'_>> for Will {
     fn from(will: &codec::Will<'_>) -> Self {
-        Self { message: Arc::new(Message::new(will.topic, will.payload, will.qos)), retain: will.retain }
+        let message = Arc::new(Message::new(will.topic, will.payload, will.qos));
+        let delay = will.properties.iter().find_map(|property| match property {
+            Property::WillDelayInterval(seconds) => Some(Duration::from_secs(seconds.into())),
+            _ => None,
+        });
+        Self { message, retain: will.retain, delay: delay.unwrap_or_default() }
     }
 }

@@ -219,7 +219,7 @@ impl World {
         self.hub.collect(&connection.peer, &mut connection.unsent, &mut self.batch).unwrap();
         let refusal = Connack::new(false, Reason::ServerUnavailable);
         assert_eq!(packets(&drain(&mut connection.unsent)), [Packet::Connack(refusal)]);
-        self.hub.close(connection.peer, &ending, &mut self.batch);
+        self.hub.close(connection.peer, &ending, self.now, &mut self.batch);
         self.batch.wake();
     }
 
@@ -235,14 +235,14 @@ impl World {
         assert_eq!(collected, Err(Ending::TakenOver));
         let slept = self.hub.sleep(&older.peer, &mut older.unsent, Waker::noop(), &mut self.batch);
         assert_eq!(slept, Err(Ending::TakenOver));
-        self.hub.close(older.peer, &Ending::TakenOver, &mut self.batch);
+        self.hub.close(older.peer, &Ending::TakenOver, self.now, &mut self.batch);
         self.batch.wake();
     }
 
     fn close(&mut self, who: Who, ending: &Ending) {
         let connection = self.connections[who].take().unwrap();
         self.model.end(who, *ending == Ending::Disconnect);
-        self.hub.close(connection.peer, ending, &mut self.batch);
+        self.hub.close(connection.peer, ending, self.now, &mut self.batch);
         self.batch.wake();
     }
 

@@ -1,0 +1,155 @@
+//! CONNACK: what a client gets, and what it must know of this server.
+
+use std::borrow::Cow;
+
+use super::farewell::encode_fitting;
+use super::{Batch, Ending, Hub};
+use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
+use crate::session::{Expiry, Terms};
+
+/// What a CONNECT gets once it is accepted.
+pub(super) struct Grant<'c> {
+    pub(super) version: Version,
+    /// The client's, or one made up for it.
+    pub(super) client_id: Cow<'c, str>,
+    pub(super) is_clean: bool,
+    pub(super) expiry: Expiry,
+    /// Seconds; 0 is off.
+    pub(super) keep_alive: u16,
+    /// Those of its CONNACK.
+    properties: PropertiesBuf,
+}
+
+/// Why there is no [`Grant`].
+pub(super) type Refusal = (Reason, &'static str);
+
+impl Hub {
+    /// What the client gets.
+    ///
+    /// # Errors
+    ///
+    /// Something in the CONNECT is not available here, or the client takes no CONNACK that says what it must know.
+    pub(super) fn grant<'c>(&self, connect: &Connect<'c>, terms: &Terms) -> Result<Grant<'c>, Refusal> {
+        let mut grant = Grant {
+            version: connect.version,
+            client_id: Cow::Borrowed(connect.client_id),
+            is_clean: connect.clean_session,
+            expiry: Expiry::AT_ONCE,
+            keep_alive: connect.keep_alive,
+            properties: PropertiesBuf::new(),
+        };
+        if connect.client_id.is_empty() {
+            grant.client_id = Cow::Owned(self.unused_identifier());
+        }
+        if connect.version == Version::V5 {
+            self.grant_v5(connect, terms, &mut grant)?;
+        } else if !connect.clean_session {
+            grant.expiry = Expiry::within(self.limits.persistent_client_expiration);
+        }
+        Ok(grant)
+    }
+
+    /// Says in CONNACK what differs from the standard's defaults, or from what the client asked for.
+    fn grant_v5(&self, connect: &Connect<'_>, terms: &Terms, grant: &mut Grant<'_>) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        if let Some(will) = &connect.will {
+            // [5.0 MQTT-3.2.2-12]
+            if will.qos > limits.max_qos {
+                return Err((Reason::QosNotSupported, "the will's QoS is above the highest that is allowed"));
+            }
+            // [5.0 MQTT-3.2.2-13]
+            if will.retain && !limits.retain_available {
+                return Err((Reason::RetainNotSupported, "the will is to be retained, and nothing is here"));
+            }
+        }
+        let (mut asked, mut wants_response_information) = (Expiry::AT_ONCE, false);
+        for property in connect.properties.iter() {
+            match property {
+                Property::SessionExpiryInterval(seconds) => asked = Expiry::from_seconds(seconds),
+                Property::RequestResponseInformation(is_wanted) => wants_response_information = is_wanted,
+                _ => {}
+            }
+        }
+        grant.expiry = self.granted_expiry(asked);
+        let longest = limits.max_keep_alive.map_or(0, Into::into);
+        let keep_alive = match connect.keep_alive {
+            asked if longest == 0 || (1..=longest).contains(&asked) => asked,
+            _ => longest,
+        };
+        let mut properties = Vec::new();
+        let mut say = |property, is_said: bool| properties.extend(is_said.then_some(property));
+        say(Property::SessionExpiryInterval(grant.expiry.seconds()), grant.expiry != asked);
+        if let Some(most) = limits.receive_maximum() {
+            say(Property::ReceiveMaximum(most), true);
+        }
+        say(Property::MaximumQos(limits.max_qos), limits.max_qos < QoS::ExactlyOnce);
+        say(Property::RetainAvailable(false), !limits.retain_available);
+        if let Some(most) = limits.maximum_packet_size() {
+            say(Property::MaximumPacketSize(most), true);
+        }
+        // [5.0 MQTT-3.2.2-16]
+        say(Property::AssignedClientIdentifier(&grant.client_id), connect.client_id.is_empty());
+        say(Property::TopicAliasMaximum(limits.max_topic_alias), limits.max_topic_alias > 0);
+        say(Property::WildcardSubscriptionAvailable(false), !limits.wildcard_available);
+        say(Property::SubscriptionIdentifiersAvailable(false), !limits.subscription_ids_available);
+        say(Property::SharedSubscriptionAvailable(false), !limits.shared_available);
+        say(Property::ServerKeepAlive(keep_alive), keep_alive != connect.keep_alive);
+        let needed = properties.len();
+        // [5.0 MQTT-3.1.2-28]
+        let information = self.response_information.as_deref().filter(|_| wants_response_information);
+        properties.extend(information.map(Property::ResponseInformation));
+        let kept = [properties.len(), needed].into_iter().find_map(|count| {
+            let mut kept = PropertiesBuf::new();
+            properties.iter().take(count).try_for_each(|property| kept.push(*property)).ok()?;
+            let mut packet = Vec::new();
+            connack(true, Reason::Success, &kept).encode(Version::V5, &mut packet).ok()?;
+            // [5.0 MQTT-3.1.2-24]
+            (packet.len() <= terms.max_packet_bytes).then_some(kept)
+        });
+        let too_small = (Reason::PacketTooLarge, "it takes no packets as large as the CONNACK that it needs");
+        grant.properties = kept.ok_or(too_small)?;
+        grant.keep_alive = keep_alive;
+        Ok(())
+    }
+
+    /// Of the session expiry interval that a client asks for, what it gets.
+    pub(super) fn granted_expiry(&self, asked: Expiry) -> Expiry {
+        asked.min(Expiry::within(self.limits.max_session_expiry))
+    }
+
+    /// Refuses a CONNECT: CONNACK with the code [5.0 MQTT-3.2.2-7], with the reason as far as the client may know it, and
+    /// the end.
+    pub(super) fn refuse(
+        &self,
+        terms: &Terms,
+        (code, reason): (Reason, String),
+        told: Option<&str>,
+        batch: &mut Batch,
+    ) -> Ending {
+        let reference = self.redirect.lock().as_ref().map(|redirect| redirect.reference.clone());
+        let is_sent_on = matches!(code, Reason::UseAnotherServer | Reason::ServerMoved);
+        let reference = reference.as_deref().filter(|_| is_sent_on).map(Property::ServerReference);
+        let told = told.filter(|_| terms.problem_information).map(Property::ReasonString);
+        let properties: Vec<_> = match terms.version {
+            Version::V5 => reference.into_iter().chain(told).collect(),
+            Version::V31 | Version::V311 => Vec::new(),
+        };
+        let is_said = encode_fitting(terms, &properties, &mut batch.replies, |properties| {
+            connack(false, code, properties)
+        });
+        batch.tally.messages_sent += i64::from(is_said);
+        Ending::Refused { version: terms.version, code, reason }
+    }
+}
+
+impl Grant<'_> {
+    /// CONNACK is the first packet the client gets [MQTT-3.2.0-1].
+    pub(super) fn accept(&self, session_present: bool, out: &mut Vec<u8>) {
+        // It was encoded once before.
+        _ = connack(session_present, Reason::Success, &self.properties).encode(self.version, out);
+    }
+}
+
+fn connack(session_present: bool, reason: Reason, properties: &PropertiesBuf) -> Packet<'_> {
+    Packet::Connack(Connack { session_present, reason, properties: properties.as_properties() })
+}

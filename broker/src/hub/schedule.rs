@@ -1,0 +1,268 @@
+//! What is to be done for clients that are away, and when: sessions end, wills whose delay is over go out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::{Batch, Client, ClientKey, Hub};
+use crate::session::{Session, Will};
+
+/// Clients that are attended to before others may use what is locked for it.
+const AT_A_TIME: usize = 256;
+
+/// The clients for whom there is something to be done, by its time. Each stands in it at most once, at what its
+/// [`Absence::due`](crate::session::Absence::due) says, so that there are never more of them than sessions.
+#[derive(Default)]
+pub(super) struct Schedule {
+    clients: BTreeMap<(Instant, ClientKey), Arc<Client>>,
+    /// Who sleeps until the first of these times.
+    waker: Option<Waker>,
+}
+
+impl Schedule {
+    /// Moves a client. Gives the waker to call if it is the first now.
+    fn set(&mut self, client: &Arc<Client>, before: Option<Instant>, now: Option<Instant>) -> Option<Waker> {
+        if let Some(at) = before {
+            self.clients.remove(&(at, client.key));
+        }
+        let at = now?;
+        self.clients.insert((at, client.key), Arc::clone(client));
+        if self.first() == Some(at) { self.waker.take() } else { None }
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.clients.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<Arc<Client>> {
+        self.clients.first_entry().filter(|first| first.key().0 <= now).map(|first| first.remove())
+    }
+}
+
+impl Hub {
+    /// Does what is due at `now`. Gives when to call again; if that becomes earlier, the waker is called.
+    pub fn attend(&self, now: Instant, waker: &Waker, batch: &mut Batch) -> Option<Instant> {
+        for _ in 0..AT_A_TIME {
+            let due = self.schedule.lock().take_due(now);
+            let Some(client) = due else { break };
+            self.attend_to(&client, now, batch);
+        }
+        self.absorb(batch);
+        let mut schedule = self.schedule.lock();
+        schedule.waker = Some(waker.clone());
+        schedule.first()
+    }
+
+    /// The client may have returned meanwhile, or have left again.
+    fn attend_to(&self, client: &Arc<Client>, now: Instant, batch: &mut Batch) {
+        // A client that returns is found by way of `sessions`, and must not find what is over.
+        let mut sessions = self.sessions.lock();
+        let mut session = client.session.lock();
+        if session.link.is_some() {
+            return;
+        }
+        if !session.is_over(now) {
+            let before = session.absence.due();
+            let will = session.absence.take_due_will(now);
+            self.schedule(client, before, &session, batch);
+            drop(session);
+            drop(sessions);
+            return self.publish_will(will, batch);
+        }
+        if !self.forget(&mut sessions, client) {
+            // Whoever took it out of there sees to the rest.
+            return;
+        }
+        drop(sessions);
+        let will = self.end_absence(client, &mut session, batch);
+        drop(session);
+        batch.tally.expired += 1;
+        self.end_session(client, batch);
+        self.publish_will(will, batch);
+    }
+
+    /// The client's absence was due at `before`: puts it where it is due now.
+    pub(super) fn schedule(
+        &self,
+        client: &Arc<Client>,
+        before: Option<Instant>,
+        session: &Session,
+        batch: &mut Batch,
+    ) {
+        let now = session.absence.due();
+        if before.or(now).is_some() {
+            batch.touched(self.schedule.lock().set(client, before, now));
+        }
+    }
+
+    /// The client returned, or its session ends: there is nothing to be done any more. Gives the will that waited.
+    pub(super) fn end_absence(
+        &self,
+        client: &Arc<Client>,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) -> Option<Will> {
+        let before = session.absence.due();
+        let will = session.end_absence();
+        self.schedule(client, before, session, batch);
+        will
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::auth::Access;
+    use crate::hub::{Ending, Limits, Peer};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    struct World {
+        hub: Hub,
+        batch: Batch,
+        now: Instant,
+        woken: Arc<Woken>,
+    }
+
+    impl World {
+        fn new(expiration: Option<Duration>) -> Self {
+            let limits = Limits { persistent_client_expiration: expiration, ..Limits::default() };
+            let (hub, batch, now) = (Hub::new(limits), Batch::new(), Instant::now());
+            Self { hub, batch, now, woken: Arc::default() }
+        }
+
+        /// A client of 3.1.1, named by a letter.
+        fn connect(&mut self, is_clean: bool, id: u8) -> Peer {
+            let mut connect = *b"\x10\x0d\0\x04MQTT\x04\0\0\0\0\x01?";
+            connect[9] = if is_clean { 2 } else { 0 };
+            connect[14] = id;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            let mut peer = self.hub.accept(address, Arc::new(Access::open()), self.now).unwrap();
+            self.hub.handle(&mut peer, &connect, self.now, &mut self.batch);
+            assert!(peer.is_connected());
+            peer
+        }
+
+        fn leave(&mut self, peer: Peer) {
+            self.hub.close(peer, &Ending::Closed, self.now, &mut self.batch);
+            self.batch.wake();
+        }
+
+        /// Gives in how many seconds something is due.
+        fn attend(&mut self) -> Option<u64> {
+            let waker = Waker::from(Arc::clone(&self.woken));
+            let due = self.hub.attend(self.now, &waker, &mut self.batch);
+            due.map(|at| at.saturating_duration_since(self.now).as_secs())
+        }
+
+        fn sessions_and_expired(&self) -> (usize, u64) {
+            (self.hub.stats().sessions, self.hub.stats().clients_expired)
+        }
+
+        fn is_woken(&self) -> bool {
+            self.woken.0.swap(false, Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_session_ends_when_its_client_stays_away_and_gives_back_its_memory() {
+        let mut world = World::new(Some(5 * SECOND));
+        let used = world.hub.stats().memory_used;
+        let peer = world.connect(false, b'a');
+        world.leave(peer);
+        assert_eq!(world.attend(), Some(5));
+        world.now += 4 * SECOND;
+        assert_eq!((world.attend(), world.sessions_and_expired()), (Some(1), (1, 0)));
+        world.now += SECOND;
+        assert_eq!((world.attend(), world.sessions_and_expired()), (None, (0, 1)));
+        assert_eq!(world.hub.stats().memory_used, used);
+    }
+
+    #[test]
+    fn who_returns_in_time_finds_the_session_and_who_is_late_does_not() {
+        let mut world = World::new(Some(5 * SECOND));
+        for (away, sessions) in [(4, 1), (5, 1)] {
+            let peer = world.connect(false, b'a');
+            world.leave(peer);
+            world.now += away * SECOND;
+            let key = |world: &World| world.hub.sessions.lock().get("a").unwrap().key;
+            let before = key(&world);
+            // The time has come, but nobody has attended to it.
+            let peer = world.connect(false, b'a');
+            assert_eq!(key(&world) == before, away == 4);
+            assert_eq!((world.attend(), world.sessions_and_expired().0), (None, sessions));
+            world.leave(peer);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_or_with_a_clean_session_nothing_is_due() {
+        let mut world = World::new(None);
+        for (is_clean, id) in [(true, b'a'), (false, b'b')] {
+            let peer = world.connect(is_clean, id);
+            world.leave(peer);
+        }
+        assert_eq!((world.attend(), world.sessions_and_expired()), (None, (1, 0)));
+        let mut world = World::new(Some(SECOND));
+        let peer = world.connect(true, b'a');
+        world.leave(peer);
+        assert_eq!((world.attend(), world.sessions_and_expired()), (None, (0, 0)));
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_for_what_is_due_earlier_and_for_nothing_else() {
+        let mut world = World::new(Some(9 * SECOND));
+        assert_eq!(world.attend(), None);
+        let peer = world.connect(false, b'a');
+        assert!(!world.is_woken());
+        world.leave(peer);
+        assert!(world.is_woken());
+        assert_eq!(world.attend(), Some(9));
+        let peer = world.connect(false, b'b');
+        world.now += SECOND;
+        world.leave(peer);
+        assert!(!world.is_woken(), "it is due later");
+        assert_eq!(world.attend(), Some(8));
+    }
+
+    #[test]
+    fn a_connection_that_begins_anew_leaves_nothing_of_the_old_session() {
+        let mut world = World::new(Some(9 * SECOND));
+        let peer = world.connect(false, b'a');
+        world.leave(peer);
+        let peer = world.connect(true, b'a');
+        assert_eq!(world.attend(), None);
+        world.leave(peer);
+        assert_eq!((world.attend(), world.sessions_and_expired()), (None, (0, 0)));
+    }
+
+    #[test]
+    fn many_are_attended_to_in_several_steps() {
+        let mut world = World::new(Some(SECOND));
+        let peer = world.connect(false, b'a');
+        let client = world.hub.sessions.lock().get("a").cloned().unwrap();
+        world.leave(peer);
+        for key in 0..AT_A_TIME as u64 {
+            let other = Client { id: "other".into(), key: u64::MAX - key, session: Default::default() };
+            world.hub.schedule.lock().set(&Arc::new(other), None, client.session.lock().absence.due());
+        }
+        world.now += SECOND;
+        assert_eq!(world.attend(), Some(0));
+        assert_eq!(world.attend(), None);
+    }
+}
