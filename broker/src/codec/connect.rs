@@ -6,6 +6,7 @@ use nom::Parser;
 use nom::combinator::{cond, map_res};
 use nom::number::complete::{be_u16, u8};
 
+use super::fixed_header::remaining_length;
 use super::primitive::{Parsed, binary, put_binary, put_packet, put_string, string, whole};
 use super::{Carrier, EncodeError, Error, PacketType, Properties, QoS, Version};
 use crate::topic::Name;
@@ -115,6 +116,17 @@ impl<'a> Connect<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// The version that the first packet asks for, if it is a CONNECT of one that there is, and begins like one: in which to
+/// answer what cannot be decoded.
+pub fn connect_version(bytes: &[u8]) -> Option<Version> {
+    let (&first, rest) = bytes.split_first()?;
+    if first >> 4 != PacketType::Connect as u8 {
+        return None;
+    }
+    let (_, body) = remaining_length(rest).ok()??;
+    map_res((binary, u8), |(name, level)| version(name, level)).parse(body).ok().map(|(_, version)| version)
 }
 
 fn connect(input: &[u8]) -> Parsed<'_, Connect<'_>> {
