@@ -14,8 +14,8 @@ use common::process::Sol;
 use common::{Client, connect, publish, subscribe};
 use rustix::process::Signal;
 use sol::codec::{
-    Ack, Connack, Connect, Delivery, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason,
-    Unsuback, Unsubscribe, Will,
+    Ack, Connect, Delivery, Disconnect, Packet, PacketId, Properties, Publish, QoS, Unsuback, Unsubscribe,
+    Will,
 };
 use sol::topic::{Filter, Name};
 

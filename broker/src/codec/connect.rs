@@ -118,6 +118,17 @@ impl<'a> Connect<'a> {
     }
 }
 
+/// The version that the first packet asks for, if it is a CONNECT of one that there is, and begins like one: in which to
+/// answer what cannot be decoded.
+pub fn connect_version(bytes: &[u8]) -> Option<Version> {
+    let (&first, rest) = bytes.split_first()?;
+    if first >> 4 != PacketType::Connect as u8 {
+        return None;
+    }
+    let (_, body) = remaining_length(rest).ok()??;
+    map_res((binary, u8), |(name, level)| version(name, level)).parse(body).ok().map(|(_, version)| version)
+}
+
 fn connect(input: &[u8]) -> Parsed<'_, Connect<'_>> {
     let (input, version) = map_res((binary, u8), |(name, level)| version(name, level)).parse(input)?;
     let (input, flags) = map_res(u8, ConnectFlags::parse).parse(input)?;
@@ -162,14 +173,6 @@ fn version(name: &[u8], level: u8) -> Result<Version, Error> {
         // [MQTT-3.1.2-1]
         _ => Err(Error::ProtocolName),
     }
-}
-
-/// Whether a CONNECT that cannot be decoded says that it is of 5.0, as far as it has come.
-pub fn is_of_v5(bytes: &[u8]) -> bool {
-    let Some((&first, rest)) = bytes.split_first() else { return false };
-    let Ok(Some((_, body))) = remaining_length(rest) else { return false };
-    let Ok((_, (name, level))) = (binary, u8).parse(body) else { return false };
-    first >> 4 == PacketType::Connect as u8 && version(name, level) == Ok(Version::V5)
 }
 
 // [MQTT-3.1.3-10]
@@ -341,7 +344,7 @@ mod tests {
         for bytes in
             [&b"\x10\x07\0\x04MQTT\x05"[..], b"\x1f\xff\x7f\0\x04MQTT\x05\xff", b"\x10\x00\0\x04MQTT\x05"]
         {
-            assert!(is_of_v5(bytes), "{bytes:?}");
+            assert_eq!(connect_version(bytes), Some(Version::V5), "{bytes:?}");
         }
         for bytes in [
             &b""[..],
@@ -353,7 +356,7 @@ mod tests {
             b"\x10\xff\xff\xff\xff\0\x04MQTT\x05",
             b"\x10\x09\0\x06MQIsdp\x05",
         ] {
-            assert!(!is_of_v5(bytes), "{bytes:?}");
+            assert_ne!(connect_version(bytes), Some(Version::V5), "{bytes:?}");
         }
     }
 

@@ -3,9 +3,9 @@
 use super::{Carrier, PacketType, Reason};
 use crate::topic::{FilterError, NameError};
 
-/// A packet that breaks the standard. The connection it came on must end [MQTT-4.8.0-1].
+/// A packet that breaks the standard. The connection it came on must end [MQTT-4.8.0-1; 5.0: MQTT-4.13.1-1].
 ///
-/// Statement ids are those of MQTT 3.1.1.
+/// Where 3.1.1 and 5.0 number a statement differently, both numbers stand there.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum Error {
@@ -32,11 +32,11 @@ pub enum Error {
     Truncated { packet: PacketType },
     #[error("{packet} with {count} bytes behind its last field (section 2.2.3)")]
     TrailingBytes { packet: PacketType, count: usize },
-    #[error("{packet} with packet identifier 0 [MQTT-2.3.1-1]")]
+    #[error("{packet} with packet identifier 0 [MQTT-2.3.1-1; 5.0: MQTT-2.2.1-3]")]
     ZeroPacketId { packet: PacketType },
-    #[error("{field} that is not UTF-8 [MQTT-1.5.3-1]")]
+    #[error("{field} that is not UTF-8 [MQTT-1.5.3-1; 5.0: MQTT-1.5.4-1]")]
     Utf8 { field: &'static str },
-    #[error("{field} with U+0000 [MQTT-1.5.3-2]")]
+    #[error("{field} with U+0000 [MQTT-1.5.3-2; 5.0: MQTT-1.5.4-2]")]
     Null { field: &'static str },
     #[error("{packet}: {error}")]
     Name { packet: PacketType, error: NameError },
@@ -44,7 +44,7 @@ pub enum Error {
     Filter { packet: PacketType, error: FilterError },
     #[error(
         "{packet} without a topic filter [{}]",
-        if *.packet == PacketType::Subscribe { "MQTT-3.8.3-3" } else { "MQTT-3.10.3-2" }
+        if *.packet == PacketType::Subscribe { "MQTT-3.8.3-3; 5.0: MQTT-3.8.3-2" } else { "MQTT-3.10.3-2" }
     )]
     NoFilters { packet: PacketType },
 
@@ -74,11 +74,11 @@ pub enum Error {
     ProtocolLevel(u8),
     #[error("CONNECT with the reserved connect flag set [MQTT-3.1.2-3]")]
     ReservedConnectFlag,
-    #[error("CONNECT with will QoS {0} but no will [MQTT-3.1.2-13]")]
+    #[error("CONNECT with will QoS {0} but no will [MQTT-3.1.2-13; 5.0: MQTT-3.1.2-11]")]
     WillQosWithoutWill(u8),
-    #[error("CONNECT with will QoS 3 [MQTT-3.1.2-14]")]
+    #[error("CONNECT with will QoS 3 [MQTT-3.1.2-14; 5.0: MQTT-3.1.2-12]")]
     WillQos3,
-    #[error("CONNECT with will retain but no will [MQTT-3.1.2-15]")]
+    #[error("CONNECT with will retain but no will [MQTT-3.1.2-15; 5.0: MQTT-3.1.2-13]")]
     WillRetainWithoutWill,
     #[error("CONNECT with a password but no user name [MQTT-3.1.2-22]")]
     PasswordWithoutUserName,
@@ -88,11 +88,13 @@ pub enum Error {
     EmptyClientIdV31,
 
     // CONNACK
-    #[error("CONNACK with acknowledge flags {0:#010b}, of which bits 7 to 1 are reserved (section 3.2.2.1)")]
+    #[error(
+        "CONNACK with acknowledge flags {0:#010b}, of which bits 7 to 1 are 0 (section 3.2.2.1) [5.0: MQTT-3.2.2-1]"
+    )]
     ConnackFlags(u8),
     #[error("CONNACK with return code {0}, which is reserved (section 3.2.2.3)")]
     ReturnCode(u8),
-    #[error("CONNACK that refuses, yet with session present 1 [MQTT-3.2.2-4]")]
+    #[error("CONNACK that refuses, yet with session present 1 [MQTT-3.2.2-4; 5.0: MQTT-3.2.2-6]")]
     SessionPresentInRefusal,
 
     // PUBLISH
@@ -104,7 +106,7 @@ pub enum Error {
     NoTopic,
 
     // SUBSCRIBE, SUBACK
-    #[error("SUBSCRIBE with requested QoS byte {0:#04x} [MQTT-3.8.3-4]")]
+    #[error("SUBSCRIBE with requested QoS byte {0:#04x} [MQTT-3.8.3-4; 5.0: section 3.8.3.1]")]
     RequestedQos(u8),
     #[error("SUBSCRIBE with reserved bits in the subscription options {0:#04x} [MQTT-3.8.3-5]")]
     ReservedSubscriptionOptions(u8),
@@ -116,7 +118,7 @@ pub enum Error {
     NoShareName { packet: PacketType },
     #[error("{packet} with a wildcard in a share name, or no topic filter behind it [MQTT-4.8.2-2]")]
     ShareName { packet: PacketType },
-    #[error("SUBACK without a return code [MQTT-3.8.4-5]")]
+    #[error("SUBACK without a return code [MQTT-3.8.4-5; 5.0: MQTT-3.8.4-6]")]
     NoSubackCodes,
     #[error("SUBACK with return code {0:#04x} [MQTT-3.9.3-2]")]
     SubackCode(u8),
@@ -139,12 +141,17 @@ impl Error {
         }
     }
 
-    /// The reason code that 5.0 has for it, in CONNACK or DISCONNECT.
+    /// The reason code that 5.0 has for it: in CONNACK if it is in the first packet, else in DISCONNECT, which has
+    /// neither 0x84 nor 0x85; there a CONNECT is a protocol error to begin with [MQTT-3.1.0-2].
+    ///
+    /// An ill-formed name or filter is a malformed packet: 0x90 and 0x8F are for those that are "correctly formed, but
+    /// not accepted" (§3.14.2.1).
     pub fn reason(&self) -> Reason {
         match self {
             Error::ProtocolName | Error::ProtocolLevel(_) => Reason::UnsupportedProtocolVersion,
             Error::EmptyClientId | Error::EmptyClientIdV31 => Reason::ClientIdentifierNotValid,
             Error::PacketTooLarge { .. } => Reason::PacketTooLarge,
+            // Too high is what the standard has the code for (§3.14.2.1); 0 is no better.
             Error::PropertyValue { name: "topic alias", .. } => Reason::TopicAliasInvalid,
             Error::ZeroPacketId { .. }
             | Error::ReasonCode { .. }

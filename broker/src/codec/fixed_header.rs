@@ -121,7 +121,8 @@ impl PacketType {
             PacketType::Subscribe => "MQTT-3.8.1-1",
             PacketType::Unsubscribe => "MQTT-3.10.1-1",
             PacketType::Disconnect => "MQTT-3.14.1-1",
-            _ => "MQTT-2.2.2-2",
+            PacketType::Auth => "MQTT-3.15.1-1",
+            _ => "MQTT-2.2.2-2; 5.0: MQTT-2.1.3-1",
         }
     }
 

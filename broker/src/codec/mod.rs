@@ -25,7 +25,7 @@ use std::num::NonZeroU16;
 
 pub use ack::{Ack, AckType, encode_ack};
 pub use connack::Connack;
-pub use connect::{Connect, Will, is_of_v5};
+pub use connect::{Connect, Will, connect_version};
 pub use control::{Auth, Disconnect, encode_disconnect, encode_pingreq, encode_pingresp};
 pub use error::{EncodeError, Error};
 pub use fixed_header::PacketType;
@@ -108,7 +108,8 @@ pub enum Decoded<'a> {
 
 /// Decodes the first packet of `bytes`.
 ///
-/// `version` is that of the connection's CONNECT; `None`, before CONNECT, decodes as 3.1.1. A packet of more
+/// `version` is that of the connection's CONNECT; `None`, before CONNECT, decodes as 3.1.1. A CONNECT goes by its own
+/// version. A packet of more
 /// than `max_packet_bytes`, fixed header included, is refused as soon as its fixed header is there; one with
 /// a wrong first byte, as soon as that is.
 pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -> Result<Decoded<'_>, Error> {
@@ -120,30 +121,29 @@ pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -
     let Some((remaining, rest)) = remaining_length(rest)? else {
         return Ok(Decoded::Incomplete { needed: 1 });
     };
-    let header = bytes.len() - rest.len();
-    let is_minimal = header == 1 + remaining_length_len(remaining);
-    if version == Version::V5 {
-        check_minimal(is_minimal)?;
-    }
-    let length = header + remaining;
+    let header_len = bytes.len() - rest.len();
+    let length = header_len + remaining;
     if length > max_packet_bytes {
         return Err(Error::PacketTooLarge { length, limit: max_packet_bytes });
     }
     match rest.get(..remaining) {
         Some(body) => {
-            let packet = decode_body(first, version, body)?;
-            if let Packet::Connect(Connect { version: Version::V5, .. }) = packet {
-                check_minimal(is_minimal)?;
+            if version == Version::V5 || first.packet_type == PacketType::Connect {
+                check_minimal(bytes, version, header_len, remaining)?;
             }
-            Ok(Decoded::Packet { packet, length })
+            Ok(Decoded::Packet { packet: decode_body(first, version, body)?, length })
         }
         None => Ok(Decoded::Incomplete { needed: remaining - rest.len() }),
     }
 }
 
 // [MQTT-1.5.5-1], which 3.1.1 does not have
-fn check_minimal(is_minimal: bool) -> Result<(), Error> {
-    if is_minimal { Ok(()) } else { Err(Error::NotMinimal { field: "remaining length" }) }
+fn check_minimal(bytes: &[u8], version: Version, header_len: usize, remaining: usize) -> Result<(), Error> {
+    let version = connect_version(bytes).unwrap_or(version);
+    if version == Version::V5 && header_len != 1 + remaining_length_len(remaining) {
+        return Err(Error::NotMinimal { field: "remaining length" });
+    }
+    Ok(())
 }
 
 fn decode_body(first: FirstByte, version: Version, body: &[u8]) -> Result<Packet<'_>, Error> {

@@ -11,7 +11,8 @@ use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
 use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::codec::{
-    Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, decode, is_of_v5,
+    Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
+    decode,
 };
 use crate::session::{Expiry, Link, Session, Terms, Will, release};
 
@@ -43,7 +44,7 @@ impl Hub {
     /// nobody knows how large a packet the client takes. Before, only some have an answer; one of a version to come gets
     /// the one of 3.1.1, which demands it [MQTT-3.1.2-2], while 5.0 leaves it open.
     fn refuse_malformed(&self, bytes: &[u8], error: Error, batch: &mut Batch) -> Ending {
-        let (version, code) = if is_of_v5(bytes) {
+        let (version, code) = if connect_version(bytes) == Some(Version::V5) {
             let code = error.reason();
             let is_known = code.may_stand_in(PacketType::Connack);
             (Version::V5, Some(if is_known { code } else { Reason::MalformedPacket }))
