@@ -6,9 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::Version;
 use crate::actor::Plain;
-use crate::frame::decode::Frame;
-use crate::frame::encode::encode;
 use crate::frame::{Kind, Packet, pattern};
 use crate::run::token;
 use crate::target::{Target, TargetError};
@@ -57,15 +56,11 @@ pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
     let target = &*target;
     let probe = Probe { target, token: token() };
     let mut versions = vec!["3.1.1".to_owned()];
-    if probe.takes_connect(
-        Packet::new(Kind::Connect)
-            .with("protocol", "MQIsdp")
-            .with("level", 3u64)
-            .with("client_id", probe.id().as_str()),
-    ) {
+    let connect = || Packet::new(Kind::Connect).with("client_id", probe.id().as_str());
+    if probe.takes_connect(Version::V3_1_1, connect().with("protocol", "MQIsdp").with("level", 3u64)) {
         versions.insert(0, "3.1".to_owned());
     }
-    if probe.takes_5_0() {
+    if probe.takes_connect(Version::V5_0, connect()) {
         versions.push("5.0".to_owned());
     }
     let arrives = |size: &usize| probe.arrives(*size);
@@ -76,7 +71,8 @@ pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
             && probe.grants("+/probe", 0).is_some_and(|code| code != REFUSED),
         retain: probe.takes_retained(),
         largest_payload: PAYLOADS.into_iter().take_while(arrives).last().unwrap_or(0),
-        empty_client_id: probe.takes_connect(Packet::new(Kind::Connect).with("client_id", "")),
+        empty_client_id: probe
+            .takes_connect(Version::V3_1_1, Packet::new(Kind::Connect).with("client_id", "")),
         anonymous: !target.capabilities.contains("closed"),
         sys: probe.publishes_sys(),
     })
@@ -169,38 +165,23 @@ impl Probe<'_> {
     fn connected(&self) -> Option<Plain> {
         // To be slow is not to refuse.
         let patient = Target { deadline: self.target.deadline * 4, ..self.target.clone() };
-        Plain::connect(&patient, self.id().as_bytes()).ok()
+        Plain::connect(&patient, Version::V3_1_1, self.id().as_bytes()).ok()
     }
 
     /// The answer to a CONNECT, which comes with the target's credentials.
-    fn answer(&self, mut connect: Packet, bend: impl Fn(&mut Vec<u8>)) -> Option<Frame> {
+    fn answer(&self, version: Version, mut connect: Packet) -> Option<Packet> {
         if let Some(credentials) = &self.target.credentials {
             credentials.sign(&mut connect);
         }
-        let mut bytes = encode(&connect);
-        bend(&mut bytes);
         let transport = self.target.endpoint.connect(self.target.deadline).ok()?;
-        transport.write_all(&bytes).ok()?;
-        Plain::over(transport, self.target.deadline).ok()?.receive_frame().ok()
+        let mut plain = Plain::over(transport, version, self.target.deadline).ok()?;
+        plain.send(&connect).ok()?;
+        plain.receive().ok()
     }
 
-    fn takes_connect(&self, connect: Packet) -> bool {
-        let frame = self.answer(connect, |_| ());
-        let answer = frame.and_then(|frame| frame.packet.ok());
-        answer.is_some_and(|answer| answer.kind == Kind::Connack && answer.number("reason") == Some(0))
-    }
-
-    /// A CONNECT of 5.0 is one of 3.1.1 with the length of its properties, 0, behind the keep alive.
-    fn takes_5_0(&self) -> bool {
-        let connect = Packet::new(Kind::Connect).with("level", 5u64).with("client_id", self.id().as_str());
-        let frame = self.answer(connect, |bytes| {
-            if let [_, length @ 0..=126, ..] = bytes.as_mut_slice() {
-                *length += 1;
-                bytes.insert(12, 0);
-            }
-        });
-        // CONNACK with a length of properties behind the reason.
-        frame.is_some_and(|frame| matches!(frame.bytes.as_slice(), [0x20, _, 0, 0, _, ..]))
+    fn takes_connect(&self, version: Version, connect: Packet) -> bool {
+        self.answer(version, connect)
+            .is_some_and(|answer| answer.kind == Kind::Connack && answer.number("reason") == Some(0))
     }
 
     /// The code that SUBACK has for this filter. `None`: no SUBACK.

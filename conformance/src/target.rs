@@ -5,6 +5,7 @@ mod url;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::Version;
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
 use crate::run;
@@ -218,7 +219,7 @@ impl Target {
             .connect(self.deadline)
             .map_err(|reason| TargetError::Unreachable { endpoint: endpoint(), reason })?;
         let not_mqtt = |actual| TargetError::NotMqtt { endpoint: endpoint(), actual };
-        let mut plain = Plain::over(transport, self.deadline).map_err(not_mqtt)?;
+        let mut plain = Plain::over(transport, Version::V3_1_1, self.deadline).map_err(not_mqtt)?;
         let mut connect = Packet::new(Kind::Connect).with("client_id", client_id);
         if let Some(credentials) = credentials {
             credentials.sign(&mut connect);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::frame::decode::Frames;
-use conformance::frame::{Kind, Packet};
+use conformance::frame::{Kind, Packet, Side};
 use conformance::scenario::{embedded, parse};
 use conformance::target::{Target, TargetError};
 use conformance::transport::{Endpoint, Trust};
@@ -255,7 +255,7 @@ impl<S: Read + Write> Read for Served<S> {
         while self.came.is_empty() {
             self.came = match self.socket.read() {
                 Ok(Message::Binary(bytes)) if self.framing == Framing::OnePacketAFrame => {
-                    let mut frames = Frames::default();
+                    let mut frames = Frames::of(Side::Client, Version::V3_1_1);
                     frames.push(&bytes);
                     frames.next().map(|frame| frame.bytes).unwrap_or_default()
                 }

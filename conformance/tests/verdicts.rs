@@ -379,5 +379,5 @@ scenarios/test.scenario:7 (3.1.1) FAILED
 ";
     assert_eq!(plain, expected, "{report}");
     assert!(report.contains("3a 06 00 01 74 00 07 70"), "{report}");
-    assert_eq!(encode(&delivery(1)), [0x3a, 6, 0, 1, b't', 0, 7, b'p']);
+    assert_eq!(encode(&delivery(1), Version::V3_1_1), [0x3a, 6, 0, 1, b't', 0, 7, b'p']);
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rumqttc::{Client, LastWill, MqttOptions, QoS, SubscribeFilter};
 
 use super::wire::{Connection, Owner};
-use crate::frame::{Kind, Packet, decode::Frames};
+use crate::frame::{Kind, Packet, Side, decode::Frames};
 use crate::trace::Direction;
 use crate::transport::{Endpoint, Transport};
 
@@ -163,7 +163,7 @@ fn accept(listener: &TcpListener, deadline: Duration) -> std::io::Result<TcpStre
 
 /// Passes on what rumqttc sends, frame by frame.
 fn upstream(mut stream: TcpStream, owner: &Owner, broker: &dyn Transport, passed: &Sender<Kind>) {
-    let mut frames = Frames::default();
+    let mut frames = Frames::of(Side::Client, owner.version);
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         frames.push(buffer.get(..length).unwrap_or_default());

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use super::fault::{Fault, Meddler};
 use super::hand::{Event, Hand, Link, Out, World};
+use crate::Version;
+use crate::frame::Side;
 use crate::frame::decode::{Frame, Frames};
 use crate::target::Target;
 use crate::transport::Transport;
@@ -101,8 +103,8 @@ impl Proxy {
 
     /// Clears away in the broker what a fault may have kept the kit from clearing away itself.
     pub fn clear(&self) {
-        let left = std::mem::take(&mut self.shared.stage().world.left);
-        left.clear(&self.shared.broker);
+        let (left, version) = self.shared.stage().world.take_left();
+        left.clear(&self.shared.broker, version);
     }
 }
 
@@ -144,9 +146,14 @@ impl Shared {
         let (client_writer, broker_writer, shared) = (client.clone(), broker.clone(), self.clone());
         thread::spawn(move || write_all(&*client_writer, &client_queue));
         thread::spawn(move || write_all(&*broker_writer, &broker_queue));
-        thread::spawn(move || read_all(&*client, &shared, number, Event::Up, Event::ClientEnd));
-        thread::spawn(move || read_all(&*broker, &self, number, Event::Down, Event::BrokerEnd));
+        thread::spawn(move || read_all(&*client, &shared, number, Side::Client, Event::ClientEnd));
+        thread::spawn(move || read_all(&*broker, &self, number, Side::Broker, Event::BrokerEnd));
         Ok(())
+    }
+
+    /// What is spoken on this connection, as far as is known.
+    fn version(&self, number: u64) -> Version {
+        self.stage().links.get(&number).map_or(Version::V3_1_1, |link| link.version)
     }
 
     /// Shows the event to the fault, and does with the rest what a wire does.
@@ -173,8 +180,9 @@ impl Shared {
 }
 
 /// Reads until the end and cuts into frames. What is no frame goes on as it comes.
-fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, came: impl Fn(Frame) -> Event, end: Event) {
-    let mut frames = Frames::default();
+fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, side: Side, end: Event) {
+    let came = |frame| if side == Side::Client { Event::Up(frame) } else { Event::Down(frame) };
+    let mut frames = Frames::of(side, Version::V3_1_1);
     let mut shapeless = false;
     let mut buffer = vec![0; 64 * 1024];
     let raw = |bytes: Vec<u8>| came(Frame { bytes, packet: Err("not whole".to_owned()) });
@@ -186,7 +194,7 @@ fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, came: impl Fn(
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if !frames.rest().is_empty() {
                     shared.happen(number, raw(frames.rest().to_vec()));
-                    frames = Frames::default();
+                    frames = Frames::of(side, Version::V3_1_1);
                     shapeless = true;
                 }
                 continue;
@@ -196,6 +204,9 @@ fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, came: impl Fn(
         if shapeless {
             shared.happen(number, raw(bytes.to_vec()));
             continue;
+        }
+        if side == Side::Broker {
+            frames.speak(shared.version(number));
         }
         frames.push(bytes);
         shared.happen(number, Event::Segment);
@@ -289,7 +300,7 @@ mod tests {
     }
 
     fn publish(payload: Vec<u8>) -> Vec<u8> {
-        encode(&Packet::new(Kind::Publish).with("topic", "a").with("payload", payload))
+        encode(&Packet::new(Kind::Publish).with("topic", "a").with("payload", payload), Version::V3_1_1)
     }
 
     #[test]

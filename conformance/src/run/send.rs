@@ -68,7 +68,7 @@ impl Run<'_> {
         let (packet, bytes) = match what {
             Send::Packet(text) => {
                 let packet = self.packet(actor, text)?;
-                let bytes = encode(&packet);
+                let bytes = encode(&packet, self.version);
                 (Some(packet), bytes)
             }
             Send::Hex(bytes) => (None, bytes.clone()),
@@ -124,11 +124,11 @@ impl Run<'_> {
     }
 
     fn new_owner(&mut self, actor: usize) -> Result<Owner, Fault> {
-        let (trace, events) = (self.trace.clone(), self.sender.clone());
+        let (version, trace, events) = (self.version, self.trace.clone(), self.sender.clone());
         let cast = self.cast(actor)?;
         drop(cast.leave());
         cast.connections += 1;
-        Ok(Owner { actor, name: cast.name.clone(), connection: cast.connections, trace, events })
+        Ok(Owner { actor, name: cast.name.clone(), connection: cast.connections, version, trace, events })
     }
 
     /// The packet as sent: values worked out, this version's fields only, defaults that differ by actor filled in.

@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
             cast: scenario.actors.iter().map(Cast::new).collect(),
             bindings: bound(target),
             last_send: Instant::now(),
-            left: Left::default(),
+            left: Left::new(version),
         }
     }
 
