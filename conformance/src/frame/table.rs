@@ -172,7 +172,7 @@ const PUBLISH: &[Field] = &[
     v5("response_topic", Type::Topic),
     v5("correlation_data", Type::Bytes),
     v5("user_property", Type::Bytes),
-    v5("subscription_id", VARINT),
+    raw_v5("subscription_id", VARINT),
     v5("content_type", Type::Bytes),
 ];
 
@@ -197,11 +197,11 @@ const SUBACK: &[Field] =
 const UNSUBSCRIBE: &[Field] = &[raw("id", U16), any("topic", Type::Topic), v5("user_property", Type::Bytes)];
 
 const DISCONNECT: &[Field] = &[
-    v5("reason", U8),
-    v5("session_expiry", U32),
-    v5("reason_string", Type::Bytes),
-    v5("user_property", Type::Bytes),
-    v5("server_reference", Type::Bytes),
+    raw_v5("reason", U8),
+    raw_v5("session_expiry", U32),
+    raw_v5("reason_string", Type::Bytes),
+    raw_v5("user_property", Type::Bytes),
+    raw_v5("server_reference", Type::Bytes),
 ];
 
 const AUTH: &[Field] = &[

@@ -52,7 +52,8 @@ impl Left {
 
     /// If the scenario had a connection closed: the broker still takes a message and delivers it.
     pub(super) fn check(&self, scenario: &Scenario, target: &Target) -> Result<(), Stop> {
-        let closes = |action: &Action| matches!(action, Action::Expect(Expect { what: Expected::Close, .. }));
+        let closes =
+            |action: &Action| matches!(action, Action::Expect(Expect { what: Expected::Close(_), .. }));
         let mut all = scenario.steps.iter().flat_map(Step::with_inner);
         let Some(step) = all.find(|step| closes(&step.action)) else { return Ok(()) };
         self.serves(target).map_err(|actual| Stop {

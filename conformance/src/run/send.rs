@@ -51,7 +51,10 @@ impl Run<'_> {
                 }
                 Action::Repeat(times, inner) => {
                     let before = self.bindings.clone();
-                    for round in 1..=*times {
+                    let times = times.resolve(&self.bindings);
+                    let times =
+                        times.map_err(|unbound| Fault::new("a number of times", unbound.to_string()))?;
+                    for round in 1..=times {
                         self.bindings.insert(variables::ROUND.to_owned(), round.into());
                         sender = self.frames(inner, frames)?.or(sender);
                     }
