@@ -44,11 +44,6 @@ impl Version {
             Version::V5_0 => "5.0",
         }
     }
-
-    /// Whether the kit can run scenarios in this version. It reads and checks those of the others.
-    pub fn is_spoken(self) -> bool {
-        self == Version::V3_1_1
-    }
 }
 
 impl fmt::Display for Version {

@@ -6,9 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::Version;
 use crate::actor::Plain;
-use crate::frame::decode::Frame;
-use crate::frame::encode::encode;
 use crate::frame::{Kind, Packet, pattern};
 use crate::run::token;
 use crate::target::{Target, TargetError};
@@ -32,6 +31,111 @@ pub struct Findings {
     pub anonymous: bool,
     /// Whether anything is published below `$SYS/`.
     pub sys: bool,
+    /// What it says of itself in 5.0.
+    #[serde(default)]
+    pub announced: Option<Announced>,
+}
+
+/// What CONNACK of 5.0 says of the broker; what it leaves out has the value that the standard gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Maximum QoS.
+    pub maximum_qos: u64,
+    /// Retain Available.
+    pub retain: bool,
+    /// Wildcard Subscription Available.
+    pub wildcards: bool,
+    /// Subscription Identifiers Available.
+    pub subscription_ids: bool,
+    /// Shared Subscription Available.
+    pub shared: bool,
+    /// Receive Maximum.
+    pub receive_maximum: u64,
+    /// Maximum Packet Size in bytes.
+    pub maximum_packet_size: Option<u64>,
+    /// Topic Alias Maximum.
+    pub topic_alias_maximum: u64,
+    /// Server Keep Alive in seconds, for a client that asks for the longest.
+    pub server_keep_alive: Option<u64>,
+    /// Whether it gives Response Information.
+    pub response_information: bool,
+    /// Whether it begins an authentication by SCRAM-SHA-256.
+    pub scram: bool,
+}
+
+impl Announced {
+    fn of(connack: &Packet, scram: bool) -> Self {
+        let number = |name: &str, default| connack.number(name).unwrap_or(default);
+        let has = |name: &str| number(name, 1) == 1;
+        Announced {
+            maximum_qos: number("maximum_qos", 2),
+            retain: has("retain_available"),
+            wildcards: has("wildcard_available"),
+            subscription_ids: has("subscription_id_available"),
+            shared: has("shared_available"),
+            receive_maximum: number("receive_maximum", u16::MAX.into()),
+            maximum_packet_size: connack.number("maximum_packet_size"),
+            topic_alias_maximum: number("topic_alias_maximum", 0),
+            server_keep_alive: connack.number("server_keep_alive"),
+            response_information: connack.bytes("response_information").is_some(),
+            scram,
+        }
+    }
+
+    /// The words of `needs`, and whether they hold.
+    fn words(&self) -> Vec<(&'static str, bool)> {
+        let has = [
+            ("shared", self.shared),
+            ("subscription-ids", self.subscription_ids),
+            ("topic-alias", self.topic_alias_maximum > 0),
+            ("receive-maximum", self.receive_maximum <= 1000),
+            ("maximum-packet-size", self.maximum_packet_size.is_some_and(|bytes| bytes <= 4 << 20)),
+            ("server-keep-alive", self.server_keep_alive.is_some_and(|time| time <= 10)),
+            ("response-information", self.response_information),
+            ("scram", self.scram),
+            ("no-qos1", self.maximum_qos < 1),
+            ("no-qos2", self.maximum_qos < 2),
+            ("no-retain", !self.retain),
+            ("no-wildcards", !self.wildcards),
+            ("no-shared", !self.shared),
+            ("no-subscription-ids", !self.subscription_ids),
+            ("no-topic-alias", self.topic_alias_maximum == 0),
+        ];
+        let lacks = [
+            ("qos1", self.maximum_qos < 1),
+            ("qos2", self.maximum_qos < 2),
+            ("retain", !self.retain),
+            ("wildcards", !self.wildcards),
+        ];
+        let lacks = lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(word, _)| (word, false));
+        has.into_iter().chain(lacks).collect()
+    }
+}
+
+impl fmt::Display for Announced {
+    /// What is not as a client takes it to be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lacks = [
+            (self.retain, "no retained messages"),
+            (self.wildcards, "no wildcards"),
+            (self.subscription_ids, "no subscription identifiers"),
+            (self.shared, "no shared subscriptions"),
+        ];
+        let mut said: Vec<String> = Vec::new();
+        if self.maximum_qos < 2 {
+            said.push(format!("Maximum QoS {}", self.maximum_qos));
+        }
+        said.extend(lacks.into_iter().filter(|(has, _)| !has).map(|(_, what)| what.to_owned()));
+        if self.receive_maximum < u16::MAX.into() {
+            said.push(format!("Receive Maximum {}", self.receive_maximum));
+        }
+        said.extend(self.maximum_packet_size.map(|bytes| format!("Maximum Packet Size {bytes}")));
+        said.push(format!("Topic Alias Maximum {}", self.topic_alias_maximum));
+        said.extend(self.server_keep_alive.map(|time| format!("Server Keep Alive {time} s")));
+        said.extend(self.response_information.then(|| "Response Information".to_owned()));
+        said.extend(self.scram.then(|| "SCRAM-SHA-256".to_owned()));
+        write!(f, "in 5.0 {}", said.join(", "))
+    }
 }
 
 /// Why there is nothing to test, in one line.
@@ -55,34 +159,30 @@ const PAYLOADS: [usize; 2] = [256 * 1024 + 1, 4_000_000];
 pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
     target.probe().map_err(|error| explain(target, error))?;
     let target = &*target;
-    let probe = Probe { target, token: token() };
-    let mut versions = vec!["3.1.1".to_owned()];
-    if probe.takes_connect(
-        Packet::new(Kind::Connect)
-            .with("protocol", "MQIsdp")
-            .with("level", 3u64)
-            .with("client_id", probe.id().as_str()),
-    ) {
+    let version = target.versions.first().copied().unwrap_or(Version::V3_1_1);
+    let probe = Probe { target, version, token: token() };
+    let mut versions: Vec<String> = target.versions.iter().map(ToString::to_string).collect();
+    let connect = || Packet::new(Kind::Connect).with("client_id", probe.id().as_str());
+    if probe.takes_connect(Version::V3_1_1, connect().with("protocol", "MQIsdp").with("level", 3u64)) {
         versions.insert(0, "3.1".to_owned());
-    }
-    if probe.takes_5_0() {
-        versions.push("5.0".to_owned());
     }
     let arrives = |size: &usize| probe.arrives(*size);
     Ok(Findings {
         versions,
         maximum_qos: probe.highest_grant(),
-        wildcards: probe.grants("probe/#", 0).is_some_and(|code| code != REFUSED)
-            && probe.grants("+/probe", 0).is_some_and(|code| code != REFUSED),
+        wildcards: probe.grants("probe/#", 0).is_some_and(|code| code < REFUSED)
+            && probe.grants("+/probe", 0).is_some_and(|code| code < REFUSED),
         retain: probe.takes_retained(),
         largest_payload: PAYLOADS.into_iter().take_while(arrives).last().unwrap_or(0),
-        empty_client_id: probe.takes_connect(Packet::new(Kind::Connect).with("client_id", "")),
+        empty_client_id: probe
+            .takes_connect(Version::V3_1_1, Packet::new(Kind::Connect).with("client_id", "")),
         anonymous: !target.capabilities.contains("closed"),
         sys: probe.publishes_sys(),
+        announced: target.versions.contains(&Version::V5_0).then(|| probe.announced()).flatten(),
     })
 }
 
-/// SUBACK: the filter is refused.
+/// SUBACK: from here on the filter is refused.
 const REFUSED: u64 = 0x80;
 
 impl Findings {
@@ -96,7 +196,8 @@ impl Findings {
             ("large-packets", self.largest_payload >= 4_000_000),
             ("sys", self.sys),
         ];
-        for (word, has) in found {
+        let announced = self.announced.as_ref().map(Announced::words).unwrap_or_default();
+        for (word, has) in found.into_iter().chain(announced) {
             if has {
                 target.capabilities.insert(word.to_owned());
             } else {
@@ -125,7 +226,8 @@ impl fmt::Display for Findings {
             ("clients without credentials", self.anonymous),
             ("$SYS", self.sys),
         ];
-        has.into_iter().try_for_each(|(what, has)| write!(f, "; {}{what}", if has { "" } else { "no " }))
+        has.into_iter().try_for_each(|(what, has)| write!(f, "; {}{what}", if has { "" } else { "no " }))?;
+        self.announced.iter().try_for_each(|announced| write!(f, "; {announced}"))
     }
 }
 
@@ -153,6 +255,8 @@ fn is_web_server(target: &Target) -> bool {
 
 struct Probe<'a> {
     target: &'a Target,
+    /// One that it speaks.
+    version: Version,
     /// Makes the topics and client identifiers ours.
     token: String,
 }
@@ -169,38 +273,36 @@ impl Probe<'_> {
     fn connected(&self) -> Option<Plain> {
         // To be slow is not to refuse.
         let patient = Target { deadline: self.target.deadline * 4, ..self.target.clone() };
-        Plain::connect(&patient, self.id().as_bytes()).ok()
+        Plain::connect(&patient, self.version, self.id().as_bytes()).ok()
     }
 
     /// The answer to a CONNECT, which comes with the target's credentials.
-    fn answer(&self, mut connect: Packet, bend: impl Fn(&mut Vec<u8>)) -> Option<Frame> {
+    fn answer(&self, version: Version, mut connect: Packet) -> Option<Packet> {
         if let Some(credentials) = &self.target.credentials {
             credentials.sign(&mut connect);
         }
-        let mut bytes = encode(&connect);
-        bend(&mut bytes);
         let transport = self.target.endpoint.connect(self.target.deadline).ok()?;
-        transport.write_all(&bytes).ok()?;
-        Plain::over(transport, self.target.deadline).ok()?.receive_frame().ok()
+        let mut plain = Plain::over(transport, version, self.target.deadline).ok()?;
+        plain.send(&connect).ok()?;
+        plain.receive().ok()
     }
 
-    fn takes_connect(&self, connect: Packet) -> bool {
-        let frame = self.answer(connect, |_| ());
-        let answer = frame.and_then(|frame| frame.packet.ok());
-        answer.is_some_and(|answer| answer.kind == Kind::Connack && answer.number("reason") == Some(0))
+    fn takes_connect(&self, version: Version, connect: Packet) -> bool {
+        self.answer(version, connect)
+            .is_some_and(|answer| answer.kind == Kind::Connack && answer.number("reason") == Some(0))
     }
 
-    /// A CONNECT of 5.0 is one of 3.1.1 with the length of its properties, 0, behind the keep alive.
-    fn takes_5_0(&self) -> bool {
-        let connect = Packet::new(Kind::Connect).with("level", 5u64).with("client_id", self.id().as_str());
-        let frame = self.answer(connect, |bytes| {
-            if let [_, length @ 0..=126, ..] = bytes.as_mut_slice() {
-                *length += 1;
-                bytes.insert(12, 0);
-            }
-        });
-        // CONNACK with a length of properties behind the reason.
-        frame.is_some_and(|frame| matches!(frame.bytes.as_slice(), [0x20, _, 0, 0, _, ..]))
+    /// What it says of itself.
+    fn announced(&self) -> Option<Announced> {
+        let connect = || Packet::new(Kind::Connect).with("client_id", self.id().as_str());
+        let asking = connect().with("keep_alive", 0xffffu64).with("request_response_information", 1u64);
+        let connack = self.answer(Version::V5_0, asking)?;
+        let username = self.target.credentials.as_ref().map_or("nobody", |known| known.username.as_str());
+        let scram = connect()
+            .with("authentication_method", "SCRAM-SHA-256")
+            .with("authentication_data", format!("n,,n={username},r={}", self.token).as_str());
+        let begun = self.answer(Version::V5_0, scram).is_some_and(|answer| answer.kind == Kind::Auth);
+        Some(Announced::of(&connack, begun))
     }
 
     /// The code that SUBACK has for this filter. `None`: no SUBACK.
@@ -213,7 +315,7 @@ impl Probe<'_> {
     /// The highest QoS that it grants, unless it talks nonsense.
     fn highest_grant(&self) -> u64 {
         let granted = |asked| match self.grants("probe", asked) {
-            Some(REFUSED) => None,
+            Some(REFUSED..) => None,
             Some(less) if less < asked => Some(less),
             _ => Some(asked),
         };
@@ -280,6 +382,7 @@ mod tests {
             empty_client_id: true,
             anonymous: true,
             sys: false,
+            announced: None,
         };
         assert_eq!(
             found.to_string(),
@@ -296,9 +399,23 @@ mod tests {
         let mut target = Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         found.apply(&mut target);
         let words = ["open", "qos1", "qos2", "grants-qos1", "grants-qos2", "wildcards"];
-        assert_eq!(target.capabilities, words.map(str::to_owned).into());
+        let words = words.into_iter().chain(["shared", "subscription-ids"]).map(str::to_owned);
+        assert_eq!(target.capabilities, words.collect());
         found.maximum_qos = 1;
         found.apply(&mut target);
         assert!(target.capabilities.contains("grants-qos1") && !target.capabilities.contains("grants-qos2"));
+
+        let connack = Packet::new(Kind::Connack).with("maximum_qos", 1u64).with("receive_maximum", 20u64);
+        found.announced = Some(Announced::of(&connack.with("shared_available", 0u64), true));
+        assert!(
+            found.to_string().ends_with(
+                "in 5.0 Maximum QoS 1, no shared subscriptions, Receive Maximum 20, Topic Alias Maximum 0, SCRAM-SHA-256"
+            ),
+            "{found}"
+        );
+        found.apply(&mut target);
+        let has = |word: &str| target.capabilities.contains(word);
+        assert!(has("no-qos2") && has("qos1") && has("receive-maximum") && has("no-shared") && has("scram"));
+        assert!(!has("qos2") && !has("no-qos1") && !has("shared") && !has("topic-alias"));
     }
 }

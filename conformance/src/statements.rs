@@ -54,24 +54,23 @@ impl Statements {
     }
 }
 
-/// Why no scenario cites this statement: what `scenarios/unproven-3.1.1.tsv` says, or else what follows from whom it binds.
+/// Why no scenario cites this statement: what `scenarios/unproven-VERSION.tsv` says, or else what follows from whom it binds.
 pub fn why_unproven(version: Version, id: &str, statement: &Statement) -> String {
-    let told = match version {
-        Version::V3_1_1 => unproven().find(|(found, _)| *found == id),
-        Version::V5_0 => None,
-    };
+    let told = unproven(version).find(|(found, _)| *found == id);
     match (told, statement.duty.as_str(), statement.observable.as_str()) {
         (Some((_, reason)), ..) => reason.to_owned(),
         (None, "client", "no") => "it binds clients, and no broker can be seen to break it".to_owned(),
         (None, _, "no") => "it cannot be seen from outside".to_owned(),
-        _ if !version.is_spoken() => format!("the kit does not speak {version} yet"),
         _ => "there is no scenario yet".to_owned(),
     }
 }
 
-/// Statements of 3.1.1 without a scenario, and why: lines of `id reason`, below a line of headings.
-pub fn unproven() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let table = include_str!("../../scenarios/unproven-3.1.1.tsv");
+/// Statements without a scenario, and why: lines of `id reason`, below a line of headings.
+pub fn unproven(version: Version) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let table = match version {
+        Version::V3_1_1 => include_str!("../../scenarios/unproven-3.1.1.tsv"),
+        Version::V5_0 => include_str!("../../scenarios/unproven-5.0.tsv"),
+    };
     table.lines().skip(1).filter_map(|line| line.split_once('\t'))
 }
 

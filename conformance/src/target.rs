@@ -5,6 +5,7 @@ mod url;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::Version;
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
 use crate::run;
@@ -23,6 +24,8 @@ pub struct Target {
     pub credentials: Option<Credentials>,
     /// How long a `<` step waits.
     pub deadline: Duration,
+    /// What it speaks.
+    pub versions: Vec<Version>,
     /// What it is capable of, of [`CAPABILITIES`].
     pub capabilities: HashSet<String>,
     /// Whether it makes Sol's promises.
@@ -93,7 +96,7 @@ pub enum TargetError {
         endpoint: String,
         /// As whom we came.
         username: Option<String>,
-        /// 4 or 5.
+        /// 4 or 5; in 5.0 0x86 or 0x87.
         reason: u64,
     },
     /// Somebody answers, but not as a broker that takes us in.
@@ -107,7 +110,7 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// An open broker which has all that the standard takes for granted.
+    /// An open broker of every version which has all that the standard takes for granted.
     pub fn new(endpoint: impl Into<Endpoint>) -> Self {
         let usual = CAPABILITIES.iter().filter(|capability| capability.usual);
         let mut capabilities: HashSet<_> = usual.map(|capability| capability.name.to_owned()).collect();
@@ -115,7 +118,8 @@ impl Target {
         if matches!(endpoint, Endpoint::WebSocket(..)) {
             capabilities.insert(WEBSOCKET.to_owned());
         }
-        Target { endpoint, credentials: None, deadline: DEADLINE, capabilities, promises: false }
+        let versions = Version::ALL.to_vec();
+        Target { endpoint, credentials: None, deadline: DEADLINE, versions, capabilities, promises: false }
     }
 
     /// The broker at `mqtt://[user[:password]@]host[:port]` (port 1883), `mqtts://…` (port 8883), `ws://…[/path]` (port 80,
@@ -183,8 +187,8 @@ impl Target {
         Ok(self)
     }
 
-    /// Says once, before any scenario, whether there is a broker at all, and finds out whether it takes clients without an
-    /// identifier and asks everybody for credentials.
+    /// Says once, before any scenario, whether there is a broker at all, and finds out which versions it speaks and whether
+    /// it takes clients without an identifier and asks everybody for credentials.
     ///
     /// # Errors
     /// Nothing answers, or not as a broker which takes us in.
@@ -192,33 +196,50 @@ impl Target {
         let not_mqtt = |actual| TargetError::NotMqtt { endpoint: self.endpoint.to_string(), actual };
         // Nobody else's, so that two runs at once do not take over each other's connections.
         let id = run::token() + "hello";
-        match self.ask(&id, self.credentials.as_ref())? {
+        let mut version = Version::V3_1_1;
+        let mut answer = self.ask(version, &id, self.credentials.as_ref());
+        // Perhaps it speaks 5.0 alone.
+        if matches!(answer, Ok(1) | Err(TargetError::NotMqtt { .. })) {
+            let newer = self.ask(Version::V5_0, &id, self.credentials.as_ref());
+            if newer.is_ok() {
+                (version, answer) = (Version::V5_0, newer);
+            }
+        }
+        match answer? {
             0 => {}
-            reason @ (4 | 5) => {
+            reason @ (4 | 5 | 0x86 | 0x87) => {
                 let username = self.credentials.as_ref().map(|credentials| credentials.username.clone());
                 return Err(TargetError::Refused { endpoint: self.endpoint.to_string(), username, reason });
             }
             reason => return Err(not_mqtt(format!("it sends CONNACK reason={reason}"))),
         }
         // Closing without a word refuses as well.
-        if matches!(self.ask("", self.credentials.as_ref()), Ok(0)) {
+        if matches!(self.ask(version, "", self.credentials.as_ref()), Ok(0)) {
             self.capabilities.insert("empty-client-id".to_owned());
         }
-        if self.credentials.is_some() && !matches!(self.ask(&id, None), Ok(0)) {
+        if self.credentials.is_some() && !matches!(self.ask(version, &id, None), Ok(0)) {
             self.capabilities.insert("closed".to_owned());
         }
+        let others = Version::ALL.into_iter().filter(|other| *other > version);
+        let spoken = others.filter(|other| matches!(self.ask(*other, &id, self.credentials.as_ref()), Ok(0)));
+        self.versions = std::iter::once(version).chain(spoken).collect();
         Ok(())
     }
 
-    /// The return code with which a client is answered.
-    fn ask(&self, client_id: &str, credentials: Option<&Credentials>) -> Result<u64, TargetError> {
+    /// The code with which a client is answered.
+    fn ask(
+        &self,
+        version: Version,
+        client_id: &str,
+        credentials: Option<&Credentials>,
+    ) -> Result<u64, TargetError> {
         let endpoint = || self.endpoint.to_string();
         let transport = self
             .endpoint
             .connect(self.deadline)
             .map_err(|reason| TargetError::Unreachable { endpoint: endpoint(), reason })?;
         let not_mqtt = |actual| TargetError::NotMqtt { endpoint: endpoint(), actual };
-        let mut plain = Plain::over(transport, self.deadline).map_err(not_mqtt)?;
+        let mut plain = Plain::over(transport, version, self.deadline).map_err(not_mqtt)?;
         let mut connect = Packet::new(Kind::Connect).with("client_id", client_id);
         if let Some(credentials) = credentials {
             credentials.sign(&mut connect);
@@ -260,7 +281,8 @@ mod tests {
         let target = nowhere().configured(variable).expect("good");
         assert_eq!(target.deadline, Duration::from_secs(5));
         let usual = ["qos1", "qos2", "grants-qos1", "grants-qos2", "retain", "large-packets", "open"];
-        let words = usual.into_iter().chain(["acl", "sys"]);
+        let usual = usual.into_iter().chain(["shared", "subscription-ids"]);
+        let words = usual.chain(["acl", "sys"]);
         assert_eq!(target.capabilities, words.map(str::to_owned).collect());
     }
 

@@ -244,7 +244,13 @@ fn what_the_target_lacks_is_skipped_with_the_reason() {
     let passwords = reason("needs passwords", Version::V3_1_1);
     assert_eq!(passwords, "needs passwords: the kit was given no user name and password");
     assert_eq!(reason("promises speed", Version::V3_1_1), "promises speed, which is beyond the standard");
-    assert_eq!(reason("", Version::V5_0), "the kit does not speak 5.0");
+    let target = Target {
+        versions: vec![Version::V3_1_1],
+        ..Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+    };
+    let scenario = parse("test", "test", "proves 5.0 [MQTT-3.3.1-3]\nraw a\na < close\n").expect("good");
+    let skipped = run::skipped(&scenario, Version::V5_0, &target);
+    assert_eq!(skipped.as_deref(), Some("the broker does not take clients of 5.0"));
 }
 
 #[test]
@@ -344,6 +350,118 @@ fn nothing_is_left_behind() {
     assert!(left.is_some(), "said goodbye, so that the will is not published");
 }
 
+/// Plays steps of 5.0 against a broker which answers as `manners` says.
+fn play_5_0(steps: &str, manners: impl Fn(&Packet) -> Option<Vec<Reply>> + Send + Sync + 'static) -> Verdict {
+    let broker = FakeBroker::start(manners);
+    let mut target = Target::new(broker.endpoint());
+    target.deadline = Duration::from_secs(1);
+    let text = format!("proves 5.0 [MQTT-3.3.1-3]\nraw a\n{steps}\n");
+    run::run(
+        &parse("test", "scenarios/test.scenario", &text).expect("a good scenario"),
+        Version::V5_0,
+        &target,
+    )
+}
+
+const CONNECTED: &str = "a > CONNECT\na < CONNACK reason=0\n";
+
+#[test]
+fn in_5_0_the_broker_may_say_why_it_closes() {
+    let goodbye = |reason: u64| Reply::Send(Packet::new(Kind::Disconnect).with("reason", reason));
+    let closing = |replies: Vec<Reply>| on(Kind::Pubcomp, [replies, vec![Reply::Close]].concat());
+    let said =
+        |step: &str, replies| play_5_0(&format!("{CONNECTED}a > PUBCOMP id=1\n{step}"), closing(replies));
+    let passes =
+        |step: &str, replies| assert!(matches!(said(step, replies).outcome, Outcome::Passed), "{step}");
+    passes("a < close", vec![]);
+    passes("a < close", vec![goodbye(0x82)]);
+    passes("a < close reason=0x81|0x82", vec![goodbye(0x82)]);
+    passes("a < close reason=0x82", vec![]);
+    passes("a < close reason=none", vec![]);
+    passes("a < DISCONNECT reason=0x82\na < close", vec![goodbye(0x82)]);
+    let fails = |step: &str, replies| told(said(step, replies)).2;
+    assert_eq!(fails("a < close reason=0x81", vec![goodbye(0x82)]), "DISCONNECT reason=0x82 came");
+    assert_eq!(fails("a < close reason=none", vec![goodbye(0x82)]), "DISCONNECT reason=0x82 came");
+    assert_eq!(fails("a < close", vec![goodbye(0)]), "DISCONNECT reason=0 came");
+    assert_eq!(fails("a < close", vec![goodbye(0x82), goodbye(0x82)]), "DISCONNECT reason=0x82 came");
+    let connack = Reply::Send(Packet::new(Kind::Connack).with("reason", 0x87u64));
+    assert!(fails("a < close", vec![connack.clone()]).starts_with("CONNACK"));
+
+    let refusing = move |packet: &Packet| {
+        (packet.bytes("username") == Some(b"no")).then(|| vec![connack.clone(), Reply::Close])
+    };
+    let refused = play_5_0("a > CONNECT username=\"no\"\na < close reason=0x87", refusing);
+    assert!(matches!(refused.outcome, Outcome::Passed), "{refused}");
+}
+
+#[test]
+fn in_5_0_fields_are_there_or_not() {
+    let message = || {
+        let head = Packet::new(Kind::Publish).with("topic", "t").with("message_expiry", 9u64);
+        let head = head.with("user_property", "a=1").with("user_property", "b=2");
+        head.with("subscription_id", 3u64).with("subscription_id", 200u64).with("payload", "abc")
+    };
+    let said = |step: &str| {
+        let manners = on(Kind::Pubcomp, vec![Reply::Send(message())]);
+        play_5_0(&format!("{CONNECTED}a > PUBCOMP id=1\na < PUBLISH {step}"), manners)
+    };
+    for step in [
+        "message_expiry=8..10",
+        "message_expiry=1|9..9",
+        "content_type=none",
+        "content_type=none|\"x\"",
+        "content_type!=\"x\"",
+        "user_property=\"a=1\" user_property=\"b=2\" user_property=none",
+        "subscription_id=200 subscription_id=3",
+        "subscription_id=$one subscription_id!=$one",
+        "message_expiry=$n message_expiry=9",
+    ] {
+        let verdict = said(step);
+        assert!(matches!(verdict.outcome, Outcome::Passed), "{step}: {verdict}");
+    }
+    for (step, expected, actual) in [
+        ("message_expiry=1..8", "message_expiry=1..8", "message_expiry=9 came"),
+        ("message_expiry=none", "message_expiry=none", "message_expiry=9 came"),
+        ("content_type=\"x\"", "content_type=\"x\"", "no content_type came"),
+        ("content_type!=none", "content_type!=none", "no content_type came"),
+        ("user_property=\"b=2\"", "user_property=\"b=2\"", "user_property=\"a=1\" came"),
+        ("subscription_id=200", "no more subscription_id", "subscription_id=3 came"),
+    ] {
+        let (_, wanted, got) = told(said(step));
+        assert_eq!((wanted.as_str(), got.as_str()), (expected, actual), "{step}");
+    }
+}
+
+#[test]
+fn in_5_0_who_acknowledges_takes_it() {
+    let ack = |reason: u64| Reply::Send(Packet::new(Kind::Puback).with("id", 1u64).with("reason", reason));
+    let said = |reason: u64, step: &str| {
+        let manners = on(Kind::Publish, vec![ack(reason)]);
+        play_5_0(&format!("{CONNECTED}a > PUBLISH topic=\"t\" qos=1 id=1\na < PUBACK {step}"), manners)
+    };
+    assert!(matches!(said(0x10, "id=1").outcome, Outcome::Passed));
+    assert!(matches!(said(0x87, "id=1 reason=0x80..0xff").outcome, Outcome::Passed));
+    assert_eq!(told(said(0x87, "id=1")).1, "reason below 0x80");
+}
+
+#[test]
+fn what_is_bound_counts_and_adds() {
+    let manners = |packet: &Packet| match packet.kind {
+        Kind::Connect => {
+            let connack = Packet::new(Kind::Connack).with("receive_maximum", 3u64);
+            Some(vec![Reply::Send(connack)])
+        }
+        Kind::Pubcomp if packet.number("id") == Some(4) => Some(vec![Reply::Close]),
+        _ => None,
+    };
+    let verdict = play_5_0(
+        "a > CONNECT\na < CONNACK receive_maximum=$max\nrepeat $max {\n  a > PUBCOMP id=$n\n}\na < silence\n\
+         a > PUBLISH topic='t' payload=bytes($max)\na < PUBLISH payload=\"ABC\"\na > PUBCOMP id=$max + 1\na < close",
+        manners,
+    );
+    assert!(matches!(verdict.outcome, Outcome::Passed), "{verdict}");
+}
+
 /// The whole report, with times, hexadecimal and the unique token left out.
 #[test]
 fn the_report_says_it_all() {
@@ -379,5 +497,5 @@ scenarios/test.scenario:7 (3.1.1) FAILED
 ";
     assert_eq!(plain, expected, "{report}");
     assert!(report.contains("3a 06 00 01 74 00 07 70"), "{report}");
-    assert_eq!(encode(&delivery(1)), [0x3a, 6, 0, 1, b't', 0, 7, b'p']);
+    assert_eq!(encode(&delivery(1), Version::V3_1_1), [0x3a, 6, 0, 1, b't', 0, 7, b'p']);
 }

@@ -9,16 +9,18 @@
 //!    └──────────── reading thread ◀─────────────┘   (wire.rs)
 //! ```
 
+mod v3;
+mod v5;
+
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rumqttc::{Client, LastWill, MqttOptions, QoS, SubscribeFilter};
-
 use super::wire::{Connection, Owner};
-use crate::frame::{Kind, Packet, decode::Frames};
+use crate::Version;
+use crate::frame::{Kind, Packet, Side, decode::Frames};
 use crate::trace::Direction;
 use crate::transport::{Endpoint, Transport};
 
@@ -39,19 +41,16 @@ pub enum ClientError {
 /// rumqttc, playing an actor.
 #[derive(Debug)]
 pub struct Played {
-    client: Handle,
+    client: Box<dyn Speaker>,
     /// The kinds of the frames that passed on their way to the broker.
     passed: Receiver<Kind>,
     loopback: TcpStream,
 }
 
-/// `rumqttc::Client` has no `Debug`.
-struct Handle(Client);
-
-impl std::fmt::Debug for Handle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
-    }
+/// rumqttc's client of one version.
+trait Speaker: std::fmt::Debug + Send {
+    /// Has it send this packet.
+    fn send(&self, packet: &Packet) -> Result<(), ClientError>;
 }
 
 /// How many packets rumqttc queues and accepts, and their greatest size in bytes.
@@ -69,31 +68,18 @@ pub fn connect(
     deadline: Duration,
 ) -> Result<Connection, ClientError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let options = options(connect, listener.local_addr()?.port())?;
-    let (client, mut events) = Client::new(options, QUEUED_PACKETS);
-
-    let remarks = owner.clone();
-    thread::spawn(move || {
-        // A new connection is a new client: the first error ends this one.
-        for event in events.iter() {
-            match event {
-                Ok(_) => {}
-                Err(rumqttc::ConnectionError::MqttState(rumqttc::StateError::ConnectionAborted)) => break,
-                Err(error) => {
-                    remarks.trace.note(&remarks.name, format!("rumqttc: {error}"));
-                    break;
-                }
-            }
-        }
-    });
-
+    let port = listener.local_addr()?.port();
+    let client = match owner.version {
+        Version::V3_1_1 => v3::start(connect, port, &owner)?,
+        Version::V5_0 => v5::start(connect, port, &owner)?,
+    };
     let loopback = accept(&listener, deadline)?;
     loopback.set_nodelay(true)?;
     let mut connection = Connection::open(endpoint, owner.clone(), Some(loopback.try_clone()?), deadline)?;
     let (passed_sender, passed) = channel();
     let (reading, writer) = (loopback.try_clone()?, connection.transport());
     thread::spawn(move || upstream(reading, &owner, &*writer, &passed_sender));
-    let played = Played { client: Handle(client), passed, loopback };
+    let played = Played { client, passed, loopback };
     played.await_passed(Kind::Connect, deadline)?;
     connection.played = Some(played);
     Ok(connection)
@@ -107,20 +93,7 @@ impl Played {
     pub fn send(&self, packet: &Packet, deadline: Duration) -> Result<(), ClientError> {
         // What it did by itself so far does not count.
         while self.passed.try_recv().is_ok() {}
-        let Handle(client) = &self.client;
-        let sent = match packet.kind {
-            Kind::Publish => {
-                let qos = qos(packet.number("qos"))?;
-                let retain = packet.number("retain") == Some(1);
-                let payload = packet.bytes("payload").unwrap_or_default();
-                client.try_publish(text(packet, "topic")?, qos, retain, payload)
-            }
-            Kind::Subscribe => client.try_subscribe_many(filters(packet)?),
-            Kind::Unsubscribe => client.try_unsubscribe(text(packet, "topic")?),
-            Kind::Disconnect => client.try_disconnect(),
-            kind => return Err(ClientError::Refused(format!("a client is not told to send {kind}"))),
-        };
-        sent.map_err(|error| ClientError::Refused(error.to_string()))?;
+        self.client.send(packet)?;
         self.await_passed(packet.kind, deadline)
     }
 
@@ -163,7 +136,7 @@ fn accept(listener: &TcpListener, deadline: Duration) -> std::io::Result<TcpStre
 
 /// Passes on what rumqttc sends, frame by frame.
 fn upstream(mut stream: TcpStream, owner: &Owner, broker: &dyn Transport, passed: &Sender<Kind>) {
-    let mut frames = Frames::default();
+    let mut frames = Frames::of(Side::Client, owner.version);
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         frames.push(buffer.get(..length).unwrap_or_default());
@@ -179,60 +152,15 @@ fn upstream(mut stream: TcpStream, owner: &Owner, broker: &dyn Transport, passed
     }
 }
 
-fn options(connect: &Packet, port: u16) -> Result<MqttOptions, ClientError> {
-    let refused = |what: &str| ClientError::Refused(what.to_owned());
-    let client_id = text(connect, "client_id")?;
-    let clean = connect.number("clean") != Some(0);
-    if client_id.is_empty() && !clean {
-        return Err(refused("an empty client identifier with clean=0"));
-    }
-    let mut options = MqttOptions::new(client_id, "127.0.0.1", port);
-    options
-        .set_clean_session(clean)
-        .set_keep_alive(Duration::from_secs(connect.number("keep_alive").unwrap_or(60)))
-        .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
-    if connect.bytes("will_topic").is_some() || connect.bytes("will_payload").is_some() {
-        let payload = connect.bytes("will_payload").unwrap_or_default();
-        let retain = connect.number("will_retain") == Some(1);
-        options.set_last_will(LastWill::new(
-            text(connect, "will_topic")?,
-            payload,
-            qos(connect.number("will_qos"))?,
-            retain,
-        ));
-    }
-    if connect.bytes("username").is_some() || connect.bytes("password").is_some() {
-        options.set_credentials(text(connect, "username")?, text(connect, "password")?);
-    }
-    Ok(options)
-}
-
+/// A field that rumqttc wants as text.
 fn text(packet: &Packet, name: &str) -> Result<String, ClientError> {
-    String::from_utf8(packet.bytes(name).unwrap_or_default().to_vec())
-        .map_err(|_| ClientError::Refused(format!("`{name}` is not UTF-8")))
+    as_text(name, packet.bytes(name).unwrap_or_default())
 }
 
-fn qos(number: Option<u64>) -> Result<QoS, ClientError> {
-    match number.unwrap_or(0) {
-        0 => Ok(QoS::AtMostOnce),
-        1 => Ok(QoS::AtLeastOnce),
-        2 => Ok(QoS::ExactlyOnce),
-        other => Err(ClientError::Refused(format!("QoS {other}"))),
-    }
+fn as_text(name: &str, bytes: &[u8]) -> Result<String, ClientError> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| refused(format!("`{name}` is not UTF-8")))
 }
 
-fn filters(packet: &Packet) -> Result<Vec<SubscribeFilter>, ClientError> {
-    let mut filters: Vec<SubscribeFilter> = Vec::new();
-    for (name, value) in &packet.fields {
-        match (*name, value, filters.last_mut()) {
-            ("topic", crate::frame::Value::Bytes(topic), _) => {
-                let path = String::from_utf8(topic.clone());
-                let path = path.map_err(|_| ClientError::Refused("`topic` is not UTF-8".to_owned()))?;
-                filters.push(SubscribeFilter::new(path, QoS::AtMostOnce));
-            }
-            ("qos", crate::frame::Value::Number(number), Some(filter)) => filter.qos = qos(Some(*number))?,
-            _ => {}
-        }
-    }
-    Ok(filters)
+fn refused(what: impl Into<String>) -> ClientError {
+    ClientError::Refused(what.into())
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::Version;
 use crate::frame::decode::{Frame, Frames};
-use crate::frame::{Kind, Packet, encode::encode};
+use crate::frame::{Kind, Packet, Side, encode::encode};
 use crate::target::Target;
 use crate::transport::Transport;
 
@@ -12,29 +13,31 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub struct Plain {
     transport: Arc<dyn Transport>,
+    version: Version,
     frames: Frames,
     /// How long a whole packet may take.
     patience: Duration,
 }
 
 impl Plain {
-    /// Uses this connection; no call waits longer than `deadline`.
+    /// Speaks this version on this connection; no call waits longer than `deadline`.
     ///
     /// # Errors
     /// It takes no deadline.
-    pub fn over(transport: Arc<dyn Transport>, deadline: Duration) -> Result<Self, String> {
+    pub fn over(transport: Arc<dyn Transport>, version: Version, deadline: Duration) -> Result<Self, String> {
         transport.set_read_timeout(Some(deadline)).map_err(|error| error.to_string())?;
-        Ok(Plain { transport, frames: Frames::default(), patience: deadline * 4 })
+        let frames = Frames::of(Side::Broker, version);
+        Ok(Plain { transport, version, frames, patience: deadline * 4 })
     }
 
-    /// Connects with the target's credentials and a clean session under this identifier.
+    /// Connects in this version with the target's credentials and a clean session under this identifier.
     ///
     /// # Errors
-    /// Nobody answers, or not by CONNACK with return code 0.
-    pub fn connect(target: &Target, client_id: &[u8]) -> Result<Self, String> {
+    /// Nobody answers, or not by CONNACK with code 0.
+    pub fn connect(target: &Target, version: Version, client_id: &[u8]) -> Result<Self, String> {
         let transport =
             target.endpoint.connect(target.deadline).map_err(|error| format!("cannot connect: {error}"))?;
-        let mut plain = Self::over(transport, target.deadline)?;
+        let mut plain = Self::over(transport, version, target.deadline)?;
         let mut connect = Packet::new(Kind::Connect).with("client_id", client_id.to_vec());
         if let Some(credentials) = &target.credentials {
             credentials.sign(&mut connect);
@@ -53,7 +56,9 @@ impl Plain {
     /// # Errors
     /// It cannot be written.
     pub fn send(&mut self, packet: &Packet) -> Result<(), String> {
-        self.transport.write_all(&encode(packet)).map_err(|error| format!("cannot send {packet}: {error}"))
+        self.transport
+            .write_all(&encode(packet, self.version))
+            .map_err(|error| format!("cannot send {packet}: {error}"))
     }
 
     /// The next packet.

@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::frame::{Packet, decode::Frames, encode::encode};
+use crate::Version;
+use crate::frame::{Packet, Side, decode::Frames, encode::encode};
 use crate::trace::{Direction, Trace};
 use crate::transport::{Endpoint, Transport};
 
@@ -46,6 +47,8 @@ pub struct Owner {
     pub name: String,
     /// Which of its connections, from 1.
     pub connection: u64,
+    /// What is spoken.
+    pub version: Version,
     /// Where everything is written down.
     pub trace: Arc<Trace>,
     /// Where events go.
@@ -115,7 +118,7 @@ impl Connection {
 
     /// Sends a packet.
     pub fn send(&self, packet: &Packet) {
-        let bytes = encode(packet);
+        let bytes = encode(packet, self.owner.version);
         self.note_sent(Some(packet), &bytes);
         self.write(&bytes, Manner::default());
     }
@@ -158,7 +161,7 @@ impl Drop for Connection {
 
 /// Reads until the end, telling and copying everything.
 fn read_all(transport: &dyn Transport, owner: &Owner, mut copy: Option<TcpStream>) {
-    let mut frames = Frames::default();
+    let mut frames = Frames::of(Side::Broker, owner.version);
     let mut buffer = vec![0; 64 * 1024];
     let tell = |place, what| {
         let Owner { actor, connection, .. } = *owner;

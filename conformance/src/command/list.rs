@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use clap::Args;
+use conformance::report;
 use conformance::select::{Pattern, section_of, select};
 use conformance::statements::{Statement, Statements, why_unproven};
-use conformance::{Version, report};
 
 use super::output::Output;
 use super::{Error, Found, Source};
@@ -38,10 +38,7 @@ pub(super) fn main(options: &Options) -> Result<Found, Error> {
 fn statements(options: &Options) -> Result<Found, Error> {
     let mut output = Output::stdout();
     let items = options.source.items()?;
-    let spoken = Version::ALL.into_iter().filter(|version| version.is_spoken());
-    let versions =
-        if options.source.versions.is_empty() { spoken.collect() } else { options.source.versions.clone() };
-    for version in versions {
+    for version in options.source.versions() {
         let known = Statements::of(version);
         let is_wanted = |id: &str| {
             options.patterns.is_empty() || options.patterns.iter().any(|pattern| pattern.names_statement(id))

@@ -61,11 +61,14 @@ struct Source {
 }
 
 impl Source {
-    /// Every scenario in every version asked for; without one, in those the kit speaks.
+    /// Every scenario in every version asked for.
     fn items(&self) -> Result<Vec<Item>, Error> {
-        let spoken = || Version::ALL.into_iter().filter(|version| version.is_spoken()).collect();
-        let versions = if self.versions.is_empty() { spoken() } else { self.versions.clone() };
-        Ok(items(self.all()?, &versions))
+        Ok(items(self.all()?, &self.versions()))
+    }
+
+    /// The versions asked for; without one, all.
+    fn versions(&self) -> Vec<Version> {
+        if self.versions.is_empty() { Version::ALL.to_vec() } else { self.versions.clone() }
     }
 
     fn all(&self) -> Result<Vec<Scenario>, Error> {

@@ -33,8 +33,7 @@ pub(super) struct Options {
 
 pub(super) fn main(options: &Options) -> Result<Found, Error> {
     let scenario = read(&options.file).map_err(|error| Error::Usage(error.to_string()))?;
-    let spoken = Version::ALL.into_iter().filter(|version| version.is_spoken());
-    let versions = if options.versions.is_empty() { spoken.collect() } else { options.versions.clone() };
+    let versions = if options.versions.is_empty() { Version::ALL.to_vec() } else { options.versions.clone() };
     let items = items(vec![scenario], &versions);
     if items.is_empty() {
         return Err(Error::Usage(format!("{} proves nothing in these versions", options.file.display())));

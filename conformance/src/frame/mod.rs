@@ -1,4 +1,4 @@
-//! The kit's own view of an MQTT 3.1.1 packet: a kind and a list of named fields.
+//! The kit's own view of an MQTT packet, of 3.1.1 and 5.0: a kind and a list of named fields.
 //!
 //! Nothing here knows which combinations make sense. A broker's types rule out QoS 3, wrong flags and half a packet;
 //! the kit has to be able to say them all. [`table`] lists which fields there are, [`encode`] writes what it is told,
@@ -6,6 +6,8 @@
 
 pub mod decode;
 pub mod encode;
+mod property;
+mod reason;
 pub mod table;
 
 use std::fmt;
@@ -109,6 +111,29 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Who sends a packet. Both may send most kinds, but not with the same fields and codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    Client,
+    /// The broker.
+    Broker,
+}
+
+impl Side {
+    /// Whether this side may send this field of the packet at all.
+    fn may_send(self, kind: Kind, field: &str) -> bool {
+        match (self, kind, field) {
+            // [MQTT-3.3.4-6]
+            (Side::Client, Kind::Publish, "subscription_id")
+            | (Side::Client, Kind::Disconnect, "server_reference")
+            // [MQTT-3.14.2-2]
+            | (Side::Broker, Kind::Disconnect, "session_expiry") => false,
+            _ => true,
+        }
     }
 }
 
@@ -238,11 +263,24 @@ impl fmt::Display for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
         self.fields.iter().try_for_each(|(name, value)| match value {
-            Value::Bytes(bytes) if matches!(*name, "length_bytes" | "tail") => {
+            Value::Bytes(bytes) if is_hex(name) => {
                 let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                 write!(f, " {name}=x\"{}\"", hex.join(" "))
             }
             _ => write!(f, " {name}={value}"),
         })
     }
+}
+
+/// Whether the field is bytes of a bent frame rather than text.
+fn is_hex(name: &str) -> bool {
+    matches!(
+        name,
+        "length_bytes"
+            | "tail"
+            | "property"
+            | "property_length_bytes"
+            | "will_property"
+            | "will_property_length_bytes"
+    )
 }

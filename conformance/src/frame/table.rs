@@ -54,9 +54,14 @@ const fn any(name: &'static str, of: Type) -> Field {
     Field { name, of, client: true, since: Version::V3_1_1 }
 }
 
-/// A field of 5.0.
+/// A field of 5.0 that a `client` actor can send too.
 const fn v5(name: &'static str, of: Type) -> Field {
     Field { name, of, client: true, since: Version::V5_0 }
+}
+
+/// A field of 5.0 that only a `raw` actor can send.
+const fn raw_v5(name: &'static str, of: Type) -> Field {
+    Field { name, of, client: false, since: Version::V5_0 }
 }
 
 /// What every packet sent by a `raw` actor has beside its own fields: how the frame is bent.
@@ -68,6 +73,9 @@ pub const SHAPE: &[Field] = &[
     raw("cut", VARINT),
     raw("chunk", VARINT),
     raw("text", Type::Number(1)),
+    raw_v5("property", Type::Bytes),
+    raw_v5("property_length", VARINT),
+    raw_v5("property_length_bytes", Type::Bytes),
 ];
 
 /// The packet's own fields.
@@ -124,6 +132,9 @@ const CONNECT: &[Field] = &[
     v5("will_response_topic", Type::Topic),
     v5("will_correlation_data", Type::Bytes),
     v5("will_user_property", Type::Bytes),
+    raw_v5("will_property", Type::Bytes),
+    raw_v5("will_property_length", VARINT),
+    raw_v5("will_property_length_bytes", Type::Bytes),
 ];
 
 const CONNACK: &[Field] = &[
@@ -161,7 +172,7 @@ const PUBLISH: &[Field] = &[
     v5("response_topic", Type::Topic),
     v5("correlation_data", Type::Bytes),
     v5("user_property", Type::Bytes),
-    v5("subscription_id", VARINT),
+    raw_v5("subscription_id", VARINT),
     v5("content_type", Type::Bytes),
 ];
 
@@ -186,11 +197,11 @@ const SUBACK: &[Field] =
 const UNSUBSCRIBE: &[Field] = &[raw("id", U16), any("topic", Type::Topic), v5("user_property", Type::Bytes)];
 
 const DISCONNECT: &[Field] = &[
-    v5("reason", U8),
-    v5("session_expiry", U32),
-    v5("reason_string", Type::Bytes),
-    v5("user_property", Type::Bytes),
-    v5("server_reference", Type::Bytes),
+    raw_v5("reason", U8),
+    raw_v5("session_expiry", U32),
+    raw_v5("reason_string", Type::Bytes),
+    raw_v5("user_property", Type::Bytes),
+    raw_v5("server_reference", Type::Bytes),
 ];
 
 const AUTH: &[Field] = &[

@@ -288,6 +288,7 @@ pub(super) fn ack(kind: Kind, id: u64) -> Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Version;
     use crate::frame::encode::encode;
 
     fn subscribe() -> Packet {
@@ -312,7 +313,10 @@ mod tests {
     #[test]
     fn a_careless_broker_answers_what_it_can_hardly_read() {
         let answered = |bytes: &[u8]| answer(bytes).map(|packet| packet.to_string());
-        assert_eq!(answered(&encode(&subscribe())).as_deref(), Some("SUBACK id=0x102 reason=0"));
+        assert_eq!(
+            answered(&encode(&subscribe(), Version::V3_1_1)).as_deref(),
+            Some("SUBACK id=0x102 reason=0")
+        );
         assert_eq!(answered(&[0xc7, 0]).as_deref(), Some("PINGRESP"));
         assert_eq!(answered(&[0x36, 5, 0, 1, b'a', 0, 7]).as_deref(), Some("PUBREC id=7"));
         assert_eq!(answered(&[0x32, 5, 0, 1, 0xff, 0, 7]).as_deref(), Some("PUBACK id=7"));

@@ -5,8 +5,9 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use super::topic;
+use crate::Version;
 use crate::actor::Plain;
-use crate::frame::decode::Frame;
+use crate::frame::decode::{Frame, connect_version};
 use crate::frame::{Kind, Packet, Value, encode::encode};
 use crate::target::{Credentials, Target};
 
@@ -50,6 +51,8 @@ pub(super) struct Link {
     to_broker: Sender<Out>,
     client_ended: bool,
     broker_ended: bool,
+    /// The version that its CONNECT asks for.
+    pub(super) version: Version,
     /// The first CONNECT.
     pub(super) connect: Option<Packet>,
     /// Whether CONNACK with code 0 came, and whether it told of a session.
@@ -75,6 +78,7 @@ impl Link {
             to_broker,
             client_ended: false,
             broker_ended: false,
+            version: Version::V3_1_1,
             connect: None,
             accepted: None,
             sent: 0,
@@ -96,6 +100,7 @@ impl Link {
         match event {
             Event::Up(frame) => {
                 self.sent += 1;
+                self.version = connect_version(&frame.bytes).unwrap_or(self.version);
                 self.heard = Instant::now();
                 if let Ok(packet) = &frame.packet {
                     self.see_sent(packet);
@@ -180,11 +185,13 @@ pub(super) fn filters(subscribe: &Packet) -> Filters {
 #[derive(Debug)]
 pub(super) struct World {
     broker: Target,
+    /// The version last asked for: what to speak to the broker.
+    version: Version,
     /// How often the fault did something.
     pub(super) acted: u64,
     /// What the fault wants to remember.
     notes: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(super) left: Left,
+    left: Left,
 }
 
 /// What clients may have left in the broker.
@@ -196,12 +203,18 @@ pub(super) struct Left {
 
 impl World {
     pub(super) fn new(broker: Target) -> Self {
-        World { broker, acted: 0, notes: BTreeMap::new(), left: Left::default() }
+        World { broker, version: Version::V3_1_1, acted: 0, notes: BTreeMap::new(), left: Left::default() }
+    }
+
+    /// What there is to clear away, which is then forgotten, and the version to do it in.
+    pub(super) fn take_left(&mut self) -> (Left, Version) {
+        (std::mem::take(&mut self.left), self.version)
     }
 
     /// Remembers what has to be cleared away.
     pub(super) fn see(&mut self, link: &Link, event: &Event) {
-        let Event::Up(Frame { packet: Ok(packet), .. }) = event else { return };
+        let Event::Up(Frame { packet: Ok(packet), bytes }) = event else { return };
+        self.version = connect_version(bytes).unwrap_or(self.version);
         let text = |name| packet.bytes(name).unwrap_or_default().to_vec();
         let id = link.client_id();
         match packet.kind {
@@ -220,14 +233,14 @@ impl World {
 
 impl Left {
     /// Ends every session and wipes every retained message, as far as the broker lets it.
-    pub(super) fn clear(self, broker: &Target) {
+    pub(super) fn clear(self, broker: &Target, version: Version) {
         for id in self.sessions {
-            if let Ok(mut plain) = Plain::connect(broker, &id) {
+            if let Ok(mut plain) = Plain::connect(broker, version, &id) {
                 let _ = plain.send(&Packet::new(Kind::Disconnect));
             }
         }
         let names = self.retained.into_iter().filter(|name| topic::is_name(name));
-        let Ok(mut plain) = Plain::connect(broker, b"") else { return };
+        let Ok(mut plain) = Plain::connect(broker, version, b"") else { return };
         for name in names {
             let wipe = Packet::new(Kind::Publish).with("retain", 1u64).with("topic", name);
             let _ = plain.send(&wipe);
@@ -264,7 +277,12 @@ impl Hand<'_> {
 
     /// Passes a packet on unchanged: the fault has done nothing by it.
     pub(super) fn on(&mut self, up: bool, packet: &Packet) {
-        self.write(up, Out::Bytes(encode(packet)));
+        self.write(up, Out::Bytes(encode(packet, self.version())));
+    }
+
+    /// What is spoken on this connection.
+    fn version(&self) -> Version {
+        self.links.get(&self.me).map_or(self.world.version, |link| link.version)
     }
 
     fn write(&mut self, up: bool, out: Out) {
@@ -292,7 +310,7 @@ impl Hand<'_> {
 
     /// Sends the client a packet of the fault's own.
     pub(super) fn tell_client(&mut self, packet: &Packet) {
-        self.tell_client_bytes(encode(packet));
+        self.tell_client_bytes(encode(packet, self.version()));
     }
 
     /// Sends the client bytes of the fault's own.
@@ -392,7 +410,7 @@ impl Hand<'_> {
     /// Publishes as a client that nobody knows, and waits until the broker has taken it over.
     pub(super) fn publish(&mut self, packet: &Packet) {
         self.act();
-        let Ok(mut plain) = Plain::connect(&self.world.broker, b"") else { return };
+        let Ok(mut plain) = Plain::connect(&self.world.broker, self.world.version, b"") else { return };
         let _ = plain.send(packet);
         let _ = plain.send(&Packet::new(Kind::Pingreq)).and_then(|()| plain.receive());
         let _ = plain.send(&Packet::new(Kind::Disconnect));
@@ -401,7 +419,7 @@ impl Hand<'_> {
     /// Ends the session of this client at the broker.
     pub(super) fn end_session(&mut self, client_id: &[u8]) {
         self.act();
-        if let Ok(mut plain) = Plain::connect(&self.world.broker, client_id) {
+        if let Ok(mut plain) = Plain::connect(&self.world.broker, self.world.version, client_id) {
             let _ = plain.send(&Packet::new(Kind::Disconnect));
         }
     }

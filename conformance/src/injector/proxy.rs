@@ -20,8 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::fault::{DOWN, Fault, Meddler, UP};
+use super::fault::{Fault, Meddler};
 use super::hand::{Event, Hand, Link, Out, World};
+use crate::Version;
+use crate::frame::Side;
 use crate::frame::decode::{Frame, Frames};
 use crate::target::Target;
 use crate::transport::{Endpoint, Transport, WebSocket, accepted, let_in};
@@ -121,8 +123,8 @@ impl Proxy {
 
     /// Clears away in the broker what a fault may have kept the kit from clearing away itself.
     pub fn clear(&self) {
-        let left = std::mem::take(&mut self.shared.stage().world.left);
-        left.clear(&self.shared.broker);
+        let (left, version) = self.shared.stage().world.take_left();
+        left.clear(&self.shared.broker, version);
     }
 }
 
@@ -167,8 +169,8 @@ impl Shared {
         let (client_writer, broker_writer, shared) = (client.clone(), broker.clone(), self.clone());
         thread::spawn(move || write_all(&*client_writer, &client_queue));
         thread::spawn(move || write_all(&*broker_writer, &broker_queue));
-        thread::spawn(move || read_all(&*client, &shared, number, UP));
-        thread::spawn(move || read_all(&*broker, &self, number, DOWN));
+        thread::spawn(move || read_all(&*client, &shared, number, Side::Client));
+        thread::spawn(move || read_all(&*broker, &self, number, Side::Broker));
         Ok(())
     }
 
@@ -180,6 +182,11 @@ impl Shared {
             Some(Event::Selects(name)) => Some(name),
             _ => None,
         }
+    }
+
+    /// What is spoken on this connection, as far as is known.
+    fn version(&self, number: u64) -> Version {
+        self.stage().links.get(&number).map_or(Version::V3_1_1, |link| link.version)
     }
 
     /// Shows the event to the fault, and does with the rest what a wire does.
@@ -206,9 +213,10 @@ impl Shared {
 }
 
 /// Reads until the end and cuts into frames. What is no frame goes on as it comes.
-fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, up: bool) {
-    let came = |frame| if up { Event::Up(frame) } else { Event::Down(frame) };
-    let mut frames = Frames::default();
+fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, side: Side) {
+    let is_client = side == Side::Client;
+    let came = |frame| if is_client { Event::Up(frame) } else { Event::Down(frame) };
+    let mut frames = Frames::of(side, Version::V3_1_1);
     let mut shapeless = false;
     let mut buffer = vec![0; 64 * 1024];
     let raw = |bytes: Vec<u8>| came(Frame { bytes, packet: Err("not whole".to_owned()) });
@@ -220,12 +228,12 @@ fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, up: bool) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if !frames.rest().is_empty() {
                     shared.happen(number, raw(frames.rest().to_vec()));
-                    frames = Frames::default();
+                    frames = Frames::of(side, Version::V3_1_1);
                     shapeless = true;
                 }
                 continue;
             }
-            Err(_) => match stream.refused_text().filter(|_| up) {
+            Err(_) => match stream.refused_text().filter(|_| is_client) {
                 Some(text) => {
                     shared.happen(number, Event::Text(text));
                     continue;
@@ -237,22 +245,25 @@ fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, up: bool) {
             shared.happen(number, raw(bytes.to_vec()));
             continue;
         }
+        if !is_client {
+            frames.speak(shared.version(number));
+        }
         frames.push(bytes);
-        if up {
+        if is_client {
             shared.happen(number, Event::Segment);
         }
         for frame in frames.by_ref() {
             shared.happen(number, came(frame));
         }
         shapeless = frames.is_lost();
-        if up && !frames.rest().is_empty() {
+        if is_client && !frames.rest().is_empty() {
             shared.happen(number, Event::Torn);
         }
     }
     if !frames.rest().is_empty() {
         shared.happen(number, raw(frames.rest().to_vec()));
     }
-    shared.happen(number, if up { Event::ClientEnd } else { Event::BrokerEnd });
+    shared.happen(number, if is_client { Event::ClientEnd } else { Event::BrokerEnd });
 }
 
 /// Writes what the queue says, until it ends.
@@ -313,7 +324,7 @@ mod tests {
     }
 
     fn publish(payload: Vec<u8>) -> Vec<u8> {
-        encode(&Packet::new(Kind::Publish).with("topic", "a").with("payload", payload))
+        encode(&Packet::new(Kind::Publish).with("topic", "a").with("payload", payload), Version::V3_1_1)
     }
 
     #[test]

@@ -148,7 +148,8 @@ fn play(
         for _ in 0..options.threads.clamp(1, jobs.len().max(1)) {
             scope.spawn(|| {
                 while let Some((fault, scenario)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let fitting = targets.iter().find(|target| run::skipped(scenario, target).is_none());
+                    let fitting =
+                        targets.iter().find(|target| run::skipped(scenario, VERSION, target).is_none());
                     let Some(target) = fitting.or(targets.first()) else { continue };
                     let trial = try_one(*fault, scenario, target, options);
                     each(&trial);

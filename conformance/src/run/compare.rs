@@ -28,35 +28,57 @@ pub(super) fn packet(
     }
     let mut known = bindings.clone();
     let (mut wanted, mut got) = (Vec::new(), Vec::new());
+    // In which order they stand is the broker's affair.
+    let mut identifiers: Vec<&Value> = came.all("subscription_id").collect();
     for (occurrence, field) in numbered(text, version) {
         let name = field.field.name;
-        let actual = came.all(name).nth(occurrence);
+        let admits = |actual: Option<&Value>, known: &Bindings| {
+            field.values.iter().any(|value| value.admits(actual, field.field.of, token, known))
+        };
+        let actual = if name == "subscription_id" {
+            let fitting = identifiers.iter().position(|id| admits(Some(id), &known) != field.negated);
+            let place = fitting.unwrap_or(0);
+            (place < identifiers.len()).then(|| identifiers.remove(place))
+        } else {
+            came.all(name).nth(occurrence)
+        };
         if let (Some(actual), [Expression::Variable(variable)], false) =
             (actual, field.values.as_slice(), field.negated)
         {
             known.entry(variable.clone()).or_insert_with(|| actual.clone());
         }
-        let is_listed =
-            |value: &Expression| value.resolve(field.field.of, token, &known).ok().as_ref() == actual;
-        if actual.is_none() || field.values.iter().any(is_listed) == field.negated {
+        if admits(actual, &known) == field.negated {
             wanted.push(shown(field, token, &known));
             got.push(actual.map_or_else(|| format!("no {name}"), |actual| format!("{name}={actual}")));
         }
     }
+    let written = |name: &str| numbered(text, version).filter(|(_, field)| field.field.name == name).count();
     // A code too many is as wrong as one too few.
-    let (codes, written) = (
-        came.all("reason").count(),
-        numbered(text, version).filter(|(_, field)| field.field.name == "reason").count(),
-    );
-    if came.kind == Kind::Suback && written > 0 && codes > written {
-        wanted.push(format!("{written} return codes"));
+    let (codes, written_codes) = (came.all("reason").count(), written("reason"));
+    if matches!(came.kind, Kind::Suback | Kind::Unsuback) && written_codes > 0 && codes > written_codes {
+        wanted.push(format!("{written_codes} codes"));
         got.push(format!("{codes}"));
+    }
+    // So is an identifier too many.
+    if let (Some(id), 1..) = (identifiers.first(), written("subscription_id")) {
+        wanted.push("no more subscription_id".to_owned());
+        got.push(format!("subscription_id={id}"));
+    }
+    // Who acknowledges takes it, unless another code is asked for.
+    let refusal = came.all("reason").find(|code| matches!(code, Value::Number(0x80..)));
+    if let (Some(code), 0, true) = (refusal, written_codes, is_acknowledgement(came.kind)) {
+        wanted.push("reason below 0x80".to_owned());
+        got.push(format!("reason={code}"));
     }
     if !wanted.is_empty() {
         return Err(Differs { expected: wanted.join(", "), actual: format!("{} came", got.join(", ")) });
     }
     known.retain(|name, _| !bindings.contains_key(name));
     Ok(known)
+}
+
+fn is_acknowledgement(kind: Kind) -> bool {
+    matches!(kind, Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Unsuback)
 }
 
 /// This version's fields, each with the occurrence it speaks of. `name=` speaks of the next one of that name,
@@ -78,10 +100,10 @@ pub(super) fn describe(text: &PacketText, version: Version, token: &str, binding
     format!("{}{}", text.kind, shown.collect::<String>())
 }
 
-fn shown(field: &FieldText, token: &str, bindings: &Bindings) -> String {
+pub(super) fn shown(field: &FieldText, token: &str, bindings: &Bindings) -> String {
     let value = |value: &Expression| match value.resolve(field.field.of, token, bindings) {
         Ok(value) => value.to_string(),
-        Err(unbound) => format!("${}", unbound.0),
+        Err(_) => value.to_string(),
     };
     let values: Vec<_> = field.values.iter().map(value).collect();
     format!("{}{}{}", field.field.name, if field.negated { "!=" } else { "=" }, values.join("|"))
@@ -154,7 +176,7 @@ mod tests {
         );
         let suback = Packet::new(Kind::Suback).with("id", 1u64).with("reason", 0u64).with("reason", 0x80u64);
         assert_eq!(differs("SUBACK reason=0 reason=1", &suback), say("reason=1", "reason=0x80 came"));
-        assert_eq!(differs("SUBACK reason=0", &suback), say("1 return codes", "2 came"));
+        assert_eq!(differs("SUBACK reason=0", &suback), say("1 codes", "2 came"));
         assert_eq!(
             differs("SUBACK reason=0 reason=0x80 reason=0", &suback),
             say("reason=0", "no reason came")

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::stage::Run;
 use super::{Fault, came, compare, contains, seconds};
+use crate::Version;
 use crate::actor::{Came, Event};
 use crate::frame::Kind;
-use crate::scenario::{Action, ActorKind, Expect, Expected, PacketText, Step};
+use crate::scenario::{Action, ActorKind, Expect, Expected, FieldText, PacketText, Step};
 
 impl Run<'_> {
     /// Takes in one event. False when none comes by `until`.
@@ -56,6 +57,7 @@ impl Run<'_> {
             let cast = self.cast.get_mut(actor)?;
             let event = cast.queue.pop_front()?;
             let Came::Packet(packet) = &event.what else { return Some(event) };
+            cast.greeted |= packet.kind == Kind::Connack;
             let by_itself = matches!(packet.kind, Kind::Pubrec | Kind::Pubrel | Kind::Pingresp);
             if by_itself && cast.kind == ActorKind::Client {
                 continue;
@@ -111,16 +113,9 @@ impl Run<'_> {
                 };
                 self.bindings.extend(found);
             }
-            Expected::Close => {
-                let expected = "the broker to close the connection";
-                let event = self.awaited(&expect.actors, None, expect.within, |_| expected.to_owned())?;
-                match &event.what {
-                    Came::Closed(_) => {
-                        for actor in &expect.actors {
-                            drop(self.cast(*actor)?.leave());
-                        }
-                    }
-                    other => return Err(Fault::new(expected, came(other)).at(&event)),
+            Expected::Close(reason) => {
+                for actor in &expect.actors {
+                    self.close(*actor, reason.as_ref(), expect.within)?;
                 }
             }
             Expected::Silence(None) => self.silence(&expect.actors)?,
@@ -130,6 +125,48 @@ impl Run<'_> {
             self.cast(*actor)?.optional.clear();
         }
         Ok(())
+    }
+
+    /// The broker closes. In 5.0 it may say so before, once: by CONNACK if none came, and else by DISCONNECT.
+    fn close(
+        &mut self,
+        actor: usize,
+        reason: Option<&FieldText>,
+        within: Option<(Duration, Duration)>,
+    ) -> Result<(), Fault> {
+        let reason = reason.filter(|reason| reason.field.is_in(self.version));
+        let goodbye = reason.map(|reason| compare::shown(reason, &self.token, &self.bindings));
+        let goodbye = goodbye.map(|reason| format!(", if it says why with {reason}"));
+        let expected = format!("the broker to close the connection{}", goodbye.unwrap_or_default());
+        let mut is_told = self.version < Version::V5_0;
+        loop {
+            let by = if self.cast(actor)?.greeted { Kind::Disconnect } else { Kind::Connack };
+            let event = self.awaited(&[actor], None, within, |_| expected.clone())?;
+            match &event.what {
+                Came::Closed(_) => {
+                    drop(self.cast(actor)?.leave());
+                    return Ok(());
+                }
+                // [MQTT-4.13.2-1]
+                Came::Packet(packet)
+                    if packet.kind == by && packet.number("reason") >= Some(0x80) && !is_told =>
+                {
+                    let code = packet.all("reason").next();
+                    let admits = |reason: &FieldText| {
+                        let listed = reason
+                            .values
+                            .iter()
+                            .any(|value| value.admits(code, reason.field.of, &self.token, &self.bindings));
+                        listed != reason.negated
+                    };
+                    if !reason.is_none_or(admits) {
+                        return Err(Fault::new(expected, came(&event.what)).at(&event));
+                    }
+                    is_told = true;
+                }
+                other => return Err(Fault::new(expected, came(other)).at(&event)),
+            }
+        }
     }
 
     /// The next event, not earlier and not later than `within` says.

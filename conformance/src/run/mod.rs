@@ -26,8 +26,11 @@ pub fn name(scenario: &Scenario, version: Version) -> String {
     format!("{version}/{}", scenario.name)
 }
 
-/// Why this target does not run this scenario, if so.
-pub fn skipped(scenario: &Scenario, target: &Target) -> Option<String> {
+/// Why this target does not run this scenario in this version, if so.
+pub fn skipped(scenario: &Scenario, version: Version, target: &Target) -> Option<String> {
+    if !target.versions.contains(&version) {
+        return Some(format!("the broker does not take clients of {version}"));
+    }
     if let Some(word) = scenario.all_needs().find(|word| !target.capabilities.contains(*word)) {
         let known = CAPABILITIES.iter().find(|capability| capability.name == word);
         let why = known.map(|capability| format!(": {}", capability.absent));
@@ -50,8 +53,7 @@ pub fn run(scenario: &Scenario, version: Version, target: &Target) -> Verdict {
 /// As [`run`], but begins no step when `limit` is over: then it is inconclusive.
 pub fn run_within(scenario: &Scenario, version: Version, target: &Target, limit: Duration) -> Verdict {
     let mut start = Instant::now();
-    let silent = (!version.is_spoken()).then(|| format!("the kit does not speak {version}"));
-    let (outcome, trace) = match silent.or_else(|| skipped(scenario, target)) {
+    let (outcome, trace) = match skipped(scenario, version, target) {
         Some(reason) => (Outcome::Skipped(reason), Vec::new()),
         None => {
             let _turn = quiet::turn(scenario);

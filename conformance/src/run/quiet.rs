@@ -6,7 +6,7 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::frame::Kind;
-use crate::scenario::{Action, Expression, Piece, Scenario, Send, Step};
+use crate::scenario::{Action, Expression, Piece, Scenario, Send, Step, Times};
 
 /// The loud ones share it, the listeners each have it alone.
 static QUIET: RwLock<()> = RwLock::new(());
@@ -39,11 +39,11 @@ fn listens(step: &Step) -> bool {
     let own = |piece: &Piece| match piece {
         Piece::Own(text) => !text.is_empty(),
         Piece::Exact(text) => text.windows(3).any(|window| window == b"{u}"),
-        Piece::Hex(_) | Piece::Pattern(_) | Piece::Variable(_) => false,
+        Piece::Hex(_) | Piece::Pattern(_) | Piece::PatternOf(_) | Piece::Variable(_) => false,
     };
     let others = |value: &Expression| match value {
         Expression::Bytes(pieces) => !pieces.iter().any(own),
-        Expression::Number(_) | Expression::Variable(_) => false,
+        _ => false,
     };
     let topics = packet.fields.iter().filter(|field| field.field.name == "topic");
     packet.kind == Kind::Subscribe && topics.flat_map(|field| &field.values).any(others)
@@ -53,7 +53,10 @@ fn packets(step: &Step) -> u64 {
     match &step.action {
         Action::Send { .. } => 1,
         Action::AtOnce(steps) => steps.iter().map(packets).sum(),
-        Action::Repeat(times, steps) => times * steps.iter().map(packets).sum::<u64>(),
+        Action::Repeat(times, steps) => {
+            let times = if let Times::Fixed(times) = times { *times } else { 1 };
+            times * steps.iter().map(packets).sum::<u64>()
+        }
         Action::Expect(_) | Action::AnyOrder(_) => 0,
     }
 }

@@ -51,7 +51,10 @@ impl Run<'_> {
                 }
                 Action::Repeat(times, inner) => {
                     let before = self.bindings.clone();
-                    for round in 1..=*times {
+                    let times = times.resolve(&self.bindings);
+                    let times =
+                        times.map_err(|unbound| Fault::new("a number of times", unbound.to_string()))?;
+                    for round in 1..=times {
                         self.bindings.insert(variables::ROUND.to_owned(), round.into());
                         sender = self.frames(inner, frames)?.or(sender);
                     }
@@ -68,7 +71,7 @@ impl Run<'_> {
         let (packet, bytes) = match what {
             Send::Packet(text) => {
                 let packet = self.packet(actor, text)?;
-                let bytes = encode(&packet);
+                let bytes = encode(&packet, self.version);
                 (Some(packet), bytes)
             }
             Send::Hex(bytes) => (None, bytes.clone()),
@@ -124,11 +127,11 @@ impl Run<'_> {
     }
 
     fn new_owner(&mut self, actor: usize) -> Result<Owner, Fault> {
-        let (trace, events) = (self.trace.clone(), self.sender.clone());
+        let (version, trace, events) = (self.version, self.trace.clone(), self.sender.clone());
         let cast = self.cast(actor)?;
         drop(cast.leave());
         cast.connections += 1;
-        Ok(Owner { actor, name: cast.name.clone(), connection: cast.connections, trace, events })
+        Ok(Owner { actor, name: cast.name.clone(), connection: cast.connections, version, trace, events })
     }
 
     /// The packet as sent: values worked out, this version's fields only, defaults that differ by actor filled in.

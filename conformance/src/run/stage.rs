@@ -43,6 +43,8 @@ pub(super) struct Cast {
     pub(super) queue: VecDeque<Event>,
     /// What may come before what the next `<` says.
     pub(super) optional: Vec<PacketText>,
+    /// Whether CONNACK came on this connection, as far as is looked at.
+    pub(super) greeted: bool,
     /// Whether a round trip is possible: CONNACK 0 came, the connection is open, and no half packet was sent.
     pub(super) can_ping: bool,
     /// Whether it subscribed to a filter that may match other people's topics.
@@ -60,6 +62,7 @@ impl Cast {
             connections: 0,
             queue: VecDeque::new(),
             optional: Vec::new(),
+            greeted: false,
             can_ping: false,
             hears_others: false,
             last_id: 0,
@@ -68,6 +71,7 @@ impl Cast {
 
     pub(super) fn leave(&mut self) -> Option<Connection> {
         self.can_ping = false;
+        self.greeted = false;
         self.queue.clear();
         self.optional.clear();
         self.connection.take()
@@ -104,7 +108,7 @@ impl<'a> Run<'a> {
             cast: scenario.actors.iter().map(Cast::new).collect(),
             bindings: bound(target),
             last_send: Instant::now(),
-            left: Left::default(),
+            left: Left::new(version),
         }
     }
 
@@ -116,11 +120,17 @@ impl<'a> Run<'a> {
     fn steps(&mut self, steps: &[Step], limit: &Limit) -> Result<(), Stop> {
         let version = self.version;
         for step in steps.iter().filter(|step| step.is_in(version)) {
-            if let Action::Repeat(times, inner) = &step.action {
-                self.repeat(*times, inner, limit)?;
+            let times = match &step.action {
+                Action::Repeat(times, inner) => Some((times.resolve(&self.bindings), inner)),
+                _ => None,
+            };
+            if let Some((Ok(times), inner)) = times {
+                self.repeat(times, inner, limit)?;
                 continue;
             }
-            let (fault, blame) = if limit.start.elapsed() >= limit.time {
+            let (fault, blame) = if let Some((Err(unbound), _)) = times {
+                (Fault::new("a number of times", unbound.to_string()), Blame::Unsent)
+            } else if limit.start.elapsed() >= limit.time {
                 let over = format!("its time limit of {} was over", seconds(limit.time));
                 (Fault::new("to come this far in time", over), Blame::Clock)
             } else if let Err(fault) = self.step(step) {

@@ -11,7 +11,7 @@ pub use parse::{ParseError, parse};
 pub use value::{Bindings, Expression, Piece, Unresolved, variables};
 
 use crate::Version;
-use crate::frame::{Kind, table};
+use crate::frame::{Kind, Value, table};
 
 /// One file: one behaviour.
 #[derive(Clone, Debug)]
@@ -123,6 +123,11 @@ const fn unusual(name: &'static str) -> Capability {
     Capability { name, usual: false, absent: "neither found nor said to be there" }
 }
 
+/// For what a broker of 5.0 says of itself in CONNACK.
+const fn announced(name: &'static str, absent: &'static str) -> Capability {
+    Capability { name, usual: false, absent }
+}
+
 /// What `needs` may name. `large-packets` is packets of more than 256 KiB, up to 4 MiB; a broker is `open` that lets in
 /// whoever comes, and `closed` that lets in nobody without credentials. `qos1`, `qos2`, `grants-qos1` and `grants-qos2`
 /// need no line: what a scenario sends, and what it expects in SUBACK, says it.
@@ -144,6 +149,21 @@ pub const CAPABILITIES: &[Capability] = &[
     unusual("acl"),
     unusual("sys"),
     Capability { absent: "the URL is neither ws:// nor wss://", ..unusual(WEBSOCKET) },
+    Capability { absent: "the broker says that it has none", ..usual("shared") },
+    Capability { absent: "the broker says that it has none", ..usual("subscription-ids") },
+    announced("topic-alias", "the broker takes no topic alias"),
+    announced("receive-maximum", "the broker announces no Receive Maximum of at most 1000"),
+    announced("maximum-packet-size", "the broker announces no Maximum Packet Size of at most 4 MiB"),
+    announced("server-keep-alive", "the broker announces no Server Keep Alive of at most 10 s"),
+    announced("response-information", "the broker gives no Response Information"),
+    announced("scram", "the broker was not seen to answer SCRAM-SHA-256"),
+    announced("no-qos1", "the broker has QoS 1"),
+    announced("no-qos2", "the broker has QoS 2"),
+    announced("no-retain", "the broker has retained messages"),
+    announced("no-wildcards", "the broker has wildcards"),
+    announced("no-shared", "the broker has shared subscriptions"),
+    announced("no-subscription-ids", "the broker has subscription identifiers"),
+    announced("no-topic-alias", "the broker takes topic aliases"),
 ];
 
 /// The word of a target that is spoken to over WebSocket.
@@ -257,7 +277,35 @@ pub enum Action {
     /// `at once { … }`: steps whose action is [`Action::Send`], all of one actor, repeated or not.
     AtOnce(Vec<Step>),
     /// `repeat N { … }`: so many times, with [`variables::ROUND`] bound to 1, 2, 3 …
-    Repeat(u64, Vec<Step>),
+    Repeat(Times, Vec<Step>),
+}
+
+/// How often something is repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// `repeat 3`
+    Fixed(u64),
+    /// `repeat $name`, of which there is a limit: [`Times::MOST`].
+    Bound(String),
+}
+
+impl Times {
+    /// There are no more packet identifiers.
+    pub const MOST: u64 = 70_000;
+
+    /// How many times it is in a run.
+    ///
+    /// # Errors
+    /// The `$name` is not bound to a number up to [`Times::MOST`].
+    pub fn resolve(&self, bindings: &Bindings) -> Result<u64, Unresolved> {
+        match self {
+            Times::Fixed(times) => Ok(*times),
+            Times::Bound(name) => match bindings.get(name) {
+                Some(Value::Number(times)) if *times <= Times::MOST => Ok(*times),
+                _ => Err(Unresolved(name.clone())),
+            },
+        }
+    }
 }
 
 /// What is sent.
@@ -289,8 +337,8 @@ pub struct Expect {
 pub enum Expected {
     /// This packet, as the next.
     Packet(PacketText),
-    /// The broker closes.
-    Close,
+    /// The broker closes. In 5.0 it may say why before, by a code of 0x80 or more, if given one of these.
+    Close(Option<FieldText>),
     /// Nothing; if a time is given, for that long.
     Silence(Option<Duration>),
 }

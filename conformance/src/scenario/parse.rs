@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::{
-    Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step, variables,
+    Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step, Times,
+    variables,
 };
 use line::{Block, Context, Line};
 use token::Wrong;
@@ -119,7 +120,7 @@ impl Reader {
     }
 
     fn read<'a>(&mut self, text: &'a str) -> Result<(), Wrong<'a>> {
-        let blocks: Vec<_> = self.blocks.iter().map(|open| open.block).collect();
+        let blocks: Vec<_> = self.blocks.iter().map(|open| open.block.clone()).collect();
         let once = self.blocks.iter().skip_while(|open| open.block != Block::AtOnce);
         let sender = once.flat_map(|open| &open.steps).flat_map(Step::with_inner).find_map(Step::sender);
         let context = Context { actors: &self.scenario.actors, blocks: &blocks, sender };
@@ -155,6 +156,11 @@ impl Reader {
             Line::Promises(words) => self.scenario.promises.extend(words.into_iter().map(str::to_owned)),
             Line::Duty(duty) => self.scenario.duty = duty,
             Line::OpenBlock(block) => {
+                if let Block::Repeat(Times::Bound(name)) = &block
+                    && !self.is_bound(name)
+                {
+                    return Err(unbound(text, name));
+                }
                 let bound = self.bound.clone();
                 if matches!(block, Block::Repeat(_)) {
                     self.bound.insert(variables::ROUND.to_owned());
@@ -177,17 +183,7 @@ impl Reader {
             }
             Line::Step(step) => {
                 let step = Step { line: self.number, ..step };
-                self.check_variables(&step).map_err(|name| Wrong {
-                    at: text.find(&format!("${name}")).and_then(|at| text.get(at..)).unwrap_or(text),
-                    expected: match name.as_str() {
-                        variables::USERNAME | variables::PASSWORD => {
-                            "`needs passwords` above, for this $name"
-                        }
-                        variables::ROUND => "`repeat N {` around this $name",
-                        _ => "a $name that a `<` step above has bound",
-                    }
-                    .to_owned(),
-                })?;
+                self.check_variables(&step).map_err(|name| unbound(text, &name))?;
                 self.add(step);
             }
         }
@@ -207,7 +203,7 @@ impl Reader {
             Action::Send { what: Send::Packet(packet), .. } => (&packet.fields, false),
             Action::Expect(expect) => match &expect.what {
                 Expected::Packet(packet) => (&packet.fields, true),
-                Expected::Close | Expected::Silence(_) => return Ok(()),
+                Expected::Close(_) | Expected::Silence(_) => return Ok(()),
             },
             _ => return Ok(()),
         };
@@ -246,6 +242,17 @@ impl Reader {
             Ok(self.scenario)
         }
     }
+}
+
+/// Nothing above binds this `$name`.
+fn unbound<'a>(text: &'a str, name: &str) -> Wrong<'a> {
+    let expected = match name {
+        variables::USERNAME | variables::PASSWORD => "`needs passwords` above, for this $name",
+        variables::ROUND => "`repeat N {` around this $name",
+        _ => "a $name that a `<` step above has bound",
+    };
+    let at = text.find(&format!("${name}")).and_then(|at| text.get(at..)).unwrap_or(text);
+    Wrong { at, expected: expected.to_owned() }
 }
 
 #[cfg(test)]

@@ -14,6 +14,12 @@ pub enum Expression {
     Bytes(Vec<Piece>),
     /// `$name`
     Variable(String),
+    /// `$name + 1`, `$name - 1`: a bound number and what is added to it.
+    Sum(String, i64),
+    /// `8..10`: in `<` steps, a number from here to there.
+    Range(u64, u64),
+    /// `none`: in `<` steps, that the field is not there.
+    Absent,
 }
 
 /// A piece of a string.
@@ -27,6 +33,8 @@ pub enum Piece {
     Hex(Vec<u8>),
     /// `bytes(N)`
     Pattern(usize),
+    /// `bytes($name)`
+    PatternOf(String),
     /// `$name` among others; a number is written in decimal.
     Variable(String),
 }
@@ -50,7 +58,7 @@ pub struct Unresolved(pub String);
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "${} is not bound", self.0)
+        write!(f, "${} is not bound to what is needed here", self.0)
     }
 }
 
@@ -61,12 +69,12 @@ impl Expression {
     /// The `$names` in it.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         let (alone, pieces) = match self {
-            Expression::Number(_) => (None, [].as_slice()),
-            Expression::Variable(name) => (Some(name), [].as_slice()),
+            Expression::Number(_) | Expression::Range(..) | Expression::Absent => (None, [].as_slice()),
+            Expression::Variable(name) | Expression::Sum(name, _) => (Some(name), [].as_slice()),
             Expression::Bytes(pieces) => (None, pieces.as_slice()),
         };
         alone.into_iter().chain(pieces.iter().filter_map(|piece| match piece {
-            Piece::Variable(name) => Some(name),
+            Piece::Variable(name) | Piece::PatternOf(name) => Some(name),
             _ => None,
         }))
     }
@@ -76,9 +84,11 @@ impl Expression {
     pub(super) fn with_number(self, name: &str, number: u64) -> Self {
         match self {
             Expression::Variable(found) if found == name => Expression::Number(number),
+            Expression::Sum(found, more) if found == name => Expression::Number(sum(number, more)),
             Expression::Bytes(pieces) => {
                 let fill = |piece| match piece {
                     Piece::Variable(found) if found == name => Piece::Hex(number.to_string().into_bytes()),
+                    Piece::PatternOf(found) if found == name => Piece::Pattern(number as usize),
                     other => other,
                 };
                 Expression::Bytes(pieces.into_iter().map(fill).collect())
@@ -87,14 +97,25 @@ impl Expression {
         }
     }
 
+    /// Whether the field may hold this, in the run with this token.
+    pub fn admits(&self, actual: Option<&Value>, of: Type, token: &str, bindings: &Bindings) -> bool {
+        match (self, actual) {
+            (Expression::Absent, actual) => actual.is_none(),
+            (Expression::Range(least, most), Some(Value::Number(number))) => (least..=most).contains(&number),
+            (_, actual) => self.resolve(of, token, bindings).ok().as_ref() == actual && actual.is_some(),
+        }
+    }
+
     /// The value in a field of this type, in the run with this token.
     ///
     /// # Errors
-    /// A variable that is not bound.
+    /// A variable that is not bound, or not to a number where one is needed; what is no single value.
     pub fn resolve(&self, of: Type, token: &str, bindings: &Bindings) -> Result<Value, Unresolved> {
         match self {
             Expression::Number(number) => Ok(Value::Number(*number)),
             Expression::Variable(name) => bindings.get(name).cloned().ok_or_else(|| Unresolved(name.clone())),
+            Expression::Sum(name, more) => Ok(Value::Number(sum(bound_number(name, bindings)?, *more))),
+            Expression::Range(..) | Expression::Absent => Err(Unresolved(self.to_string())),
             Expression::Bytes(pieces) => {
                 let mut bytes = Vec::new();
                 for piece in pieces {
@@ -108,6 +129,10 @@ impl Expression {
                         Piece::Exact(text) => bytes.extend(with_token(text, token)),
                         Piece::Hex(hex) => bytes.extend(hex),
                         Piece::Pattern(length) => bytes.extend(pattern(*length)),
+                        Piece::PatternOf(name) => {
+                            let length = bound_number(name, bindings)?.min(MAX_PATTERN_BYTES);
+                            bytes.extend(pattern(length as usize));
+                        }
                         Piece::Variable(name) => match bindings.get(name) {
                             Some(Value::Bytes(bound)) => bytes.extend(bound),
                             Some(Value::Number(number)) => bytes.extend(number.to_string().bytes()),
@@ -116,6 +141,34 @@ impl Expression {
                     }
                 }
                 Ok(Value::Bytes(bytes))
+            }
+        }
+    }
+}
+
+/// The longest `bytes($name)`.
+const MAX_PATTERN_BYTES: u64 = 64 << 20;
+
+fn bound_number(name: &str, bindings: &Bindings) -> Result<u64, Unresolved> {
+    match bindings.get(name) {
+        Some(Value::Number(number)) => Ok(*number),
+        _ => Err(Unresolved(name.to_owned())),
+    }
+}
+
+fn sum(number: u64, more: i64) -> u64 {
+    number.saturating_add_signed(more)
+}
+
+impl fmt::Display for Expression {
+    /// What cannot be resolved as it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expression::Range(least, most) => write!(f, "{least}..{most}"),
+            Expression::Absent => f.write_str("none"),
+            other => {
+                let names: Vec<_> = other.names().map(|name| format!("${name}")).collect();
+                f.write_str(&names.join(" + "))
             }
         }
     }

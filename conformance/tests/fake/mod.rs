@@ -8,8 +8,9 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use conformance::Version;
 use conformance::frame::decode::Frames;
-use conformance::frame::{Kind, Packet, encode::encode};
+use conformance::frame::{Kind, Packet, Side, encode::encode};
 use conformance::transport::Endpoint;
 
 /// One answer.
@@ -64,15 +65,16 @@ impl FakeBroker {
 }
 
 fn serve(mut stream: impl Read + Write, manners: &Manners, heard: &Mutex<Vec<Packet>>) {
-    let mut frames = Frames::default();
+    let mut frames = Frames::of(Side::Client, Version::V3_1_1);
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         frames.push(&buffer[..length]);
-        for packet in frames.by_ref().filter_map(|frame| frame.packet.ok()) {
+        while let Some(frame) = frames.next() {
+            let (version, Ok(packet)) = (frames.version(), frame.packet) else { continue };
             heard.lock().expect("not poisoned").push(packet.clone());
             for reply in manners(&packet).unwrap_or_else(|| well_mannered(&packet)) {
                 let written = match reply {
-                    Reply::Send(packet) => stream.write_all(&encode(&packet)),
+                    Reply::Send(packet) => stream.write_all(&encode(&packet, version)),
                     Reply::Bytes(bytes) => stream.write_all(&bytes),
                     Reply::Close => return,
                 };
@@ -97,7 +99,10 @@ fn well_mannered(packet: &Packet) -> Vec<Reply> {
             let granted = packet.all("qos").fold(granted, |packet, qos| packet.with("reason", qos.clone()));
             vec![Reply::Send(granted)]
         }
-        Kind::Unsubscribe => ack(Kind::Unsuback),
+        Kind::Unsubscribe => {
+            let removed = Packet::new(Kind::Unsuback).with("id", id);
+            vec![Reply::Send(packet.all("topic").fold(removed, |packet, _| packet.with("reason", 0u64)))]
+        }
         Kind::Publish if packet.number("qos") == Some(1) => ack(Kind::Puback),
         Kind::Publish if packet.number("qos") == Some(0) => vec![Reply::Send(packet.clone())],
         Kind::Pingreq => vec![Reply::Send(Packet::new(Kind::Pingresp))],

@@ -4,13 +4,13 @@ use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::tag;
 use nom::character::complete::char;
-use nom::combinator::{cut, map_opt, value};
+use nom::combinator::{cut, map, map_opt, value};
 use nom::multi::{many1, separated_list1};
 use nom::sequence::{preceded, terminated};
 
-use super::token::{Read, Wrong, digits, end, expect, expression, fail, keyword, name, word};
+use super::token::{Read, Wrong, digits, end, expect, expression, fail, keyword, name, variable, word};
 use crate::frame::{Kind, table};
-use crate::scenario::{Expression, FieldText, variables};
+use crate::scenario::{Expression, FieldText, Times, variables};
 
 /// The fields behind a packet's name, up to the end of the line, a comment or `within`.
 pub(super) fn fields<'a>(
@@ -70,7 +70,9 @@ fn field<'a, 'f>(
 fn typed<'a>(input: &'a str, field: &table::Field) -> Read<'a, Expression> {
     let (rest, value) = cut(expression).parse(input)?;
     match (&value, field.of) {
-        (Expression::Variable(_), _) => {}
+        (Expression::Variable(_) | Expression::Absent, _) => {}
+        (Expression::Sum(..), table::Type::Number(_)) => {}
+        (Expression::Range(least, most), table::Type::Number(limit)) if least <= most && *most <= limit => {}
         (Expression::Number(number), table::Type::Number(most)) if *number <= most => {}
         (Expression::Bytes(_), table::Type::Bytes | table::Type::Topic | table::Type::ClientId) => {}
         (_, table::Type::Number(most)) => {
@@ -81,11 +83,14 @@ fn typed<'a>(input: &'a str, field: &table::Field) -> Read<'a, Expression> {
     Ok((rest, value))
 }
 
-/// The most rounds of `repeat`, and copies of a group of fields: there are no more packet identifiers.
-const MAX_ROUNDS: u64 = 70_000;
+/// How many times lines are repeated.
+pub(super) fn times(input: &str) -> Read<'_, Times> {
+    let bound = map(word(variable), |name: &str| Times::Bound(name.to_owned()));
+    alt((bound, map(rounds, Times::Fixed))).parse(input)
+}
 
-/// How many times something is repeated.
-pub(super) fn rounds(input: &str) -> Read<'_, u64> {
-    let times = map_opt(digits, |times: &str| times.parse().ok().filter(|times| *times <= MAX_ROUNDS));
+/// How many times fields are repeated.
+fn rounds(input: &str) -> Read<'_, u64> {
+    let times = map_opt(digits, |times: &str| times.parse().ok().filter(|times| *times <= Times::MOST));
     expect("how many times, up to 70000", word(times)).parse(input)
 }

@@ -8,12 +8,13 @@ use nom::combinator::{cut, map, opt, value, verify};
 use nom::multi::{many1, separated_list1};
 use nom::sequence::{delimited, preceded, separated_pair};
 
-use super::field::{fields, rounds};
+use super::field::{fields, times};
 use super::token::{Read, Wrong, blank, duration, end, expect, fail, hex, keyword, name, word};
 use crate::Version;
 use crate::frame::{Kind, table};
 use crate::scenario::{
-    Action, Actor, ActorKind, CAPABILITIES, Duty, Expect, Expected, PacketText, Send, Step,
+    Action, Actor, ActorKind, CAPABILITIES, Duty, Expect, Expected, Expression, FieldText, PacketText, Send,
+    Step, Times,
 };
 
 /// What a line says.
@@ -32,11 +33,11 @@ pub(super) enum Line<'a> {
 }
 
 /// Lines between `{` and `}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Block {
     AnyOrder,
     AtOnce,
-    Repeat(u64),
+    Repeat(Times),
 }
 
 /// What the lines above said.
@@ -144,15 +145,16 @@ fn actor<'a>(kind: ActorKind, input: &'a str, context: &Context<'_>) -> Read<'a,
 }
 
 fn needs(input: &str) -> Read<'_, Line<'_>> {
-    let known = verify(name, |found: &str| CAPABILITIES.iter().any(|capability| capability.name == found));
-    map(
-        many1(word(expect(
-            "one of wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket",
-            known,
-        ))),
-        Line::Needs,
-    )
-    .parse(input)
+    let known = |input| -> Read<'_, &str> {
+        let names: Vec<_> = CAPABILITIES.iter().map(|capability| capability.name).collect();
+        let all = || format!("one of {}", names.join(", "));
+        match name(input) {
+            Ok((rest, found)) if names.contains(&found) => Ok((rest, found)),
+            Ok(_) => fail(input, all()),
+            Err::<_, nom::Err<Wrong<'_>>>(_) => Err(nom::Err::Error(Wrong { at: input, expected: all() })),
+        }
+    };
+    map(many1(word(known)), Line::Needs).parse(input)
 }
 
 fn duty(input: &str) -> Read<'_, Duty> {
@@ -165,7 +167,7 @@ fn block(input: &str) -> Read<'_, Line<'_>> {
     let kind = alt((
         value(Block::AnyOrder, (keyword("any"), cut((expect("`order`", keyword("order")), open())))),
         value(Block::AtOnce, (keyword("at"), cut((expect("`once`", keyword("once")), open())))),
-        map(preceded(keyword("repeat"), cut((rounds, open()))), |(times, _)| Block::Repeat(times)),
+        map(preceded(keyword("repeat"), cut((times, open()))), |(times, _)| Block::Repeat(times)),
     ));
     map(kind, Line::OpenBlock).parse(input)
 }
@@ -269,15 +271,23 @@ fn send<'a>(input: &'a str, actor: usize, context: &Context<'_>) -> Read<'a, Act
     {
         return fail(rest, "a field topic=…");
     }
-    if let Some(bad) = fields.iter().find(|field| field.negated || field.values.len() > 1) {
-        return fail(input, format!("one value for `{}`: only `<` steps have `!=` and `|`", bad.field.name));
+    let is_open = |value: &Expression| matches!(value, Expression::Range(..) | Expression::Absent);
+    let is_open =
+        |field: &&FieldText| field.negated || field.values.len() > 1 || field.values.iter().any(is_open);
+    if let Some(bad) = fields.iter().find(is_open) {
+        let only = "only `<` steps have `!=`, `|`, `..` and `none`";
+        return fail(input, format!("one value for `{}`: {only}", bad.field.name));
     }
     Ok((rest, action(Send::Packet(PacketText { kind: packet_kind, fields }))))
 }
 
 fn awaited<'a>(input: &'a str, actors: &[usize], optional: bool, context: &Context<'_>) -> Read<'a, Action> {
     let (rest, what) = if let Ok((rest, _)) = keyword("close").parse(input) {
-        (rest, Expected::Close)
+        let is_reason = |field: &table::Field| field.name == "reason";
+        let says_why = name(rest).is_ok_and(|(_, first)| first == "reason");
+        let (rest, fields) =
+            if says_why { fields(rest, Kind::Disconnect, is_reason, false)? } else { (rest, Vec::new()) };
+        (rest, Expected::Close(fields.into_iter().next()))
     } else if let Ok((rest, _)) = keyword("silence").parse(input) {
         let (rest, time) = opt(preceded(keyword("for"), cut(word(duration)))).parse(rest)?;
         (rest, Expected::Silence(time))
@@ -293,7 +303,7 @@ fn awaited<'a>(input: &'a str, actors: &[usize], optional: bool, context: &Conte
     if optional && !matches!(what, Expected::Packet(_)) {
         return fail(input, "a packet after `<?`");
     }
-    if actors.len() > 1 && matches!(what, Expected::Close) {
+    if actors.len() > 1 && matches!(what, Expected::Close(_)) {
         return fail(input, "a packet or `silence` of several actors");
     }
     let range = separated_pair(duration, expect("`..`", tag("..")), word(duration));

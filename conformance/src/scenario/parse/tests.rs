@@ -83,7 +83,7 @@ fn says_what_was_expected_and_where() {
         ("a < CLOSE", "4:5: expected a packet, `close` or `silence`, found `CLOSE`"),
         (
             "a > PUBREC idd=7",
-            "4:12: expected a field of PUBREC (id, reason, reason_string, user_property, flags, length, length_bytes, tail, cut, chunk, text), found `idd=7`",
+            "4:12: expected a field of PUBREC (id, reason, reason_string, user_property, flags, length, length_bytes, tail, cut, chunk, text, property, property_length, property_length_bytes), found `idd=7`",
         ),
         ("a < PUBLISH qos:1", "4:16: expected `=` or `!=`, found `:1`"),
         ("a < PUBLISH qos=4", "4:17: expected a number from 0 to 3 for `qos`, found `4`"),
@@ -97,7 +97,7 @@ fn says_what_was_expected_and_where() {
         ("a > PUBACK id=$x", "4:15: expected a $name that a `<` step above has bound, found `$x`"),
         (
             "a > PUBACK id=1|2",
-            "4:5: expected one value for `id`: only `<` steps have `!=` and `|`, found `PUBACK`",
+            "4:5: expected one value for `id`: only `<` steps have `!=`, `|`, `..` and `none`, found `PUBACK`",
         ),
         ("a < close within 2s..1s", "4:11: expected a time that begins before it ends, found `within`"),
         ("a < close within 2..3s", "4:18: expected a time (1.5s, 800ms), found `2..3s`"),
@@ -115,7 +115,7 @@ fn says_what_was_expected_and_where() {
         ("raw a_b", "4:5: expected a name of at most 15 letters and digits, found `a_b`"),
         (
             "needs wings",
-            "4:7: expected one of wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket, found `wings`",
+            "4:7: expected one of qos1, qos2, grants-qos1, grants-qos2, wildcards, retain, large-packets, empty-client-id, open, passwords, closed, acl, sys, websocket, shared, subscription-ids, topic-alias, receive-maximum, maximum-packet-size, server-keep-alive, response-information, scram, no-qos1, no-qos2, no-retain, no-wildcards, no-shared, no-subscription-ids, no-topic-alias, found `wings`",
         ),
         ("any order", "4:10: expected `{`, found the end of the line"),
         ("should a > CONNECT", "4:1: expected a `<` step after `should` or `may`, found `should`"),
@@ -192,9 +192,11 @@ fn what_is_repeated_may_count() {
         "repeat 3 {\n  at once {\n    repeat 2 {\n      a > PUBACK id=$n\n    }\n  }\n  a < PUBLISH id=$m payload=\"p\" + $n\n}\n\
          a > SUBSCRIBE id=9 (topic=\"t\" + $n qos=1) * 2 topic=\"last\"\na < SUBACK (reason=$n) * 2",
     );
-    let Action::Repeat(3, outer) = &scenario.steps[0].action else { panic!("{:?}", scenario.steps[0]) };
+    let Action::Repeat(Times::Fixed(3), outer) = &scenario.steps[0].action else {
+        panic!("{:?}", scenario.steps[0])
+    };
     let Action::AtOnce(once) = &outer[0].action else { panic!("{:?}", outer[0]) };
-    assert!(matches!(&once[0].action, Action::Repeat(2, inner) if inner.len() == 1));
+    assert!(matches!(&once[0].action, Action::Repeat(Times::Fixed(2), inner) if inner.len() == 1));
     let Action::Send { what: Send::Packet(subscribe), .. } = &scenario.steps[1].action else {
         panic!("a packet")
     };

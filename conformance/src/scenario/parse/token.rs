@@ -8,7 +8,7 @@ use nom::character::complete::{char, none_of, one_of};
 use nom::combinator::{cut, map, map_opt, opt, recognize, value, verify};
 use nom::error::ErrorKind;
 use nom::multi::{many0, separated_list1};
-use nom::sequence::{delimited, pair, preceded, terminated};
+use nom::sequence::{delimited, pair, preceded, separated_pair, terminated};
 use nom::{IResult, Parser};
 
 use crate::scenario::{Expression, Piece};
@@ -116,6 +116,13 @@ pub(super) fn duration(input: &str) -> Read<'_, Duration> {
 
 /// What may stand behind `field=`.
 pub(super) fn expression(input: &str) -> Read<'_, Expression> {
+    let more = (delimited(blank, one_of("+-"), blank), map_opt(digits, |digits: &str| digits.parse().ok()));
+    let sum = map((variable, more), |(name, (sign, more)): (&str, (char, i64))| {
+        Expression::Sum(name.to_owned(), if sign == '-' { -more } else { more })
+    });
+    let range =
+        map(separated_pair(number, tag(".."), number), |(least, most)| Expression::Range(least, most));
+    let absent = value(Expression::Absent, verify(name, |found: &str| found == "none"));
     let joined = separated_list1(delimited(blank, char('+'), blank), piece);
     let joined = map(joined, |pieces| match pieces.as_slice() {
         [Piece::Variable(name)] => Expression::Variable(name.clone()),
@@ -123,7 +130,7 @@ pub(super) fn expression(input: &str) -> Read<'_, Expression> {
     });
     expect(
         "a value (7, 0x80, \"text\", 'text', x\"00 ff\", bytes(9), $name)",
-        alt((joined, map(number, Expression::Number))),
+        alt((sum, joined, range, map(number, Expression::Number), absent)),
     )
     .parse(input)
 }
@@ -145,8 +152,8 @@ fn piece(input: &str) -> Read<'_, Piece> {
             delimited(tag("x\""), cut(hex), cut(expect("two hexadecimal digits or `\"`", char('"')))),
             Piece::Hex,
         ),
-        map(pattern, Piece::Pattern),
-        map(preceded(char('$'), cut(expect("a name", name))), |name: &str| Piece::Variable(name.to_owned())),
+        pattern,
+        map(variable, |name: &str| Piece::Variable(name.to_owned())),
     ))
     .parse(input)
 }
@@ -154,12 +161,19 @@ fn piece(input: &str) -> Read<'_, Piece> {
 /// The longest `bytes(N)`.
 const MAX_PATTERN_BYTES: u64 = 16 * 1024 * 1024;
 
-fn pattern(input: &str) -> Read<'_, usize> {
-    let length = map_opt(number, |length| {
+fn pattern(input: &str) -> Read<'_, Piece> {
+    let fixed = map_opt(number, |length| {
         (length <= MAX_PATTERN_BYTES).then_some(length).and_then(|length| usize::try_from(length).ok())
     });
-    let length = cut(expect("a length up to 16777216", length));
+    let length =
+        alt((map(fixed, Piece::Pattern), map(variable, |name: &str| Piece::PatternOf(name.to_owned()))));
+    let length = cut(expect("a number of at most 16777216, or a $name", length));
     delimited(tag("bytes("), length, cut(expect("`)`", char(')')))).parse(input)
+}
+
+/// `$name`
+pub(super) fn variable(input: &str) -> Read<'_, &str> {
+    preceded(char('$'), cut(expect("a name", name))).parse(input)
 }
 
 /// Pairs of hexadecimal digits, with or without blanks between them.
