@@ -1,5 +1,7 @@
 //! The codec as a whole, on packets and bytes of all sorts; and what the tests of each packet share.
 
+mod properties;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -23,6 +25,11 @@ pub(super) fn encoded(version: Version, packet: &Packet<'_>) -> Vec<u8> {
 /// What decoding `bytes` as 3.1.1 complains about.
 pub(super) fn error(bytes: &[u8]) -> Error {
     decode(bytes, None, MAX_PACKET_BYTES).unwrap_err()
+}
+
+/// What decoding `bytes` as 5.0 complains about.
+pub(super) fn error_in_5(bytes: &[u8]) -> Error {
+    decode(bytes, Some(Version::V5), MAX_PACKET_BYTES).unwrap_err()
 }
 
 /// A packet of `first` byte and `body`.
