@@ -138,7 +138,8 @@ mod tests {
         assert_eq!(error_in_5(&[0x20, 3, 1, 0x87, 0]), Error::SessionPresentInRefusal);
         assert_eq!(error_in_5(&[0x20, 3, 2, 0, 0]), Error::ConnackFlags(2));
         assert_eq!(error_in_5(&[0x20, 3, 0, 5, 0]), Error::ReasonCode { packet, code: 5 });
-        let error = Packet::Connack(Connack::new(false, Reason::KeepAliveTimeout)).encode(Version::V5, &mut Vec::new());
+        let error = Packet::Connack(Connack::new(false, Reason::KeepAliveTimeout))
+            .encode(Version::V5, &mut Vec::new());
         assert_eq!(error, Err(EncodeError::Forbidden(Error::ReasonCode { packet, code: 0x8d })));
     }
 }

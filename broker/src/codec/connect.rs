@@ -484,7 +484,7 @@ mod tests {
             properties: properties.as_properties(),
             ..connect
         };
-        let bytes = b"\x10\x1e\0\x04MQTT\x05\x0e\0\x3c\x05\x11\xff\xff\xff\xff\0\x01c\x05\x18\0\0\0\x01\0\x01w\0\x01m";
+        let bytes = b"\x10\x1f\0\x04MQTT\x05\x0e\0\x3c\x05\x11\xff\xff\xff\xff\0\x01c\x05\x18\0\0\0\x01\0\x01w\0\x01m";
         assert_both_ways(Version::V5, &Packet::Connect(connect), bytes);
     }
 
@@ -502,7 +502,11 @@ mod tests {
         }
         assert_eq!(connect_version(&with_5(0x03, b"")), Some(Version::V5));
         let cut = [&b""[..], b"\x10", b"\x10\x80", b"\x10\x0e\0\x04MQTT", b"\x20\x0e\0\x04MQTT\x05"];
-        let other = [&b"\x10\x07\0\x04MQTT\x06"[..], b"\x10\x07\0\x04MQTX\x05", b"\x10\xff\xff\xff\xff\0\x04MQTT\x05"];
+        let other = [
+            &b"\x10\x07\0\x04MQTT\x06"[..],
+            b"\x10\x07\0\x04MQTX\x05",
+            b"\x10\xff\xff\xff\xff\0\x04MQTT\x05",
+        ];
         for bytes in cut.into_iter().chain(other) {
             assert_eq!(connect_version(bytes), None, "{bytes:?}");
         }
@@ -513,7 +517,8 @@ mod tests {
         let ok = |bytes: &[u8]| decode(bytes, None, 100).is_ok();
         assert!(ok(&with_5(0x42, b"\0\0\x01c\0\x01p")), "a password without a user name");
         assert!(ok(&with_5(0x00, b"\0\0\0")), "no identifier and clean start 0");
-        let password = Connect { password: Some(b"p"), client_id: "", clean_session: false, ..plain(Version::V5) };
+        let password =
+            Connect { password: Some(b"p"), client_id: "", clean_session: false, ..plain(Version::V5) };
         assert!(Packet::Connect(password).encode(Version::V5, &mut Vec::new()).is_ok());
     }
 
@@ -529,7 +534,7 @@ mod tests {
         assert_eq!(error(not_minimal), Error::NotMinimal { field: "remaining length" });
         let mut of_3_1_1 = b"\x10\x8c\0\0\x04MQTT\x04\x02\0\x3c\0\0".to_vec();
         assert!(decode(&of_3_1_1, None, 100).is_ok());
-        of_3_1_1[8] = 5;
+        of_3_1_1[9] = 5;
         assert_eq!(error(&of_3_1_1), Error::NotMinimal { field: "remaining length" });
     }
 }

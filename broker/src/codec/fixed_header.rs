@@ -264,7 +264,10 @@ mod tests {
     #[test]
     fn flags_of_5_0_are_those_of_3_1_1() {
         for byte in 0x10..0xf0 {
-            assert_eq!(FirstByte::parse(byte, Version::V5).is_ok(), FirstByte::parse(byte, Version::V311).is_ok());
+            assert_eq!(
+                FirstByte::parse(byte, Version::V5).is_ok(),
+                FirstByte::parse(byte, Version::V311).is_ok()
+            );
         }
         assert_eq!(error_in_5(&[0x00]), Error::ReservedPacketType(0));
     }

@@ -214,7 +214,10 @@ mod tests {
             let codes = [SubscribeCode::Refused(reason)];
             assert_eq!(encode(Packet::Suback(Suback::new(id(1), &codes))), forbidden(suback, reason.into()));
             let codes = [reason];
-            assert_eq!(encode(Packet::Unsuback(Unsuback::new(id(1), &codes))), forbidden(unsuback, reason.into()));
+            assert_eq!(
+                encode(Packet::Unsuback(Unsuback::new(id(1), &codes))),
+                forbidden(unsuback, reason.into())
+            );
         }
         let nothing = Packet::Unsuback(Unsuback::new(id(1), &[]));
         assert_eq!(encode(nothing), EncodeError::Forbidden(Error::NoUnsubackCodes));

@@ -343,7 +343,8 @@ mod tests {
         let bytes = b"\x82\x17\0\x01\0\x01a\x02\0\x0a$share/g/b\x02\0\x01c\x01";
         assert_eq!(encoded(Version::V311, &subscribe), bytes);
 
-        let unsubscribe = Packet::Unsubscribe(Unsubscribe::new(id(1), vec![filter("a"), filter("$share/g/b")]));
+        let unsubscribe =
+            Packet::Unsubscribe(Unsubscribe::new(id(1), vec![filter("a"), filter("$share/g/b")]));
         assert_both_ways(Version::V5, &unsubscribe, b"\xa2\x12\0\x01\0\0\x01a\0\x0a$share/g/b");
     }
 
@@ -361,7 +362,9 @@ mod tests {
                 None
             };
             match decode(&bytes, Some(Version::V5), 100) {
-                Ok(_) => assert_eq!(SubscribeOptions::parse(Version::V5, byte).unwrap().byte(Version::V5), byte),
+                Ok(_) => {
+                    assert_eq!(SubscribeOptions::parse(Version::V5, byte).unwrap().byte(Version::V5), byte)
+                }
                 Err(error) => assert_eq!(Some(error), expected, "{byte:#04x}"),
             }
             assert_eq!(decode(&bytes, Some(Version::V5), 100).err(), expected, "{byte:#04x}");
@@ -375,13 +378,27 @@ mod tests {
         };
         let unsubscribe =
             |filter: &str| frame(0xa2, &[&[0, 1, 0, 0, filter.len() as u8], filter.as_bytes()].concat());
-        for good in ["$share/g/a", "$share/g/#", "$share/g/+/a", "$share/g//", "$share/$/$SYS/#", "$share", "$shared/+"] {
+        for good in [
+            "$share/g/a",
+            "$share/g/#",
+            "$share/g/+/a",
+            "$share/g//",
+            "$share/$/$SYS/#",
+            "$share",
+            "$shared/+",
+        ] {
             assert!(decode(&subscribe(good, 0), Some(Version::V5), 100).is_ok(), "{good}");
             assert!(decode(&unsubscribe(good), Some(Version::V5), 100).is_ok(), "{good}");
         }
         for nameless in ["$share/", "$share//a", "$share//"] {
-            assert_eq!(error_in_5(&subscribe(nameless, 0)), Error::NoShareName { packet: PacketType::Subscribe });
-            assert_eq!(error_in_5(&unsubscribe(nameless)), Error::NoShareName { packet: PacketType::Unsubscribe });
+            assert_eq!(
+                error_in_5(&subscribe(nameless, 0)),
+                Error::NoShareName { packet: PacketType::Subscribe }
+            );
+            assert_eq!(
+                error_in_5(&unsubscribe(nameless)),
+                Error::NoShareName { packet: PacketType::Unsubscribe }
+            );
         }
         for bad in ["$share/g", "$share/g/", "$share/+/a", "$share/#"] {
             assert_eq!(error_in_5(&subscribe(bad, 0)), Error::ShareName { packet: PacketType::Subscribe });
@@ -403,6 +420,9 @@ mod tests {
             assert_eq!(error_in_5(&[dup, 0]), Error::Flags { packet, flags: 0b1010 });
         }
         let identifier_0 = frame(0x82, &[0, 1, 2, 0x0b, 0, 0, 1, b'a', 0]);
-        assert_eq!(error_in_5(&identifier_0), Error::PropertyValue { name: "subscription identifier", value: 0 });
+        assert_eq!(
+            error_in_5(&identifier_0),
+            Error::PropertyValue { name: "subscription identifier", value: 0 }
+        );
     }
 }
