@@ -110,8 +110,8 @@ pub(super) fn put_reason(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_both_ways, error, id};
-    use super::super::{Packet, Version, decode};
+    use super::super::tests::{assert_both_ways, error, error_in_5, id};
+    use super::super::{Decoded, Packet, PropertiesBuf, Property, decode};
     use super::*;
 
     #[test]
@@ -150,5 +150,67 @@ mod tests {
         let flags = Error::Flags { packet: PacketType::Pubrel, flags: 0b1010 };
         assert_eq!(error(&[0x6a, 2, 0, 1]), flags);
         assert!(decode(&[0x6a, 2, 0, 1], Some(Version::V31), 4).is_ok());
+    }
+
+    #[test]
+    fn reason_and_properties_of_5_0() {
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::ReasonString("r")).unwrap();
+        let properties = properties.as_properties();
+        let ack = Ack::new(id(0x1234));
+        let failed = Ack { reason: Reason::QuotaExceeded, ..ack };
+        for (packet, first) in [(Packet::Puback as fn(Ack<'static>) -> _, 0x40), (Packet::Pubrec, 0x50)] {
+            assert_both_ways(Version::V5, &packet(ack), &[first, 2, 0x12, 0x34]);
+            assert_both_ways(Version::V5, &packet(failed), &[first, 3, 0x12, 0x34, 0x97]);
+        }
+        let explained = Packet::Pubrec(Ack { properties, ..failed });
+        assert_both_ways(Version::V5, &explained, b"\x50\x08\x12\x34\x97\x04\x1f\0\x01r");
+        let explained = Packet::Puback(Ack { properties, ..ack });
+        assert_both_ways(Version::V5, &explained, b"\x40\x08\x12\x34\x00\x04\x1f\0\x01r");
+        let unknown = Ack { reason: Reason::PacketIdentifierNotFound, ..ack };
+        assert_both_ways(Version::V5, &Packet::Pubrel(unknown), &[0x62, 3, 0x12, 0x34, 0x92]);
+        assert_both_ways(Version::V5, &Packet::Pubcomp(unknown), &[0x70, 3, 0x12, 0x34, 0x92]);
+    }
+
+    #[test]
+    fn what_says_nothing_can_be_left_out_or_not() {
+        let ack = Packet::Puback(Ack::new(id(1)));
+        for bytes in [&[0x40, 2, 0, 1][..], &[0x40, 3, 0, 1, 0], &[0x40, 4, 0, 1, 0, 0]] {
+            let decoded = decode(bytes, Some(Version::V5), 100);
+            assert_eq!(decoded, Ok(Decoded::Packet { packet: ack.clone(), length: bytes.len() }));
+        }
+        let packet = PacketType::Puback;
+        assert_eq!(error_in_5(&[0x40, 5, 0, 1, 0, 0, 0]), Error::TrailingBytes { packet, count: 1 });
+        assert_eq!(error_in_5(&[0x40, 4, 0, 1, 0, 1]), Error::Truncated { packet });
+        assert_eq!(error_in_5(&[0x40, 3, 0, 1, 0x92]), Error::ReasonCode { packet, code: 0x92 });
+        assert_eq!(error_in_5(&[0x40, 2, 0, 0]), Error::ZeroPacketId { packet });
+        assert_eq!(error_in_5(&[0x40, 1, 0]), Error::Truncated { packet });
+    }
+
+    #[test]
+    fn success_has_the_same_bytes_in_all_versions() {
+        for (ack, packet) in [
+            (AckType::Puback, Packet::Puback(Ack::new(id(7)))),
+            (AckType::Pubrec, Packet::Pubrec(Ack::new(id(7)))),
+            (AckType::Pubrel, Packet::Pubrel(Ack::new(id(7)))),
+            (AckType::Pubcomp, Packet::Pubcomp(Ack::new(id(7)))),
+        ] {
+            let mut out = Vec::new();
+            encode_ack(&mut out, ack, id(7));
+            for version in [Version::V31, Version::V311, Version::V5] {
+                assert_both_ways(version, &packet, &out);
+            }
+        }
+    }
+
+    #[test]
+    fn reason_that_it_does_not_have() {
+        let ack = Ack { reason: Reason::ServerBusy, ..Ack::new(id(1)) };
+        let error = EncodeError::Forbidden(Error::ReasonCode { packet: PacketType::Puback, code: 0x89 });
+        assert_eq!(Packet::Puback(ack).encode(Version::V5, &mut Vec::new()), Err(error));
+        // Before 5.0 it is not said.
+        let mut out = Vec::new();
+        Packet::Puback(ack).encode(Version::V311, &mut out).unwrap();
+        assert_eq!(out, [0x40, 2, 0, 1]);
     }
 }

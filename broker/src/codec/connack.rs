@@ -72,8 +72,8 @@ fn session_present(flags: u8) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Packet;
-    use super::super::tests::{assert_both_ways, encoded, error};
+    use super::super::tests::{assert_both_ways, encoded, error, error_in_5};
+    use super::super::{Packet, PropertiesBuf, Property};
     use super::*;
 
     #[test]
@@ -112,5 +112,34 @@ mod tests {
         let packet = PacketType::Connack;
         assert_eq!(error(&[0x20, 1, 0]), Error::Truncated { packet });
         assert_eq!(error(&[0x20, 3, 0, 0, 0]), Error::TrailingBytes { packet, count: 1 });
+    }
+
+    #[test]
+    fn bytes_of_5_0() {
+        let accepted = Connack::new(true, Reason::Success);
+        assert_both_ways(Version::V5, &Packet::Connack(accepted), &[0x20, 3, 1, 0, 0]);
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::AssignedClientIdentifier("id")).unwrap();
+        properties.push(Property::ServerKeepAlive(60)).unwrap();
+        let properties = properties.as_properties();
+        let assigned = Packet::Connack(Connack { session_present: false, properties, ..accepted });
+        assert_both_ways(Version::V5, &assigned, b"\x20\x0b\0\0\x08\x12\0\x02id\x13\0\x3c");
+        assert_eq!(encoded(Version::V311, &assigned), [0x20, 2, 0, 0]);
+        let banned = Packet::Connack(Connack::new(true, Reason::Banned));
+        assert_eq!(encoded(Version::V5, &banned), [0x20, 3, 0, 0x8a, 0]);
+        assert_eq!(encoded(Version::V311, &banned), [0x20, 2, 0, 5]);
+    }
+
+    #[test]
+    fn rules_of_5_0() {
+        let packet = PacketType::Connack;
+        assert_eq!(error_in_5(&[0x20, 2, 0, 0]), Error::Truncated { packet });
+        assert_eq!(error_in_5(&[0x20, 4, 0, 0, 0, 0]), Error::TrailingBytes { packet, count: 1 });
+        assert_eq!(error_in_5(&[0x20, 3, 1, 0x87, 0]), Error::SessionPresentInRefusal);
+        assert_eq!(error_in_5(&[0x20, 3, 2, 0, 0]), Error::ConnackFlags(2));
+        assert_eq!(error_in_5(&[0x20, 3, 0, 5, 0]), Error::ReasonCode { packet, code: 5 });
+        let error = Packet::Connack(Connack::new(false, Reason::KeepAliveTimeout))
+            .encode(Version::V5, &mut Vec::new());
+        assert_eq!(error, Err(EncodeError::Forbidden(Error::ReasonCode { packet, code: 0x8d })));
     }
 }

@@ -249,7 +249,7 @@ impl fmt::Debug for Connect<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{assert_both_ways, error, frame, name};
-    use super::super::{Packet, decode};
+    use super::super::{Decoded, Packet, PropertiesBuf, Property, decode};
     use super::*;
 
     const PACKET: PacketType = PacketType::Connect;
@@ -454,5 +454,87 @@ mod tests {
         let connect = Connect { user_name: Some("u"), password: Some(b"secret"), ..plain(Version::V311) };
         let debug = format!("{connect:?}");
         assert!(debug.contains("password: Some(\"hidden\")"), "{debug}");
+    }
+
+    /// A CONNECT of 5.0 with `flags` and what follows the keep-alive.
+    fn with_5(flags: u8, rest: &[u8]) -> Vec<u8> {
+        frame(0x10, &[&b"\0\x04MQTT\x05"[..], &[flags, 0, 60], rest].concat())
+    }
+
+    #[test]
+    fn bytes_of_5_0() {
+        let connect = plain(Version::V5);
+        assert_both_ways(
+            Version::V5,
+            &Packet::Connect(connect),
+            b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01c",
+        );
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::SessionExpiryInterval(u32::MAX)).unwrap();
+        let mut of_will = PropertiesBuf::new();
+        of_will.push(Property::WillDelayInterval(1)).unwrap();
+        let connect = Connect {
+            will: Some(Will {
+                topic: name("w"),
+                payload: b"m",
+                qos: QoS::AtLeastOnce,
+                retain: false,
+                properties: of_will.as_properties(),
+            }),
+            properties: properties.as_properties(),
+            ..connect
+        };
+        let bytes = b"\x10\x1f\0\x04MQTT\x05\x0e\0\x3c\x05\x11\xff\xff\xff\xff\0\x01c\x05\x18\0\0\0\x01\0\x01w\0\x01m";
+        assert_both_ways(Version::V5, &Packet::Connect(connect), bytes);
+    }
+
+    #[test]
+    fn it_goes_by_its_own_version() {
+        for version in [Version::V31, Version::V311, Version::V5] {
+            let packet = Packet::Connect(plain(version));
+            let mut bytes = Vec::new();
+            packet.encode(Version::V31, &mut bytes).unwrap();
+            for of_connection in [None, Some(Version::V31), Some(Version::V311), Some(Version::V5)] {
+                let decoded = decode(&bytes, of_connection, 100);
+                assert_eq!(decoded, Ok(Decoded::Packet { packet: packet.clone(), length: bytes.len() }));
+            }
+            assert_eq!(connect_version(&bytes), Some(version));
+        }
+        assert_eq!(connect_version(&with_5(0x03, b"")), Some(Version::V5));
+        let cut = [&b""[..], b"\x10", b"\x10\x80", b"\x10\x0e\0\x04MQTT", b"\x20\x0e\0\x04MQTT\x05"];
+        let other = [
+            &b"\x10\x07\0\x04MQTT\x06"[..],
+            b"\x10\x07\0\x04MQTX\x05",
+            b"\x10\xff\xff\xff\xff\0\x04MQTT\x05",
+        ];
+        for bytes in cut.into_iter().chain(other) {
+            assert_eq!(connect_version(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_5_0_allows() {
+        let ok = |bytes: &[u8]| decode(bytes, None, 100).is_ok();
+        assert!(ok(&with_5(0x42, b"\0\0\x01c\0\x01p")), "a password without a user name");
+        assert!(ok(&with_5(0x00, b"\0\0\0")), "no identifier and clean start 0");
+        let password =
+            Connect { password: Some(b"p"), client_id: "", clean_session: false, ..plain(Version::V5) };
+        assert!(Packet::Connect(password).encode(Version::V5, &mut Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn rules_of_5_0() {
+        assert_eq!(error(&with_5(0x03, b"\0\0\0")), Error::ReservedConnectFlag);
+        assert_eq!(error(&with_5(0x1e, b"\0\0\0")), Error::WillQos3);
+        assert_eq!(error(&with_5(0x02, b"")), Error::Truncated { packet: PACKET });
+        assert_eq!(error(&with_5(0x02, b"\0")), Error::Truncated { packet: PACKET });
+        assert_eq!(error(&with_5(0x06, b"\0\0\0\0\0\x01w\0")), Error::Truncated { packet: PACKET });
+        assert_eq!(error(&with_5(0x02, b"\0\0\0x")), Error::TrailingBytes { packet: PACKET, count: 1 });
+        let not_minimal = b"\x10\x8d\0\0\x04MQTT\x05\x02\0\x3c\0\0\0";
+        assert_eq!(error(not_minimal), Error::NotMinimal { field: "remaining length" });
+        let mut of_3_1_1 = b"\x10\x8c\0\0\x04MQTT\x04\x02\0\x3c\0\0".to_vec();
+        assert!(decode(&of_3_1_1, None, 100).is_ok());
+        of_3_1_1[9] = 5;
+        assert_eq!(error(&of_3_1_1), Error::NotMinimal { field: "remaining length" });
     }
 }

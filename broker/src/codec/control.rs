@@ -118,8 +118,8 @@ pub(super) fn decode_empty<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Version;
-    use super::super::tests::{assert_both_ways, error};
+    use super::super::tests::{assert_both_ways, encoded, error, error_in_5};
+    use super::super::{Decoded, PropertiesBuf, Version, decode};
     use super::*;
 
     #[test]
@@ -139,6 +139,55 @@ mod tests {
             [(PacketType::Pingreq, 0xc0), (PacketType::Pingresp, 0xd0), (PacketType::Disconnect, 0xe0)]
         {
             assert_eq!(error(&[first, 2, 0, 0]), Error::TrailingBytes { packet, count: 2 });
+        }
+    }
+
+    #[test]
+    fn disconnect_of_5_0() {
+        let disconnect = |reason| Packet::Disconnect(Disconnect::new(reason));
+        assert_both_ways(Version::V5, &disconnect(Reason::Success), &[0xe0, 0]);
+        assert_both_ways(Version::V5, &disconnect(Reason::SessionTakenOver), &[0xe0, 1, 0x8e]);
+        assert_eq!(encoded(Version::V311, &disconnect(Reason::SessionTakenOver)), [0xe0, 0]);
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::SessionExpiryInterval(5)).unwrap();
+        let properties = properties.as_properties();
+        let with_will = Disconnect { reason: Reason::DisconnectWithWill, properties };
+        assert_both_ways(Version::V5, &Packet::Disconnect(with_will), &[0xe0, 7, 4, 5, 0x11, 0, 0, 0, 5]);
+        let longer = decode(&[0xe0, 2, 0, 0], Some(Version::V5), 4);
+        assert_eq!(longer, Ok(Decoded::Packet { packet: disconnect(Reason::Success), length: 4 }));
+        let packet = PacketType::Disconnect;
+        assert_eq!(error_in_5(&[0xe0, 2, 0, 1]), Error::Truncated { packet });
+        assert_eq!(error_in_5(&[0xe0, 3, 0, 0, 0]), Error::TrailingBytes { packet, count: 1 });
+        assert_eq!(error_in_5(&[0xe0, 1, 1]), Error::ReasonCode { packet, code: 1 });
+        assert_eq!(error_in_5(&[0xe1, 0]), Error::Flags { packet, flags: 1 });
+    }
+
+    #[test]
+    fn auth() {
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::AuthenticationMethod("m")).unwrap();
+        properties.push(Property::AuthenticationData(b"d")).unwrap();
+        let properties = properties.as_properties();
+        let go_on = Packet::Auth(Auth { reason: Reason::ContinueAuthentication, properties });
+        assert_both_ways(Version::V5, &go_on, b"\xf0\x0a\x18\x08\x15\0\x01m\x16\0\x01d");
+        let done = Packet::Auth(Auth { reason: Reason::Success, properties });
+        assert_both_ways(Version::V5, &done, b"\xf0\x0a\x00\x08\x15\0\x01m\x16\0\x01d");
+        assert_both_ways(Version::V5, &Packet::Auth(Auth::default()), &[0xf0, 0]);
+
+        let packet = PacketType::Auth;
+        assert_eq!(error_in_5(&[0xf0, 1, 0x18]), Error::Truncated { packet });
+        assert_eq!(error_in_5(&[0xf0, 2, 0x18, 0]), Error::AuthWithoutMethod);
+        assert_eq!(error_in_5(&[0xf0, 2, 0x80, 0]), Error::ReasonCode { packet, code: 0x80 });
+        assert_eq!(error_in_5(&[0xf2, 0]), Error::Flags { packet, flags: 2 });
+        let mut out = Vec::new();
+        let without_method = Auth { reason: Reason::ReAuthenticate, properties: Properties::EMPTY };
+        let error = Packet::Auth(without_method).encode(Version::V5, &mut out);
+        assert_eq!(error, Err(EncodeError::Forbidden(Error::AuthWithoutMethod)));
+        let error = go_on.encode(Version::V311, &mut out);
+        assert_eq!(error, Err(EncodeError::Forbidden(Error::ReservedPacketType(15))));
+        assert_eq!(out, []);
+        for version in [None, Some(Version::V31), Some(Version::V311)] {
+            assert_eq!(decode(&[0xf0, 0], version, 100), Err(Error::ReservedPacketType(15)));
         }
     }
 }

@@ -77,7 +77,7 @@ impl PacketType {
         1 << self as u16
     }
 
-    fn parse(number: u8, version: Version) -> Result<Self, Error> {
+    pub(super) fn parse(number: u8, version: Version) -> Result<Self, Error> {
         Ok(match number {
             1 => PacketType::Connect,
             2 => PacketType::Connack,
@@ -195,7 +195,7 @@ impl fmt::Display for PacketType {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::error;
+    use super::super::tests::{error, error_in_5};
     use super::super::{MAX_PACKET_BYTES, decode};
     use super::*;
 
@@ -259,5 +259,24 @@ mod tests {
         assert_eq!(error(&[0x30, 0x80, 0x80, 0x80, 0x80]), Error::RemainingLength);
         assert_eq!(error(&[0x30, 0xff, 0xff, 0xff, 0xff, 0x01]), Error::RemainingLength);
         assert!(decode(&[0x30, 0xff, 0xff, 0xff], None, MAX_PACKET_BYTES).is_ok());
+    }
+
+    #[test]
+    fn flags_of_5_0_are_those_of_3_1_1() {
+        for byte in 0x10..0xf0 {
+            assert_eq!(
+                FirstByte::parse(byte, Version::V5).is_ok(),
+                FirstByte::parse(byte, Version::V311).is_ok()
+            );
+        }
+        assert_eq!(error_in_5(&[0x00]), Error::ReservedPacketType(0));
+    }
+
+    #[test]
+    fn remaining_length_of_5_0_is_as_short_as_can_be() {
+        for bytes in [&[0xc0, 0x80, 0x00][..], &[0xd0, 0x80, 0x80, 0x00], &[0x40, 0x82, 0x00, 0, 1]] {
+            assert!(decode(bytes, Some(Version::V311), 100).is_ok());
+            assert_eq!(error_in_5(bytes), Error::NotMinimal { field: "remaining length" });
+        }
     }
 }

@@ -230,8 +230,10 @@ fn has_alias(properties: Properties<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_both_ways, encoded, error, frame, id, name};
-    use super::super::{MAX_REMAINING_LENGTH, Packet, Version, decode};
+    use std::num::{NonZeroU16, NonZeroU32};
+
+    use super::super::tests::{assert_both_ways, encoded, error, error_in_5, frame, id, name};
+    use super::super::{Decoded, MAX_REMAINING_LENGTH, Packet, PropertiesBuf, decode};
     use super::*;
 
     const PACKET: PacketType = PacketType::Publish;
@@ -357,5 +359,83 @@ mod tests {
             EncodeError::PacketTooLarge { packet: PACKET, remaining_length: MAX_REMAINING_LENGTH + 1 };
         assert_eq!(packet.encode(Version::V311, &mut Vec::new()), Err(too_large));
         assert_eq!(encoded_publish_len(QoS::AtMostOnce, 1, None, usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn bytes_of_5_0() {
+        let publish = Publish::new(name("a"), Delivery::AtMostOnce, b"hi");
+        assert_both_ways(Version::V5, &Packet::Publish(publish), b"\x30\x06\0\x01a\0hi");
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::TopicAlias(NonZeroU16::MIN)).unwrap();
+        let publish = Publish {
+            delivery: Delivery::AtLeastOnce(id(9)),
+            properties: properties.as_properties(),
+            ..publish
+        };
+        assert_both_ways(Version::V5, &Packet::Publish(publish), b"\x32\x0b\0\x01a\0\x09\x03\x23\0\x01hi");
+        let by_alias = Packet::Publish(Publish { topic: None, ..publish });
+        assert_both_ways(Version::V5, &by_alias, b"\x32\x0a\0\0\0\x09\x03\x23\0\x01hi");
+        let error = by_alias.encode(Version::V311, &mut Vec::new());
+        assert_eq!(error, Err(EncodeError::Forbidden(Error::NoTopic)));
+    }
+
+    #[test]
+    fn topic_or_alias() {
+        assert_eq!(error_in_5(b"\x30\x05\0\0\0hi"), Error::NoTopic);
+        assert_eq!(error_in_5(b"\x30\x06\0\0\x02\x01\x01x"), Error::NoTopic);
+        let alias_0 = Error::PropertyValue { name: "topic alias", value: 0 };
+        assert_eq!(error_in_5(b"\x30\x06\0\0\x03\x23\0\0"), alias_0);
+        let publish = Publish { topic: None, ..Publish::new(name("a"), Delivery::AtMostOnce, b"") };
+        let error = Packet::Publish(publish).encode(Version::V5, &mut Vec::new());
+        assert_eq!(error, Err(EncodeError::Forbidden(Error::NoTopic)));
+        // A wildcard is refused before what is behind it is looked at.
+        assert!(matches!(error_in_5(b"\x30\x03\0\x01#"), Error::Name { .. }));
+        assert_eq!(error_in_5(b"\x30\x03\0\x01a"), Error::Truncated { packet: PACKET });
+        assert_eq!(error_in_5(b"\x32\x04\0\x01a\0"), Error::Truncated { packet: PACKET });
+        assert_eq!(error_in_5(b"\x32\x06\0\x01a\0\0\0"), Error::ZeroPacketId { packet: PACKET });
+    }
+
+    #[test]
+    fn properties_of_the_server() {
+        let mut forwarded = PropertiesBuf::new();
+        forwarded.push(Property::UserProperty("n", "v")).unwrap();
+        let ids = [1, 127, 128, 268_435_455].map(|id| NonZeroU32::new(id).unwrap());
+        let all = PublishProperties {
+            topic_alias: NonZeroU16::new(5),
+            message_expiry_seconds: Some(0),
+            subscription_ids: &ids,
+            forwarded: forwarded.as_properties(),
+        };
+        for properties in [PublishProperties::default(), all] {
+            for delivery in [Delivery::AtMostOnce, Delivery::ExactlyOnce(id(3))] {
+                let mut out = Vec::new();
+                encode_publish(&mut out, false, delivery, true, Some(name("a")), Some(&properties), b"pay");
+                assert_eq!(out.len(), encoded_publish_len(delivery.qos(), 1, Some(&properties), 3));
+                let decoded = decode(&out, Some(Version::V5), out.len());
+                let Ok(Decoded::Packet { packet: Packet::Publish(publish), .. }) = decoded else {
+                    panic!("{decoded:?}");
+                };
+                let mut expected = PropertiesBuf::new();
+                if let Some(alias) = properties.topic_alias {
+                    expected.push(Property::TopicAlias(alias)).unwrap();
+                }
+                if let Some(seconds) = properties.message_expiry_seconds {
+                    expected.push(Property::MessageExpiryInterval(seconds)).unwrap();
+                }
+                for id in properties.subscription_ids {
+                    expected.push(Property::SubscriptionIdentifier(*id)).unwrap();
+                }
+                properties.forwarded.iter().for_each(|property| expected.push(property).unwrap());
+                let properties = expected.as_properties();
+                let publish_again =
+                    Publish { retain: true, properties, ..Publish::new(name("a"), delivery, b"pay") };
+                assert_eq!(publish, publish_again);
+            }
+        }
+    }
+
+    #[test]
+    fn it_stays_small() {
+        assert!(size_of::<Publish<'_>>() <= 56);
     }
 }

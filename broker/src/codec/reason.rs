@@ -164,3 +164,78 @@ impl fmt::Display for Reason {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tables of §3.2.2.2 to §3.15.2.1, packet by packet. 0x8c in DISCONNECT is in §2.4 alone.
+    const TABLES: [(PacketType, &[u8]); 9] = [
+        (
+            PacketType::Connack,
+            &[
+                0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95,
+                0x97, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9f,
+            ],
+        ),
+        (PacketType::Puback, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]),
+        (PacketType::Pubrec, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]),
+        (PacketType::Pubrel, &[0x00, 0x92]),
+        (PacketType::Pubcomp, &[0x00, 0x92]),
+        (PacketType::Suback, &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8f, 0x91, 0x97, 0x9e, 0xa1, 0xa2]),
+        (PacketType::Unsuback, &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8f, 0x91]),
+        (
+            PacketType::Disconnect,
+            &[
+                0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8c, 0x8d, 0x8e, 0x8f, 0x90, 0x93,
+                0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
+            ],
+        ),
+        (PacketType::Auth, &[0x00, 0x18, 0x19]),
+    ];
+
+    #[test]
+    fn each_code_in_each_packet() {
+        for (packet, codes) in TABLES {
+            for code in 0..=255 {
+                let expected = Reason::try_from(code)
+                    .ok()
+                    .filter(|_| codes.contains(&code))
+                    .ok_or(Error::ReasonCode { packet, code });
+                assert_eq!(Reason::decode(packet, code), expected, "{code:#04x} in {packet}");
+                assert_eq!(expected.is_ok(), codes.contains(&code), "{code:#04x} in {packet}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_names() {
+        let all: Vec<_> = (0..=255).filter_map(|code| Reason::try_from(code).ok()).collect();
+        assert_eq!(all.len(), 43);
+        for reason in all {
+            assert_eq!(Reason::try_from(u8::from(reason)), Ok(reason));
+            assert_eq!(reason.is_error(), u8::from(reason) >= 0x80);
+            assert!(!reason.to_string().is_empty());
+        }
+        assert_eq!(Reason::try_from(3), Err(UnknownReason(3)));
+        assert_eq!(Reason::try_from(0xa3), Err(UnknownReason(0xa3)));
+        assert_eq!(Reason::QuotaExceeded.to_string(), "Quota exceeded");
+    }
+
+    #[test]
+    fn return_codes_of_3_1_1() {
+        for code in 0..=5 {
+            assert_eq!(Reason::of_return_code(code).map(Reason::return_code), Ok(code));
+        }
+        assert_eq!(Reason::of_return_code(6), Err(Error::ReturnCode(6)));
+        for (reason, code) in [
+            (Reason::Banned, 5),
+            (Reason::BadAuthenticationMethod, 5),
+            (Reason::ServerBusy, 3),
+            (Reason::QuotaExceeded, 3),
+            (Reason::MalformedPacket, 3),
+        ] {
+            assert_eq!(reason.return_code(), code, "{reason}");
+        }
+    }
+}

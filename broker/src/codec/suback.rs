@@ -147,8 +147,8 @@ impl<'a> Unsuback<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Packet;
-    use super::super::tests::{assert_both_ways, error, id};
+    use super::super::tests::{assert_both_ways, encoded, error, error_in_5, id};
+    use super::super::{Packet, PropertiesBuf, Property};
     use super::*;
 
     #[test]
@@ -179,5 +179,47 @@ mod tests {
         assert_eq!(error(&[0xb0, 2, 0, 0]), Error::ZeroPacketId { packet });
         assert_eq!(error(&[0xb0, 1, 1]), Error::Truncated { packet });
         assert_eq!(error(&[0xb0, 3, 0, 1, 0]), Error::TrailingBytes { packet, count: 1 });
+    }
+
+    #[test]
+    fn bytes_of_5_0() {
+        let codes = [
+            SubscribeCode::Granted(QoS::ExactlyOnce),
+            SubscribeCode::Refused(Reason::QuotaExceeded),
+            SubscribeCode::Refused(Reason::WildcardSubscriptionsNotSupported),
+        ];
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::ReasonString("r")).unwrap();
+        let properties = properties.as_properties();
+        let suback = Packet::Suback(Suback { properties, ..Suback::new(id(10), &codes) });
+        assert_both_ways(Version::V5, &suback, b"\x90\x0a\0\x0a\x04\x1f\0\x01r\x02\x97\xa2");
+        assert_eq!(encoded(Version::V311, &suback), b"\x90\x05\0\x0a\x02\x80\x80");
+        let unsuback = Unsuback::new(id(10), &[Reason::Success, Reason::NoSubscriptionExisted]);
+        assert_both_ways(Version::V5, &Packet::Unsuback(unsuback.clone()), b"\xb0\x05\0\x0a\0\x00\x11");
+        assert_eq!(encoded(Version::V311, &Packet::Unsuback(unsuback)), b"\xb0\x02\0\x0a");
+    }
+
+    #[test]
+    fn codes_of_5_0() {
+        let suback = PacketType::Suback;
+        let unsuback = PacketType::Unsuback;
+        assert_eq!(error_in_5(&[0x90, 4, 0, 1, 0, 0x11]), Error::ReasonCode { packet: suback, code: 0x11 });
+        assert_eq!(error_in_5(&[0xb0, 4, 0, 1, 0, 0x97]), Error::ReasonCode { packet: unsuback, code: 0x97 });
+        assert_eq!(error_in_5(&[0x90, 3, 0, 1, 0]), Error::NoSubackCodes);
+        assert_eq!(error_in_5(&[0xb0, 3, 0, 1, 0]), Error::NoUnsubackCodes);
+        assert_eq!(error_in_5(&[0xb0, 2, 0, 1]), Error::Truncated { packet: unsuback });
+        let encode = |packet: Packet<'_>| packet.encode(Version::V5, &mut Vec::new()).unwrap_err();
+        let forbidden = |packet, code| EncodeError::Forbidden(Error::ReasonCode { packet, code });
+        for reason in [Reason::GrantedQos1, Reason::ServerBusy] {
+            let codes = [SubscribeCode::Refused(reason)];
+            assert_eq!(encode(Packet::Suback(Suback::new(id(1), &codes))), forbidden(suback, reason.into()));
+            let codes = [reason];
+            assert_eq!(
+                encode(Packet::Unsuback(Unsuback::new(id(1), &codes))),
+                forbidden(unsuback, reason.into())
+            );
+        }
+        let nothing = Packet::Unsuback(Unsuback::new(id(1), &[]));
+        assert_eq!(encode(nothing), EncodeError::Forbidden(Error::NoUnsubackCodes));
     }
 }

@@ -229,8 +229,10 @@ fn check_share(packet: PacketType, filter: Filter<'_>) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_both_ways, error, filter, frame, id};
-    use super::super::{Packet, Suback, decode};
+    use std::num::NonZeroU32;
+
+    use super::super::tests::{assert_both_ways, encoded, error, error_in_5, filter, frame, id};
+    use super::super::{Packet, PropertiesBuf, Property, Suback, decode};
     use super::*;
 
     #[test]
@@ -316,5 +318,111 @@ mod tests {
             assert!(decode(bytes, Some(Version::V31), 100).is_ok());
             assert!(matches!(error(bytes), Error::Flags { flags: 0b1010, .. }));
         }
+    }
+
+    #[test]
+    fn bytes_of_5_0() {
+        let options = SubscribeOptions {
+            qos: QoS::ExactlyOnce,
+            no_local: true,
+            retain_as_published: true,
+            retain_handling: RetainHandling::DoNotSend,
+        };
+        let filters = vec![
+            (filter("a"), options),
+            (filter("$share/g/b"), SubscribeOptions { no_local: false, ..options }),
+            (filter("c"), QoS::AtLeastOnce.into()),
+        ];
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::SubscriptionIdentifier(NonZeroU32::new(200).unwrap())).unwrap();
+        let properties = properties.as_properties();
+        let subscribe = Packet::Subscribe(Subscribe { properties, ..Subscribe::new(id(1), filters) });
+        let bytes = b"\x82\x1b\0\x01\x03\x0b\xc8\x01\0\x01a\x2e\0\x0a$share/g/b\x2a\0\x01c\x01";
+        assert_both_ways(Version::V5, &subscribe, bytes);
+        // Before 5.0 there is the QoS alone.
+        let bytes = b"\x82\x17\0\x01\0\x01a\x02\0\x0a$share/g/b\x02\0\x01c\x01";
+        assert_eq!(encoded(Version::V311, &subscribe), bytes);
+
+        let unsubscribe =
+            Packet::Unsubscribe(Unsubscribe::new(id(1), vec![filter("a"), filter("$share/g/b")]));
+        assert_both_ways(Version::V5, &unsubscribe, b"\xa2\x12\0\x01\0\0\x01a\0\x0a$share/g/b");
+    }
+
+    #[test]
+    fn subscription_options() {
+        for byte in 0..=255 {
+            let bytes = frame(0x82, &[0, 1, 0, 0, 1, b'a', byte]);
+            let expected = if byte & 0xc0 != 0 {
+                Some(Error::ReservedSubscriptionOptions(byte))
+            } else if byte & 3 == 3 {
+                Some(Error::RequestedQos(byte))
+            } else if byte & 0x30 == 0x30 {
+                Some(Error::RetainHandling3)
+            } else {
+                None
+            };
+            match decode(&bytes, Some(Version::V5), 100) {
+                Ok(_) => {
+                    assert_eq!(SubscribeOptions::parse(Version::V5, byte).unwrap().byte(Version::V5), byte)
+                }
+                Err(error) => assert_eq!(Some(error), expected, "{byte:#04x}"),
+            }
+            assert_eq!(decode(&bytes, Some(Version::V5), 100).err(), expected, "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn shared_subscriptions() {
+        let subscribe = |filter: &str, options| {
+            frame(0x82, &[&[0, 1, 0, 0, filter.len() as u8], filter.as_bytes(), &[options]].concat())
+        };
+        let unsubscribe =
+            |filter: &str| frame(0xa2, &[&[0, 1, 0, 0, filter.len() as u8], filter.as_bytes()].concat());
+        for good in [
+            "$share/g/a",
+            "$share/g/#",
+            "$share/g/+/a",
+            "$share/g//",
+            "$share/$/$SYS/#",
+            "$share",
+            "$shared/+",
+        ] {
+            assert!(decode(&subscribe(good, 0), Some(Version::V5), 100).is_ok(), "{good}");
+            assert!(decode(&unsubscribe(good), Some(Version::V5), 100).is_ok(), "{good}");
+        }
+        for nameless in ["$share/", "$share//a", "$share//"] {
+            assert_eq!(
+                error_in_5(&subscribe(nameless, 0)),
+                Error::NoShareName { packet: PacketType::Subscribe }
+            );
+            assert_eq!(
+                error_in_5(&unsubscribe(nameless)),
+                Error::NoShareName { packet: PacketType::Unsubscribe }
+            );
+        }
+        for bad in ["$share/g", "$share/g/", "$share/+/a", "$share/#"] {
+            assert_eq!(error_in_5(&subscribe(bad, 0)), Error::ShareName { packet: PacketType::Subscribe });
+            assert_eq!(error_in_5(&unsubscribe(bad)), Error::ShareName { packet: PacketType::Unsubscribe });
+        }
+        assert_eq!(error_in_5(&subscribe("$share/g/a", NO_LOCAL)), Error::NoLocalShared);
+        // In 3.1.1 they are filters like others.
+        let bytes = frame(0x82, b"\0\x01\0\x07$share/\0");
+        assert!(decode(&bytes, Some(Version::V311), 100).is_ok());
+    }
+
+    #[test]
+    fn rules_of_5_0() {
+        for (packet, first) in [(PacketType::Subscribe, 0x82), (PacketType::Unsubscribe, 0xa2)] {
+            assert_eq!(error_in_5(&frame(first, &[0, 1, 0])), Error::NoFilters { packet });
+            assert_eq!(error_in_5(&frame(first, &[0, 1])), Error::Truncated { packet });
+            assert_eq!(error_in_5(&frame(first, &[0, 0, 0, 0, 1, b'a', 0])), Error::ZeroPacketId { packet });
+            let dup = first | 0b1000;
+            assert_eq!(error_in_5(&[dup, 0]), Error::Flags { packet, flags: 0b1010 });
+        }
+        let identifier_0 = frame(0x82, &[0, 1, 2, 0x0b, 0, 0, 1, b'a', 0]);
+        assert_eq!(
+            error_in_5(&identifier_0),
+            Error::PropertyValue { name: "subscription identifier", value: 0 }
+        );
     }
 }

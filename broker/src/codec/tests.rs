@@ -1,5 +1,9 @@
 //! The codec as a whole, on packets and bytes of all sorts; and what the tests of each packet share.
 
+mod properties;
+
+use std::num::NonZeroU32;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -23,6 +27,11 @@ pub(super) fn encoded(version: Version, packet: &Packet<'_>) -> Vec<u8> {
 /// What decoding `bytes` as 3.1.1 complains about.
 pub(super) fn error(bytes: &[u8]) -> Error {
     decode(bytes, None, MAX_PACKET_BYTES).unwrap_err()
+}
+
+/// What decoding `bytes` as 5.0 complains about.
+pub(super) fn error_in_5(bytes: &[u8]) -> Error {
+    decode(bytes, Some(Version::V5), MAX_PACKET_BYTES).unwrap_err()
 }
 
 /// A packet of `first` byte and `body`.
@@ -68,6 +77,35 @@ fn only_three_errors_are_answered_by_connack() {
 }
 
 #[test]
+fn errors_have_the_reason_that_the_standard_gives() {
+    let packet = PacketType::Publish;
+    let carrier = Carrier::Packet(packet);
+    let name = "topic alias maximum";
+    for (error, reason) in [
+        (Error::ReservedPacketType(0), Reason::MalformedPacket),
+        (Error::RemainingLength, Reason::MalformedPacket),
+        (Error::Utf8 { field: "client identifier" }, Reason::MalformedPacket),
+        (Error::PublishQos3, Reason::MalformedPacket),
+        (Error::UnknownProperty { carrier, id: 0 }, Reason::MalformedPacket),
+        (Error::MisplacedProperty { carrier, name }, Reason::MalformedPacket),
+        (Error::ReservedSubscriptionOptions(0x40), Reason::MalformedPacket),
+        (Error::RepeatedProperty { carrier, name }, Reason::ProtocolError),
+        (Error::PropertyValue { name, value: 2 }, Reason::ProtocolError),
+        (Error::PropertyValue { name: "topic alias", value: 0 }, Reason::TopicAliasInvalid),
+        (Error::NoTopic, Reason::ProtocolError),
+        (Error::RetainHandling3, Reason::ProtocolError),
+        (Error::RequestedQos(3), Reason::ProtocolError),
+        (Error::NoLocalShared, Reason::ProtocolError),
+        (Error::NoFilters { packet }, Reason::ProtocolError),
+        (Error::PacketTooLarge { length: 2, limit: 1 }, Reason::PacketTooLarge),
+        (Error::ProtocolLevel(6), Reason::UnsupportedProtocolVersion),
+        (Error::ProtocolName, Reason::UnsupportedProtocolVersion),
+    ] {
+        assert_eq!(error.reason(), reason, "{error}");
+    }
+}
+
+#[test]
 fn errors_name_the_rule() {
     assert_eq!(
         error(&[0x80, 0]).to_string(),
@@ -104,13 +142,13 @@ fn numbers_of_qos_and_version() {
     }
     assert_eq!(QoS::try_from(3), Err(UnknownQoS(3)));
     assert!(QoS::AtMostOnce < QoS::AtLeastOnce && QoS::AtLeastOnce < QoS::ExactlyOnce);
-    assert_eq!((Version::V31.to_string(), Version::V311.to_string()), ("3.1".into(), "3.1.1".into()));
+    let versions = [Version::V31, Version::V311, Version::V5].map(|version| version.to_string());
+    assert_eq!(versions, ["3.1", "3.1.1", "5.0"]);
 }
 
 proptest! {
     #[test]
-    fn what_was_encoded_decodes(version in version(), packet in packet(), behind in vec(any::<u8>(), 0..4)) {
-        let packet = as_of(version, packet);
+    fn what_was_encoded_decodes((version, packet) in packet_of_a_version(), behind in vec(any::<u8>(), 0..4)) {
         let mut bytes = encoded(version, &packet);
         let length = bytes.len();
         bytes.extend(behind);
@@ -118,10 +156,10 @@ proptest! {
     }
 
     #[test]
-    fn every_beginning_of_a_packet_is_incomplete(packet in packet()) {
-        let bytes = encoded(Version::V311, &packet);
+    fn every_beginning_of_a_packet_is_incomplete((version, packet) in packet_of_a_version()) {
+        let bytes = encoded(version, &packet);
         for cut in 0..bytes.len() {
-            let decoded = decode(&bytes[..cut], None, bytes.len());
+            let decoded = decode(&bytes[..cut], Some(version), bytes.len());
             prop_assert!(matches!(decoded, Ok(Decoded::Incomplete { .. })), "{:?}", decoded);
             check_any(&bytes[..cut])?;
         }
@@ -138,8 +176,8 @@ proptest! {
     }
 
     #[test]
-    fn damaged_packets(packet in packet(), damages in vec(damage(), 1..4)) {
-        let mut bytes = encoded(Version::V311, &packet);
+    fn damaged_packets((version, packet) in packet_of_a_version(), damages in vec(damage(), 1..4)) {
+        let mut bytes = encoded(version, &packet);
         for damage in damages {
             damage.apply(&mut bytes);
         }
@@ -147,8 +185,13 @@ proptest! {
     }
 
     #[test]
-    fn cuts_of_a_stream_mean_nothing(packets in vec(packet(), 1..8), cuts in vec(any::<Index>(), 0..16)) {
-        let stream: Vec<u8> = packets.iter().flat_map(|packet| encoded(Version::V311, packet)).collect();
+    fn cuts_of_a_stream_mean_nothing(
+        version in version(),
+        packets in vec(packet(), 1..8),
+        cuts in vec(any::<Index>(), 0..16),
+    ) {
+        let packets: Vec<_> = packets.into_iter().map(|packet| as_of(version, packet)).collect();
+        let stream: Vec<u8> = packets.iter().flat_map(|packet| encoded(version, packet)).collect();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
         cuts.push(stream.len());
         cuts.sort_unstable();
@@ -156,7 +199,7 @@ proptest! {
         let mut expected = packets.iter();
         let mut start = 0;
         for cut in cuts {
-            let next = |start| decode(&stream[start..cut], None, stream.len()).unwrap();
+            let next = |start| decode(&stream[start..cut], Some(version), stream.len()).unwrap();
             while let Decoded::Packet { packet, length } = next(start) {
                 prop_assert_eq!(Some(&packet), expected.next());
                 start += length;
@@ -170,7 +213,7 @@ proptest! {
 /// What holds for any bytes: no panic, a needed length that is exact where the remaining length is known and 1
 /// where it is not, a packet within the bytes, and packets that mean the same when encoded again.
 fn check_any(bytes: &[u8]) -> Result<(), TestCaseError> {
-    for version in [Version::V31, Version::V311] {
+    for version in [Version::V31, Version::V311, Version::V5] {
         match decode(bytes, Some(version), MAX_PACKET_BYTES) {
             Ok(Decoded::Incomplete { needed }) => {
                 let needed_by_length = length_by_its_header(bytes).map_or(1, |length| length - bytes.len());
@@ -188,7 +231,13 @@ fn check_any(bytes: &[u8]) -> Result<(), TestCaseError> {
                     Ok(Decoded::Packet { packet, length })
                 );
             }
-            Err(error) => prop_assert!(!error.to_string().is_empty()),
+            Err(error) => {
+                prop_assert!(!error.to_string().is_empty());
+                let reason = error.reason();
+                let is_connect = bytes.first().is_some_and(|first| first >> 4 == 1);
+                let answer = if is_connect { PacketType::Connack } else { PacketType::Disconnect };
+                prop_assert!(reason.is_error() && reason.may_stand_in(answer), "{}: {}", error, reason);
+            }
         }
     }
     Ok(())
@@ -203,10 +252,40 @@ fn length_by_its_header(bytes: &[u8]) -> Option<usize> {
 
 /// `packet` without what `version` cannot say.
 fn as_of(version: Version, packet: Packet<'_>) -> Packet<'_> {
+    if version == Version::V5 {
+        return packet;
+    }
     match packet {
-        Packet::Connack(connack) if version == Version::V31 => {
-            Packet::Connack(Connack { session_present: false, ..connack })
+        Packet::Connack(Connack { session_present, reason, .. }) => Packet::Connack(Connack::new(
+            session_present && version != Version::V31,
+            Reason::of_return_code(reason.return_code()).unwrap(),
+        )),
+        Packet::Publish(publish) => Packet::Publish(Publish {
+            topic: publish.topic.or(Name::new("t").ok()),
+            properties: Properties::EMPTY,
+            ..publish
+        }),
+        Packet::Puback(ack) => Packet::Puback(Ack::new(ack.packet_id)),
+        Packet::Pubrec(ack) => Packet::Pubrec(Ack::new(ack.packet_id)),
+        Packet::Pubrel(ack) => Packet::Pubrel(Ack::new(ack.packet_id)),
+        Packet::Pubcomp(ack) => Packet::Pubcomp(Ack::new(ack.packet_id)),
+        Packet::Subscribe(subscribe) => {
+            let filters = subscribe.filters().map(|(filter, options)| (filter, options.qos));
+            Packet::Subscribe(Subscribe::new(subscribe.packet_id, filters.collect()))
         }
+        Packet::Suback(suback) => {
+            let codes = suback.codes.iter().map(|code| match code {
+                SubscribeCode::Granted(_) => *code,
+                SubscribeCode::Refused(_) => SubscribeCode::Refused(Reason::Unspecified),
+            });
+            Packet::Suback(Suback { codes: codes.collect(), ..Suback::new(suback.packet_id, &[]) })
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            Packet::Unsubscribe(Unsubscribe::new(unsubscribe.packet_id, unsubscribe.filters().collect()))
+        }
+        Packet::Unsuback(unsuback) => Packet::Unsuback(Unsuback::new(unsuback.packet_id, &[])),
+        Packet::Disconnect(_) => Packet::Disconnect(Disconnect::default()),
+        Packet::Auth(_) => Packet::Pingreq,
         packet => packet,
     }
 }
@@ -244,70 +323,85 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
+fn packet_of_a_version() -> impl Strategy<Value = (Version, Packet<'static>)> {
+    (version(), packet()).prop_map(|(version, packet)| (version, as_of(version, packet)))
+}
+
+/// A packet as 5.0 can say it.
 fn packet() -> impl Strategy<Value = Packet<'static>> {
     prop_oneof![
         connect().prop_map(Packet::Connect),
-        connack().prop_map(Packet::Connack),
+        (any::<bool>(), reason(PacketType::Connack), properties(PacketType::Connack)).prop_map(
+            |(session_present, reason, properties)| {
+                let session_present = session_present && reason == Reason::Success;
+                Packet::Connack(Connack { session_present, reason, properties })
+            }
+        ),
         publish().prop_map(Packet::Publish),
-        ack().prop_map(Packet::Puback),
-        ack().prop_map(Packet::Pubrec),
-        ack().prop_map(Packet::Pubrel),
-        ack().prop_map(Packet::Pubcomp),
-        (packet_id(), vec((any_filter(), qos()), 1..5))
-            .prop_map(|(id, filters)| Packet::Subscribe(Subscribe::new(id, filters))),
-        (packet_id(), vec(subscribe_code(), 1..5)).prop_map(|(packet_id, codes)| Packet::Suback(Suback {
-            codes: codes.into(),
-            ..Suback::new(packet_id, &[])
-        })),
-        (packet_id(), vec(any_filter(), 1..5))
-            .prop_map(|(id, filters)| Packet::Unsubscribe(Unsubscribe::new(id, filters))),
-        packet_id().prop_map(|id| Packet::Unsuback(Unsuback::new(id, &[]))),
+        ack(PacketType::Puback).prop_map(Packet::Puback),
+        ack(PacketType::Pubrec).prop_map(Packet::Pubrec),
+        ack(PacketType::Pubrel).prop_map(Packet::Pubrel),
+        ack(PacketType::Pubcomp).prop_map(Packet::Pubcomp),
+        (packet_id(), vec((any_filter(), subscribe_options()), 1..5), properties(PacketType::Subscribe))
+            .prop_map(|(id, filters, properties)| {
+                let mut subscribe = Subscribe::new(id, filters);
+                subscribe.properties = properties;
+                Packet::Subscribe(subscribe)
+            }),
+        (packet_id(), vec(subscribe_code(), 1..5), properties(PacketType::Suback)).prop_map(
+            |(packet_id, codes, properties)| {
+                Packet::Suback(Suback { packet_id, properties, codes: codes.into() })
+            }
+        ),
+        (packet_id(), vec(any_filter(), 1..5), properties(PacketType::Unsubscribe)).prop_map(
+            |(id, filters, properties)| {
+                let mut unsubscribe = Unsubscribe::new(id, filters);
+                unsubscribe.properties = properties;
+                Packet::Unsubscribe(unsubscribe)
+            }
+        ),
+        (packet_id(), vec(reason(PacketType::Unsuback), 1..5), properties(PacketType::Unsuback)).prop_map(
+            |(packet_id, codes, properties)| {
+                Packet::Unsuback(Unsuback { packet_id, properties, codes: codes.into() })
+            }
+        ),
         Just(Packet::Pingreq),
         Just(Packet::Pingresp),
-        Just(Packet::Disconnect(Disconnect::default())),
+        (reason(PacketType::Disconnect), properties(PacketType::Disconnect))
+            .prop_map(|(reason, properties)| Packet::Disconnect(Disconnect { reason, properties })),
+        (reason(PacketType::Auth), properties(PacketType::Auth))
+            .prop_map(|(reason, properties)| Packet::Auth(Auth { reason, properties })),
     ]
 }
 
 fn connect() -> impl Strategy<Value = Connect<'static>> {
-    let will = (any_name(), bytes(), qos(), any::<bool>()).prop_map(|(topic, payload, qos, retain)| Will {
-        topic,
-        payload,
-        qos,
-        retain,
-        properties: Properties::EMPTY,
-    });
-    let login = (string("[^\0]{0,40}"), proptest::option::of(bytes()));
+    let will = (any_name(), bytes(), qos(), any::<bool>(), properties_of(Carrier::Will)).prop_map(
+        |(topic, payload, qos, retain, properties)| Will { topic, payload, qos, retain, properties },
+    );
+    let user_name = proptest::option::of(string("[^\0]{0,40}"));
     (
         (version(), any::<bool>(), any::<u16>()),
         string("[^\0]{1,40}"),
         proptest::option::of(will),
-        proptest::option::of(login),
+        (user_name, proptest::option::of(bytes())),
         any::<bool>(),
+        properties(PacketType::Connect),
     )
-        .prop_map(|((version, clean_session, keep_alive), client_id, will, login, named)| Connect {
-            version,
-            clean_session,
-            keep_alive,
-            client_id: if version == Version::V311 && clean_session && !named { "" } else { client_id },
-            will,
-            user_name: login.map(|(user_name, _)| user_name),
-            password: login.and_then(|(_, password)| password),
-            properties: Properties::EMPTY,
+        .prop_map(|((version, clean_session, keep_alive), client_id, will, login, named, properties)| {
+            let of_5_0 = |properties| if version == Version::V5 { properties } else { Properties::EMPTY };
+            let may_be_nameless = version == Version::V5 || version == Version::V311 && clean_session;
+            let (user_name, password) = login;
+            Connect {
+                version,
+                clean_session,
+                keep_alive,
+                client_id: if may_be_nameless && !named { "" } else { client_id },
+                will: will.map(|will| Will { properties: of_5_0(will.properties), ..will }),
+                user_name,
+                password: password.filter(|_| user_name.is_some() || version == Version::V5),
+                properties: of_5_0(properties),
+            }
         })
-}
-
-fn connack() -> impl Strategy<Value = Connack<'static>> {
-    let code = prop_oneof![
-        Just(Reason::UnsupportedProtocolVersion),
-        Just(Reason::ClientIdentifierNotValid),
-        Just(Reason::ServerUnavailable),
-        Just(Reason::BadUserNameOrPassword),
-        Just(Reason::NotAuthorized),
-    ];
-    prop_oneof![
-        any::<bool>().prop_map(|session_present| Connack::new(session_present, Reason::Success)),
-        code.prop_map(|code| Connack::new(false, code)),
-    ]
 }
 
 fn publish() -> impl Strategy<Value = Publish<'static>> {
@@ -316,21 +410,109 @@ fn publish() -> impl Strategy<Value = Publish<'static>> {
         (any::<bool>(), packet_id()).prop_map(|(dup, id)| (dup, Delivery::AtLeastOnce(id))),
         (any::<bool>(), packet_id()).prop_map(|(dup, id)| (dup, Delivery::ExactlyOnce(id))),
     ];
-    (delivery, any::<bool>(), any_name(), bytes()).prop_map(|((dup, delivery), retain, topic, payload)| {
-        Publish { dup, retain, ..Publish::new(topic, delivery, payload) }
+    (delivery, any::<(bool, bool)>(), any_name(), properties(PacketType::Publish), bytes()).prop_map(
+        |((dup, delivery), (retain, by_alias), topic, properties, payload)| {
+            let has_alias = properties.iter().any(|property| matches!(property, Property::TopicAlias(_)));
+            let topic = Some(topic).filter(|_| !(by_alias && has_alias));
+            Publish { dup, delivery, retain, topic, properties, payload }
+        },
+    )
+}
+
+fn ack(packet: PacketType) -> impl Strategy<Value = Ack<'static>> {
+    (packet_id(), reason(packet), properties(packet)).prop_map(|(packet_id, reason, properties)| Ack {
+        packet_id,
+        reason,
+        properties,
     })
 }
 
-fn ack() -> impl Strategy<Value = Ack<'static>> {
-    packet_id().prop_map(Ack::new)
+fn reason(packet: PacketType) -> impl Strategy<Value = Reason> {
+    let all = (0..=255).filter_map(|code| Reason::decode(packet, code).ok());
+    proptest::sample::select(all.collect::<Vec<_>>())
 }
 
 fn subscribe_code() -> impl Strategy<Value = SubscribeCode> {
-    prop_oneof![qos().prop_map(SubscribeCode::Granted), Just(SubscribeCode::Refused(Reason::Unspecified))]
+    reason(PacketType::Suback).prop_map(|reason| match QoS::try_from(u8::from(reason)) {
+        Ok(qos) => SubscribeCode::Granted(qos),
+        Err(_) => SubscribeCode::Refused(reason),
+    })
+}
+
+fn subscribe_options() -> impl Strategy<Value = SubscribeOptions> {
+    let retain_handling = prop_oneof![
+        Just(RetainHandling::Send),
+        Just(RetainHandling::SendIfNew),
+        Just(RetainHandling::DoNotSend)
+    ];
+    (qos(), any::<(bool, bool)>(), retain_handling).prop_map(
+        |(qos, (no_local, retain_as_published), retain_handling)| SubscribeOptions {
+            qos,
+            no_local,
+            retain_as_published,
+            retain_handling,
+        },
+    )
 }
 
 fn version() -> impl Strategy<Value = Version> {
-    prop_oneof![Just(Version::V31), Just(Version::V311)]
+    prop_oneof![1 => Just(Version::V31), 1 => Just(Version::V311), 2 => Just(Version::V5)]
+}
+
+fn properties(packet: PacketType) -> impl Strategy<Value = Properties<'static>> {
+    properties_of(Carrier::Packet(packet))
+}
+
+/// As many of some properties as may stand together.
+fn properties_of(carrier: Carrier) -> impl Strategy<Value = Properties<'static>> {
+    vec(property(), 0..12).prop_map(move |properties| {
+        let mut fit = PropertiesBuf::new();
+        if carrier == Carrier::Packet(PacketType::Auth) {
+            fit.push(Property::AuthenticationMethod("method")).unwrap();
+        }
+        for property in properties {
+            let mut more = fit.clone();
+            more.push(property).unwrap();
+            if more.as_properties().check(carrier).is_ok() {
+                fit = more;
+            }
+        }
+        Box::leak(Box::new(fit)).as_properties()
+    })
+}
+
+fn property() -> impl Strategy<Value = Property<'static>> {
+    let id = (1..=268_435_455_u32).prop_map(|id| NonZeroU32::new(id).unwrap());
+    let text = || string("[^\0]{0,20}");
+    prop_oneof![
+        any::<bool>().prop_map(Property::PayloadFormatIndicator),
+        any::<u32>().prop_map(Property::MessageExpiryInterval),
+        text().prop_map(Property::ContentType),
+        any_name().prop_map(Property::ResponseTopic),
+        bytes().prop_map(Property::CorrelationData),
+        id.prop_map(Property::SubscriptionIdentifier),
+        any::<u32>().prop_map(Property::SessionExpiryInterval),
+        text().prop_map(Property::AssignedClientIdentifier),
+        any::<u16>().prop_map(Property::ServerKeepAlive),
+        text().prop_map(Property::AuthenticationMethod),
+        bytes().prop_map(Property::AuthenticationData),
+        any::<bool>().prop_map(Property::RequestProblemInformation),
+        any::<u32>().prop_map(Property::WillDelayInterval),
+        any::<bool>().prop_map(Property::RequestResponseInformation),
+        text().prop_map(Property::ResponseInformation),
+        text().prop_map(Property::ServerReference),
+        text().prop_map(Property::ReasonString),
+        any::<NonZeroU16>().prop_map(Property::ReceiveMaximum),
+        any::<u16>().prop_map(Property::TopicAliasMaximum),
+        any::<NonZeroU16>().prop_map(Property::TopicAlias),
+        prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce)].prop_map(Property::MaximumQos),
+        any::<bool>().prop_map(Property::RetainAvailable),
+        (text(), text()).prop_map(|(name, value)| Property::UserProperty(name, value)),
+        any::<NonZeroU32>().prop_map(Property::MaximumPacketSize),
+        any::<bool>().prop_map(Property::WildcardSubscriptionAvailable),
+        any::<bool>().prop_map(Property::SubscriptionIdentifiersAvailable),
+        any::<bool>().prop_map(Property::SharedSubscriptionAvailable),
+    ]
 }
 
 fn qos() -> impl Strategy<Value = QoS> {
