@@ -6,6 +6,7 @@
 mod common;
 mod connack;
 mod endings;
+mod model;
 mod sessions;
 mod wills;
 
