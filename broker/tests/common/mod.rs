@@ -73,9 +73,10 @@ pub(crate) fn encode(packets: &[Packet<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// One end of a network connection.
+/// One end of a network connection. It speaks the version of the last CONNECT that it sent.
 pub(crate) struct Client<S = TcpStream> {
     pub(crate) stream: S,
+    pub(crate) version: Version,
     received: Vec<u8>,
     /// Bytes of the packet given last.
     taken: usize,
@@ -113,7 +114,7 @@ impl Client {
 impl<S: Read + Write> Client<S> {
     /// A network connection of any kind without CONNECT. Its patience is its own.
     pub(crate) fn over(stream: S) -> Self {
-        Self { stream, received: Vec::new(), taken: 0 }
+        Self { stream, version: VERSION, received: Vec::new(), taken: 0 }
     }
 
     /// CONNECT, and the answer that it is accepted.
@@ -131,7 +132,14 @@ impl<S: Read + Write> Client<S> {
     }
 
     pub(crate) fn send(&mut self, packets: &[Packet<'_>]) {
-        self.send_bytes(&encode(packets));
+        let mut bytes = Vec::new();
+        for packet in packets {
+            if let Packet::Connect(connect) = packet {
+                self.version = connect.version;
+            }
+            packet.encode(self.version, &mut bytes).unwrap();
+        }
+        self.send_bytes(&bytes);
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
@@ -165,7 +173,8 @@ impl<S: Read + Write> Client<S> {
     /// The next packet, or none if the broker closed the connection.
     pub(crate) fn receive_or_end(&mut self) -> Option<Packet<'_>> {
         self.received.drain(..std::mem::take(&mut self.taken));
-        while let Decoded::Incomplete { .. } = decode(&self.received, Some(VERSION), usize::MAX).unwrap() {
+        while let Decoded::Incomplete { .. } = decode(&self.received, Some(self.version), usize::MAX).unwrap()
+        {
             let mut buffer = [0; 16 * 1024];
             let n = match self.stream.read(&mut buffer) {
                 Ok(n) => n,
@@ -178,7 +187,7 @@ impl<S: Read + Write> Client<S> {
             }
             self.received.extend_from_slice(&buffer[..n]);
         }
-        match decode(&self.received, Some(VERSION), usize::MAX) {
+        match decode(&self.received, Some(self.version), usize::MAX) {
             Ok(Decoded::Packet { packet, length }) => {
                 self.taken = length;
                 Some(packet)
