@@ -62,7 +62,7 @@ struct Stage {
 impl Stage {
     fn new(subscribers: u64, qos: QoS) -> Self {
         let hub = Hub::new(Limits::default());
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Instant::now());
         let mut subscribers: Vec<_> = (0..subscribers).map(|_| Client::connect(&hub, &mut batch)).collect();
         let filters = vec![(Filter::new(TOPIC).unwrap(), qos)];
         let subscribe = encoded(&Packet::Subscribe(Subscribe::new(PacketId::MIN, filters)));

@@ -41,6 +41,12 @@ pub fn encode_ack(out: &mut Vec<u8>, ack: AckType, packet_id: PacketId) {
     out.extend_from_slice(&[PacketType::from(ack).first_byte(), 2, high, low]);
 }
 
+/// Appends an acknowledgement of 5.0 with a reason code and nothing else.
+pub fn encode_ack_reason(out: &mut Vec<u8>, ack: AckType, packet_id: PacketId, reason: Reason) {
+    let [high, low] = packet_id.get().to_be_bytes();
+    out.extend_from_slice(&[PacketType::from(ack).first_byte(), 3, high, low, reason as u8]);
+}
+
 impl<'a> Ack<'a> {
     /// An acknowledgement of success.
     pub const fn new(packet_id: PacketId) -> Self {

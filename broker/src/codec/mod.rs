@@ -23,7 +23,7 @@ mod tests;
 use std::fmt;
 use std::num::NonZeroU16;
 
-pub use ack::{Ack, AckType, encode_ack};
+pub use ack::{Ack, AckType, encode_ack, encode_ack_reason};
 pub use connack::Connack;
 pub use connect::{Connect, Will, connect_version};
 pub use control::{Auth, Disconnect, encode_disconnect, encode_pingreq, encode_pingresp};

@@ -189,6 +189,15 @@ pub const KEYS: &[Key] = &[
                   says so.",
     },
     Key {
+        name: "check_payload_format",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether a payload that a client of 5.0 says is UTF-8 (Payload Format Indicator 1) is looked at. If it \
+                  is not, PUBACK or PUBREC refuses the message with 0x99; at QoS 0 the connection ends.",
+    },
+    Key {
         name: "stats_publish_interval",
         scope: Scope::Broker,
         kind: Kind::Time { max: 366 * 86_400 },

@@ -419,6 +419,7 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
         "group" => process.group = Some(text.to_owned()),
         "max_memory" => size(&mut limits.max_memory_bytes),
         "max_request_size" => size(&mut limits.max_packet_bytes),
+        "check_payload_format" => limits.check_payload_format = text == "true",
         "stats_publish_interval" => *stats_interval = time(),
         "keepalive" => limits.tcp_keep_alive = time(),
         "persistent_client_expiration" => limits.persistent_client_expiration = time(),

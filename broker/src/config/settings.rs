@@ -137,6 +137,7 @@ impl Settings {
         lines.extend([
             ("max_memory", size(limits.max_memory_bytes)),
             ("max_request_size", size(limits.max_packet_bytes)),
+            ("check_payload_format", limits.check_payload_format.to_string()),
             ("stats_publish_interval", time(*stats_interval)),
             ("keepalive", time(limits.tcp_keep_alive)),
             ("persistent_client_expiration", time(limits.persistent_client_expiration)),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::Instant;
 
 use super::routes::Routes;
 use crate::session::Tally;
@@ -11,6 +12,8 @@ pub(super) const FULL_BYTES: usize = 1 << 20;
 
 /// Working memory of a thread, lent to the hub for one batch of packets.
 pub struct Batch {
+    /// What time it is, for messages that expire.
+    pub(super) now: Instant,
     /// Packets for the sender of the batch itself.
     pub(super) replies: Vec<u8>,
     /// Tasks of the connections that have something to write or must end.
@@ -25,10 +28,12 @@ pub struct Batch {
     pub(super) number: usize,
 }
 
-impl Default for Batch {
-    fn default() -> Self {
+impl Batch {
+    /// Working memory with nothing in it.
+    pub fn new(now: Instant) -> Self {
         static NUMBERS: AtomicUsize = AtomicUsize::new(0);
         Self {
+            now,
             replies: Vec::new(),
             wakers: Vec::new(),
             routes: Routes::default(),
@@ -38,12 +43,11 @@ impl Default for Batch {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
     }
-}
 
-impl Batch {
-    /// Working memory with nothing in it.
-    pub fn new() -> Self {
-        Self::default()
+    /// It is `now`, in whatever the batch is lent for next.
+    pub fn at(&mut self, now: Instant) -> &mut Self {
+        self.now = now;
+        self
     }
 
     /// Wakes each connection that was given something. Call it when a batch is handled.

@@ -145,7 +145,7 @@ impl Hub {
                 release_will(self.end_absence(client, &mut session, batch), batch);
                 session.expiry = grant.expiry;
                 grant.accept(true, link.outbox.packets());
-                session.outbound.resume(&mut link.outbox);
+                session.outbound.resume(&mut link.outbox, now);
                 session.link = Some(link);
                 session.settle(&mut batch.tally);
                 drop(session);
@@ -220,7 +220,7 @@ impl Hub {
 
     /// A connection ended at `now`: its will is published, deleted or kept for later, and its session may end with it.
     pub fn close(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
-        self.end_connection(peer, ending, now, batch);
+        self.end_connection(peer, ending, now, batch.at(now));
         self.absorb(batch);
     }
 
@@ -231,6 +231,7 @@ impl Hub {
         } else {
             debug!("{peer} disconnected: {ending}");
         }
+        batch.tally.charge(peer.aliases.bytes(), 0);
         let Some(Connected { client, connection, .. }) = peer.connected else { return };
         self.linked.fetch_sub(1, Ordering::AcqRel);
         let mut session = client.session.lock();

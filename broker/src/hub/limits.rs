@@ -63,6 +63,8 @@ pub struct Limits {
     /// QoS 1 and 2 messages of one client that are not yet acknowledged to their end: Receive Maximum. At least 1. Those
     /// of 3.1 and 3.1.1 have no way to know it, and are not held to it.
     pub max_received_messages: u16,
+    /// Whether a payload that a client of 5.0 says is UTF-8 is checked, and refused if it is not: Payload Format Indicator.
+    pub check_payload_format: bool,
     /// Whether topic filters may have wildcards: Wildcard Subscription Available.
     pub wildcard_available: bool,
     /// Whether subscriptions may be shared: Shared Subscription Available.
@@ -107,6 +109,7 @@ impl Default for Limits {
             retain_available: true,
             max_topic_alias: 10,
             max_received_messages: u16::MAX,
+            check_payload_format: false,
             wildcard_available: true,
             shared_available: true,
             subscription_ids_available: true,

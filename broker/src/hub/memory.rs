@@ -290,6 +290,7 @@ impl Hub {
             if session.held_bytes() <= share / 4 {
                 continue;
             }
+            session.forget_expired(batch.now);
             let dropped = session.shed(share / 4);
             session.settle(&mut batch.tally);
             batch.count_dropped(dropped);

@@ -22,6 +22,7 @@
 //! delivering is one step under `retained`, too: what is retained is what
 //! every subscriber heard last.
 
+mod acknowledge;
 mod batch;
 mod connack;
 mod connect;
@@ -58,8 +59,8 @@ pub use peer::{Origin, Peer};
 pub use stats::Stats;
 
 use crate::auth::{Access, Delays, Verification};
-use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_ack, encode_pingresp};
-use crate::session::{Session, Tally};
+use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_pingresp};
+use crate::session::{ReceivedAliases, Session, Tally};
 use crate::topic::Index;
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
@@ -222,6 +223,7 @@ impl Hub {
 
     /// Handles the whole packets in `bytes`.
     pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
+        batch.at(now);
         let mut consumed = 0;
         if peer.connected.is_none() {
             match self.handle_first(peer, bytes, now, batch) {
@@ -229,7 +231,8 @@ impl Hub {
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Some(connected) = &peer.connected else {
+        let Peer { connected, aliases, .. } = peer;
+        let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
         let mut held = Held::Nothing;
@@ -242,7 +245,7 @@ impl Hub {
                 Ok(Decoded::Packet { packet, length }) => {
                     consumed += length;
                     batch.tally.messages_received += 1;
-                    if let Err(ending) = self.handle_packet(connected, packet, &mut held, batch) {
+                    if let Err(ending) = self.handle_packet(connected, aliases, packet, &mut held, batch) {
                         break Next::End(ending);
                     }
                 }
@@ -260,16 +263,17 @@ impl Hub {
     fn handle_packet<'h>(
         &'h self,
         connected: &'h Connected,
+        aliases: &mut ReceivedAliases,
         packet: Packet<'_>,
         held: &mut Held<'h>,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         match packet {
             Packet::Publish(publish) => {
-                return self.handle_publish(connected, &publish, held.index(self), batch);
+                return self.handle_publish(connected, aliases, &publish, held.index(self), batch);
             }
-            // An acknowledgement of an identifier that is not in flight changes nothing:
-            // it may answer a packet from before the client lost its state.
+            // An acknowledgement of an identifier that is not in flight changes nothing: it may answer a packet from
+            // before the client lost its state. One with an error ends the delivery, too [5.0 MQTT-4.4.0-2].
             Packet::Puback(ack) => {
                 let session = held.own(connected)?;
                 session.outbound.handle_puback(ack.packet_id);
@@ -278,10 +282,15 @@ impl Hub {
             }
             Packet::Pubrec(ack) => {
                 let session = held.own(connected)?;
-                session.outbound.handle_pubrec(ack.packet_id, &mut batch.replies);
+                if ack.reason.is_error() {
+                    session.outbound.handle_refusal(ack.packet_id);
+                } else {
+                    // [5.0 MQTT-4.3.3-4]
+                    let is_known = session.outbound.handle_pubrec(ack.packet_id);
+                    batch.answer(AckType::Pubrel, ack.packet_id, is_known, connected.version);
+                }
                 session.progress();
                 session.settle(&mut batch.tally);
-                batch.tally.messages_sent += 1;
             }
             Packet::Pubcomp(ack) => {
                 let session = held.own(connected)?;
@@ -291,9 +300,8 @@ impl Hub {
             }
             // Answered for an unknown identifier too, so that the client can finish.
             Packet::Pubrel(ack) => {
-                held.own(connected)?.inbound.release(ack.packet_id);
-                encode_ack(&mut batch.replies, AckType::Pubcomp, ack.packet_id);
-                batch.tally.messages_sent += 1;
+                let is_known = held.own(connected)?.inbound.release(ack.packet_id);
+                batch.answer(AckType::Pubcomp, ack.packet_id, is_known, connected.version);
             }
             Packet::Subscribe(subscribe) => {
                 *held = Held::Nothing;

@@ -94,7 +94,7 @@ impl Hub {
         if link.cut {
             return Err(Ending::MemoryShort);
         }
-        outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here);
+        outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
         if unsent.is_empty() {
             link.outbox.move_into(unsent);
             link.stale_looks = 0;

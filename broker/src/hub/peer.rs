@@ -9,7 +9,7 @@ use super::login::Login;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
 use crate::codec::Version;
-use crate::session::{ConnectionId, Terms};
+use crate::session::{ConnectionId, ReceivedAliases, Terms};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
 const SHOWN_CHARS: usize = 64;
@@ -48,6 +48,8 @@ pub struct Peer {
     pub(super) last_packet: Instant,
     connect_timeout: Duration,
     pub(super) held_bytes: usize,
+    /// The topic aliases that its client made.
+    pub(super) aliases: ReceivedAliases,
 }
 
 pub(super) struct Connected {
@@ -63,7 +65,16 @@ impl Peer {
     pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
         let login = Login::Unverified;
         let connect_timeout = limits.connect_timeout;
-        Self { origin, access, login, connected: None, last_packet: now, connect_timeout, held_bytes: 0 }
+        Self {
+            origin,
+            access,
+            login,
+            connected: None,
+            last_packet: now,
+            connect_timeout,
+            held_bytes: 0,
+            aliases: ReceivedAliases::default(),
+        }
     }
 
     /// The connection holds so many bytes: unwritten, or of a packet that is not whole.

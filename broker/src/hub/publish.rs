@@ -1,18 +1,23 @@
 //! PUBLISH, wills and retained messages: from one sender into the sessions of all that want it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLockWriteGuard;
 
 use super::peer::Connected;
 use super::{Batch, Ending, Hub, Stage, SubscriptionIndex};
-use crate::codec::{AckType, Delivery, Error, Publish, QoS, encode_ack, encoded_publish_len};
-use crate::session::{Content, Manner, Message, Outcome, Tally, Will, release};
+use crate::codec::{AckType, Delivery, Property, Publish, QoS, Reason, Version};
+use crate::session::{Content, Manner, Message, Outcome, Received, ReceivedAliases, Tally, Will, release};
 use crate::topic::{Name, Retained};
 
 /// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
 const QUEUED_BYTES: usize = 64;
+
+/// A full store is looked through for messages that have expired, at most so often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Retained messages and the memory they take.
 #[derive(Default)]
@@ -21,60 +26,173 @@ pub(super) struct RetainedStore {
     /// Messages and bytes of the clients: the broker's own are not counted, and always find room.
     pub(super) count: usize,
     pub(super) bytes: usize,
+    /// No message expires before.
+    next_expiry: Option<Instant>,
 }
 
 impl Hub {
     pub(super) fn handle_publish(
         &self,
         connected: &Connected,
+        aliases: &mut ReceivedAliases,
         publish: &Publish<'_>,
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         batch.tally.publish_received += 1;
         batch.tally.publish_bytes_received += i64::try_from(publish.payload.len()).unwrap_or(0);
-        let topic = publish.topic.ok_or(Error::NoTopic)?;
+        let Some(topic) = self.topic(connected.version, aliases, publish, &mut batch.tally)? else {
+            return Err(violation(
+                Reason::ProtocolError,
+                "PUBLISH without a topic name or a known topic alias",
+            ));
+        };
+        let refusal = self.refusal(connected.version, topic, publish)?;
         let is_new = match publish.delivery {
             Delivery::ExactlyOnce(packet_id) => {
                 let mut session = connected.client.session.lock();
                 session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
-                let is_new = session.inbound.receive(packet_id);
+                let maximum = match connected.version {
+                    Version::V5 => self.limits.max_received_messages,
+                    _ => u16::MAX,
+                };
+                let received = session.inbound.receive(packet_id, maximum);
+                if received == Received::New && refusal.is_some() {
+                    // After a PUBREC with an error the identifier is free [5.0 MQTT-4.3.3-9].
+                    session.inbound.release(packet_id);
+                }
                 session.settle(&mut batch.tally);
-                is_new
+                match received {
+                    Received::New => true,
+                    Received::Again => false,
+                    // [5.0 MQTT-3.3.4-7]
+                    Received::TooMany => {
+                        let what = "more QoS 2 messages before PUBREL than Receive Maximum allows";
+                        return Err(violation(Reason::ReceiveMaximumExceeded, what));
+                    }
+                }
             }
             _ => true,
         };
-        // Clients may not write to the broker's own topics. The standard lets a server acknowledge
-        // what it does not deliver [MQTT-3.3.5-2].
-        if is_new && !is_the_brokers(topic) {
-            let content = Content::new(topic, publish.payload, publish.delivery.qos());
-            self.publish(content, publish.retain, index, batch);
-        }
-        match publish.delivery {
-            Delivery::AtMostOnce => {}
-            Delivery::AtLeastOnce(packet_id) => {
-                encode_ack(&mut batch.replies, AckType::Puback, packet_id);
-                batch.tally.messages_sent += 1;
+        let reason = match refusal {
+            Some(refusal) if is_new => refusal,
+            // Clients may not write to the broker's own topics. The standard lets a server acknowledge
+            // what it does not deliver [MQTT-3.3.5-2].
+            _ if !is_new || is_the_brokers(topic) => Reason::Success,
+            _ => {
+                let content = Content::new(topic, publish.payload, publish.delivery.qos())
+                    .with(publish.properties, batch.now);
+                let retain = publish.retain && self.limits.retain_available;
+                match self.publish(content, retain, index, batch) {
+                    false if connected.version == Version::V5 => Reason::NoMatchingSubscribers,
+                    _ => Reason::Success,
+                }
             }
-            Delivery::ExactlyOnce(packet_id) => {
-                encode_ack(&mut batch.replies, AckType::Pubrec, packet_id);
-                batch.tally.messages_sent += 1;
-            }
+        };
+        let (ack, packet_id) = match publish.delivery {
+            Delivery::AtMostOnce => return Ok(()),
+            Delivery::AtLeastOnce(packet_id) => (AckType::Puback, packet_id),
+            Delivery::ExactlyOnce(packet_id) => (AckType::Pubrec, packet_id),
+        };
+        if !reason.is_error() {
+            batch.acknowledge(ack, packet_id, reason);
+            return Ok(());
         }
+        let words = match reason {
+            Reason::NotAuthorized => "only the broker publishes to $SYS and $SOL",
+            _ => "the payload is not UTF-8, which its format indicator says it is",
+        };
+        batch.refuse(ack, packet_id, reason, words, &connected.terms);
         Ok(())
+    }
+
+    /// The topic of a PUBLISH, by its topic alias if need be. None if that stands for nothing.
+    fn topic<'a>(
+        &self,
+        version: Version,
+        aliases: &'a mut ReceivedAliases,
+        publish: &Publish<'a>,
+        tally: &mut Tally,
+    ) -> Result<Option<Name<'a>>, Ending> {
+        if version != Version::V5 || publish.properties.is_empty() {
+            return Ok(publish.topic);
+        }
+        let mut alias = None;
+        for property in publish.properties.iter() {
+            match property {
+                Property::TopicAlias(number) => alias = Some(number),
+                Property::SubscriptionIdentifier(_) => {
+                    let what = "a subscription identifier in PUBLISH, which only servers send [MQTT-3.3.4-6]";
+                    return Err(violation(Reason::ProtocolError, what));
+                }
+                _ => {}
+            }
+        }
+        let Some(alias) = alias else { return Ok(publish.topic) };
+        // [5.0 MQTT-3.3.2-9]
+        if alias.get() > self.limits.max_topic_alias {
+            let what = "a topic alias above Topic Alias Maximum";
+            return Err(violation(Reason::TopicAliasInvalid, what));
+        }
+        if let Some(topic) = publish.topic {
+            let before = aliases.bytes();
+            let set = aliases.set(alias, topic);
+            tally.charge(before, aliases.bytes());
+            set.map_err(|error| violation(Reason::QuotaExceeded, error.to_string()))?;
+            return Ok(Some(topic));
+        }
+        Ok(aliases.topic(alias))
+    }
+
+    /// Why a client of 5.0 may not publish this, if so. The others are not told.
+    fn refusal(
+        &self,
+        version: Version,
+        topic: Name<'_>,
+        publish: &Publish<'_>,
+    ) -> Result<Option<Reason>, Ending> {
+        if version != Version::V5 {
+            return Ok(None);
+        }
+        let qos = publish.delivery.qos();
+        // [5.0 MQTT-3.2.2-11]
+        if qos > self.limits.max_qos {
+            let what = format!("PUBLISH at QoS {qos}, above Maximum QoS");
+            return Err(violation(Reason::QosNotSupported, what));
+        }
+        // [5.0 MQTT-3.2.2-14]
+        if publish.retain && !self.limits.retain_available {
+            return Err(violation(Reason::RetainNotSupported, "PUBLISH with RETAIN, which is not available"));
+        }
+        if is_the_brokers(topic) {
+            return Ok(Some(Reason::NotAuthorized));
+        }
+        if self.limits.check_payload_format
+            && publish.properties.iter().any(|property| property == Property::PayloadFormatIndicator(true))
+            && str::from_utf8(publish.payload).is_err()
+        {
+            return match qos {
+                QoS::AtMostOnce => {
+                    let what = "PUBLISH whose payload is not UTF-8, which its format indicator says it is";
+                    Err(violation(Reason::PayloadFormatInvalid, what))
+                }
+                _ => Ok(Some(Reason::PayloadFormatInvalid)),
+            };
+        }
+        Ok(None)
     }
 
     /// Publishes the will of a connection that ended without DISCONNECT [MQTT-3.1.2-8].
     pub(super) fn publish_will(&self, will: Option<Will>, batch: &mut Batch) {
         let Some(Will { message, retain, .. }) = will else { return };
         if !is_the_brokers(message.topic()) {
-            self.publish(Content::shared(&message), retain, &self.index.read(), batch);
+            self.publish(Content::published(&message, batch.now), retain, &self.index.read(), batch);
         }
         release(message, &mut batch.tally);
     }
 
     /// Stores the message if it is to be retained, and puts it into every session with a matching subscription
-    /// [MQTT-4.5.0-1].
+    /// [MQTT-4.5.0-1]. False if there is none.
     ///
     /// The retained messages stay locked until all have theirs: of two publishers of a topic, the one whose message is
     /// retained is the one that every subscriber hears last.
@@ -84,25 +202,20 @@ impl Hub {
         retain: bool,
         index: &SubscriptionIndex,
         batch: &mut Batch,
-    ) {
-        let _retained = retain.then(|| self.retain(&content, &mut batch.tally));
+    ) -> bool {
+        let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
         let stage = self.memory.stage();
         let limits = self.delivery_limits();
-        let Batch { routes, wakers, bytes, tally, .. } = batch;
-        for route in routes.find(index, content.topic(), tally) {
+        let Batch { routes, wakers, bytes, tally, now, .. } = batch;
+        let routes = routes.find(index, content.topic(), tally);
+        for route in routes {
             // The lower of published and granted QoS [MQTT-3.8.4-6].
             let qos = content.qos().min(route.qos);
             let mut session = route.client.session.lock();
             // To an established subscription RETAIN is 0 [MQTT-3.3.1-9].
             let limits = if session.link.is_some() { &limits.here } else { &limits.away };
-            match session.deliver(&content, &Manner::at(qos), limits) {
-                Outcome::Sent => {
-                    let len = encoded_publish_len(
-                        qos,
-                        content.topic().as_str().len(),
-                        None,
-                        content.payload().len(),
-                    );
+            match session.deliver(&content, &Manner::at(qos), limits, *now) {
+                Outcome::Sent(len) => {
                     *bytes += len;
                     count_sent(content.payload(), tally);
                     if qos == QoS::AtMostOnce && !content.is_shared() {
@@ -116,6 +229,10 @@ impl Hub {
                     *bytes += QUEUED_BYTES;
                     session.settle(tally);
                 }
+                Outcome::TooLarge => {
+                    *bytes += QUEUED_BYTES;
+                    tally.dropped_too_large += 1;
+                }
                 Outcome::Dropped => {
                     *bytes += QUEUED_BYTES;
                     count_dropped(session.link.is_some(), qos, stage, tally);
@@ -126,26 +243,27 @@ impl Hub {
             *bytes += content.payload().len();
         }
         content.settle(tally);
+        !routes.is_empty()
     }
 
-    fn retain(&self, content: &Content<'_>, tally: &mut Tally) -> RwLockWriteGuard<'_, RetainedStore> {
+    fn retain(
+        &self,
+        content: &Content<'_>,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> RwLockWriteGuard<'_, RetainedStore> {
         let is_clients = !is_the_brokers(content.topic());
         let mut store = self.retained.write();
         // Gone in any case: replaced, deleted by an empty payload [MQTT-3.3.1-10] [MQTT-3.3.1-11], or no longer the last.
-        if let Some(old) = store.messages.remove(content.topic()) {
-            if is_clients {
-                store.bytes = store.bytes.saturating_sub(old.bytes());
-                store.count = store.count.saturating_sub(1);
-                self.retained_count.store(store.count, Ordering::Relaxed);
-            }
-            release(old, tally);
-        }
+        self.unretain(&mut store, content.topic(), tally);
         if content.payload().is_empty() {
             return store;
         }
         if is_clients {
-            let bytes = store.bytes.saturating_add(content.bytes());
-            if bytes > self.limits.max_retained_bytes || store.count >= self.limits.max_retained_messages {
+            if !self.has_room(&store, content.bytes()) || self.memory.stage() > Stage::Ample {
+                self.forget_expired(&mut store, now, tally);
+            }
+            if !self.has_room(&store, content.bytes()) {
                 tally.dropped_retained_full += 1;
                 return store;
             }
@@ -153,13 +271,67 @@ impl Hub {
                 tally.dropped_retained_memory_full += 1;
                 return store;
             }
-            store.bytes = bytes;
+            store.bytes += content.bytes();
             store.count += 1;
             self.retained_count.store(store.count, Ordering::Relaxed);
         }
+        store.next_expiry = store.next_expiry.into_iter().chain(content.expires_at()).min();
         store.messages.set(content.topic(), content.to_message());
         store
     }
+
+    fn has_room(&self, store: &RetainedStore, bytes: usize) -> bool {
+        store.bytes.saturating_add(bytes) <= self.limits.max_retained_bytes
+            && store.count < self.limits.max_retained_messages
+    }
+
+    /// Removes the message retained for a topic.
+    fn unretain(&self, store: &mut RetainedStore, topic: Name<'_>, tally: &mut Tally) {
+        let Some(old) = store.messages.remove(topic) else { return };
+        if !is_the_brokers(topic) {
+            store.bytes = store.bytes.saturating_sub(old.bytes());
+            store.count = store.count.saturating_sub(1);
+            self.retained_count.store(store.count, Ordering::Relaxed);
+        }
+        release(old, tally);
+    }
+
+    /// Removes retained messages that were found expired [5.0 MQTT-3.3.2-5], unless a newer one stands in their place.
+    pub(super) fn forget_retained(&self, expired: Vec<Arc<Message>>, tally: &mut Tally) {
+        if expired.is_empty() {
+            return;
+        }
+        let mut store = self.retained.write();
+        for message in expired {
+            let topic = message.topic();
+            if store.messages.get(topic).is_some_and(|retained| Arc::ptr_eq(retained, &message)) {
+                self.unretain(&mut store, topic, tally);
+                tally.expired_messages += 1;
+            }
+            release(message, tally);
+        }
+    }
+
+    /// Removes all retained messages that have expired. It looks at each message, if any may have.
+    fn forget_expired(&self, store: &mut RetainedStore, now: Instant, tally: &mut Tally) {
+        if store.next_expiry.is_none_or(|at| at > now) {
+            return;
+        }
+        let expired: Vec<_> =
+            store.messages.iter().filter(|message| message.is_expired(now)).cloned().collect();
+        for message in expired {
+            self.unretain(store, message.topic(), tally);
+            tally.expired_messages += 1;
+            release(message, tally);
+        }
+        let next = store.messages.iter().filter_map(|message| message.expires_at()).min();
+        store.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
+    }
+}
+
+/// The client did what 5.0 forbids, and has a reason code for.
+fn violation(reason: Reason, what: impl Into<Cow<'static, str>>) -> Ending {
+    Ending::Violation { reason, what: what.into() }
 }
 
 /// A PUBLISH is on its way to a client.
@@ -222,7 +394,7 @@ mod tests {
     #[test]
     fn messages_that_nobody_can_take_cut_a_batch_too() {
         let hub = Hub::new(Limits { max_queued_messages: 0, ..Limits::default() });
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Instant::now());
         let mut absent = connected(&hub, "absent", &mut batch);
         let subscribe = Subscribe::new(PacketId::MIN, vec![(Filter::new("t").unwrap(), QoS::AtLeastOnce)]);
         handle(&hub, &mut absent, &[Packet::Subscribe(subscribe)], &mut batch);

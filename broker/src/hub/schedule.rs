@@ -43,6 +43,7 @@ impl Schedule {
 impl Hub {
     /// Does what is due at `now`. Gives when to call again; if that becomes earlier, the waker is called.
     pub fn attend(&self, now: Instant, waker: &Waker, batch: &mut Batch) -> Option<Instant> {
+        batch.at(now);
         for _ in 0..AT_A_TIME {
             let due = self.schedule.lock().take_due(now);
             let Some(client) = due else { break };
@@ -142,7 +143,7 @@ mod tests {
     impl World {
         fn new(expiration: Option<Duration>) -> Self {
             let limits = Limits { persistent_client_expiration: expiration, ..Limits::default() };
-            let (hub, batch, now) = (Hub::new(limits), Batch::new(), Instant::now());
+            let (hub, batch, now) = (Hub::new(limits), Batch::new(Instant::now()), Instant::now());
             Self { hub, batch, now, woken: Arc::default() }
         }
 

@@ -62,6 +62,10 @@ pub struct Stats {
     pub dropped_queue_full: u64,
     /// QoS 0 messages dropped because the client does not read fast enough.
     pub dropped_outbox_full: u64,
+    /// Messages dropped because the packet would be larger than the client takes.
+    pub dropped_too_large: u64,
+    /// Deliveries dropped, and retained messages removed, because the message had expired.
+    pub messages_expired: u64,
     /// Messages dropped because memory was short.
     pub dropped_memory_full: u64,
     /// Messages not retained because the store of retained messages was full.
@@ -85,9 +89,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Messages that did not reach a client: all but those that were not retained.
+    /// Messages that did not reach a client: all but those that were not retained, or expired.
     pub fn dropped(&self) -> u64 {
-        self.dropped_queue_full + self.dropped_outbox_full + self.dropped_memory_full
+        self.dropped_queue_full + self.dropped_outbox_full + self.dropped_too_large + self.dropped_memory_full
     }
 }
 
@@ -134,6 +138,8 @@ impl Hub {
             stored_bytes: quantity(tally.kept_bytes),
             dropped_queue_full: count(tally.dropped_queue_full),
             dropped_outbox_full: count(tally.dropped_outbox_full),
+            dropped_too_large: count(tally.dropped_too_large),
+            messages_expired: count(tally.expired_messages),
             dropped_memory_full: count(tally.dropped_memory_full),
             dropped_retained_full: count(tally.dropped_retained_full),
             dropped_retained_memory_full: count(tally.dropped_retained_memory_full),

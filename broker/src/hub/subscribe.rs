@@ -6,10 +6,8 @@ use std::sync::Arc;
 use super::peer::Connected;
 use super::publish::{RetainedStore, count_dropped, count_sent};
 use super::{Batch, Client, Ending, Hub, Stage, Subscription, SubscriptionIndex};
-use crate::codec::{
-    Packet, QoS, Reason, Suback, Subscribe, SubscribeCode, Unsuback, Unsubscribe, encoded_publish_len,
-};
-use crate::session::{Content, Manner, Outcome, Session};
+use crate::codec::{Packet, QoS, Reason, Suback, Subscribe, SubscribeCode, Unsuback, Unsubscribe};
+use crate::session::{Content, Manner, Message, Outcome, Session};
 use crate::topic::{Filter, FilterBuf};
 
 /// What looking at one retained message counts for when a batch is cut: it takes as long as sending so many bytes.
@@ -45,12 +43,15 @@ impl Hub {
             link.outbox.append(&batch.replies);
             batch.replies.clear();
         }
+        let mut expired = Vec::new();
         for ((filter, options), code) in subscribe.filters().zip(&codes) {
             if matches!(code, SubscribeCode::Granted(_)) {
-                self.replay(&retained, &mut session, filter, options.qos, batch);
+                self.replay(&retained, &mut session, filter, options.qos, &mut expired, batch);
             }
         }
         session.settle(&mut batch.tally);
+        drop((session, retained));
+        self.forget_retained(expired, &mut batch.tally);
         Ok(())
     }
 
@@ -89,20 +90,25 @@ impl Hub {
         session: &mut Session,
         filter: Filter<'_>,
         granted: QoS,
+        expired: &mut Vec<Arc<Message>>,
         batch: &mut Batch,
     ) {
         let stage = self.memory.stage();
         let limits = self.delivery_limits().here;
         let looked_at = retained.messages.visit(filter, |message| {
+            if message.is_expired(batch.now) {
+                expired.push(Arc::clone(message));
+                return ControlFlow::Continue(());
+            }
             let content = Content::shared(message);
             let qos = content.qos().min(granted);
-            match session.deliver(&content, &Manner { qos, retain: true, note: None }, &limits) {
-                Outcome::Sent => {
-                    let topic_len = content.topic().as_str().len();
-                    batch.count(encoded_publish_len(qos, topic_len, None, content.payload().len()));
+            match session.deliver(&content, &Manner { qos, retain: true, note: None }, &limits, batch.now) {
+                Outcome::Sent(bytes) => {
+                    batch.count(bytes);
                     count_sent(content.payload(), &mut batch.tally);
                 }
                 Outcome::Queued => {}
+                Outcome::TooLarge => batch.tally.dropped_too_large += 1,
                 Outcome::Dropped => {
                     count_dropped(true, qos, stage, &mut batch.tally);
                     return ControlFlow::Break(());

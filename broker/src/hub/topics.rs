@@ -43,6 +43,7 @@ impl Hub {
     /// Publishes the statistics at the time `now`; the first call is the start of the broker. `resident_bytes` is the
     /// memory of the whole process, where that is known and this process is the broker's alone.
     pub fn publish_statistics(&self, now: Instant, resident_bytes: Option<u64>, batch: &mut Batch) {
+        batch.at(now);
         let stats = self.stats();
         let mut topics = self.topics.lock();
         let changed = topics.update(&stats, now, resident_bytes);
@@ -137,6 +138,8 @@ fn sys(stats: &Stats, uptime: Duration, resident_bytes: Option<u64>) -> Vec<(Str
         ("connections/sockets", stats.connections as u64),
         ("publish/messages/dropped/queue", stats.dropped_queue_full),
         ("publish/messages/dropped/outbox", stats.dropped_outbox_full),
+        ("publish/messages/dropped/size", stats.dropped_too_large),
+        ("publish/messages/expired", stats.messages_expired),
         ("publish/messages/dropped/memory", stats.dropped_memory_full),
         ("retained messages/dropped/store", stats.dropped_retained_full),
         ("retained messages/dropped/memory", stats.dropped_retained_memory_full),
@@ -187,7 +190,7 @@ mod tests {
     #[test]
     fn they_are_published_as_retained_messages() {
         let (hub, mut batch, start) =
-            (Hub::new(super::super::Limits::default()), Batch::new(), Instant::now());
+            (Hub::new(super::super::Limits::default()), Batch::new(Instant::now()), Instant::now());
         hub.publish_statistics(start, None, &mut batch);
         let stored = hub.stats().stored;
         assert_eq!(hub.retained.read().messages.len(), stored);

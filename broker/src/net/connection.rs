@@ -41,7 +41,7 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> =
-        RefCell::new(Scratch { buffer: vec![0; READ_BYTES].into(), whole: Vec::new(), batch: Batch::new() });
+        RefCell::new(Scratch { buffer: vec![0; READ_BYTES].into(), whole: Vec::new(), batch: Batch::new(Instant::now()) });
 }
 
 /// A network connection, whatever thread serves it.
@@ -276,6 +276,7 @@ impl<S: Socket> Served<'_, S> {
 
     fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         SCRATCH.with_borrow_mut(|scratch| {
+            scratch.batch.at(self.reactor.now());
             let turned = self.poll_turns(cx, scratch);
             // Those that must end because memory is short.
             scratch.batch.wake();

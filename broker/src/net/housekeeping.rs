@@ -14,8 +14,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Does it for ever.
 pub(super) async fn keep(hub: &Hub, stats_interval: Option<Duration>) {
-    let mut batch = Batch::new();
     let mut next_watch = Instant::now();
+    let mut batch = Batch::new(next_watch);
     let mut next_stats = stats_interval.map(|_| next_watch);
     loop {
         let now = Instant::now();
@@ -26,7 +26,7 @@ pub(super) async fn keep(hub: &Hub, stats_interval: Option<Duration>) {
             next_stats = now.checked_add(interval);
         }
         if next_watch <= now {
-            hub.watch_memory(&mut batch);
+            hub.watch_memory(batch.at(now));
             next_watch = now + WATCH_INTERVAL;
         }
         let next_due = poll_fn(|cx| Poll::Ready(hub.attend(now, cx.waker(), &mut batch))).await;

@@ -243,7 +243,7 @@ impl Drop for Broker {
         if let Some(acceptor) = self.acceptor.take() {
             joined(acceptor.stop());
         }
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Instant::now());
         self.hub.stop(&mut batch);
         batch.wake();
         let deadline = Instant::now() + self.hub.limits().stop_timeout;

@@ -10,6 +10,10 @@
 //!
 //! The message goes on to its subscribers at once; only the identifier is
 //! kept (method B of figure 4.3 in the standard).
+//!
+//! What the client sent over this connection counts against the Receive Maximum
+//! of the broker; what it has to release from before does not, for its quota
+//! began anew (§4.9 of 5.0). QoS 1 is answered at once, and never counts.
 
 use std::collections::HashSet;
 
@@ -18,26 +22,57 @@ use crate::codec::PacketId;
 /// Packet identifiers of the QoS 2 messages received and not yet released: 65,535 at most, the range of the type.
 #[derive(Debug, Default)]
 pub struct Inbound {
+    /// Over this connection.
     received: HashSet<PacketId, ahash::RandomState>,
+    /// Over an earlier one.
+    earlier: HashSet<PacketId, ahash::RandomState>,
+}
+
+/// What a QoS 2 PUBLISH is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A new message, to be forwarded.
+    New,
+    /// One that was forwarded before.
+    Again,
+    /// More than the client may send before PUBREL.
+    TooMany,
 }
 
 impl Inbound {
-    /// A QoS 2 PUBLISH came. True if it is a new message, to be forwarded [MQTT-4.3.3-2].
-    pub fn receive(&mut self, packet_id: PacketId) -> bool {
-        self.received.insert(packet_id)
+    /// A QoS 2 PUBLISH came, from a client that may have `maximum` of them unreleased: new ones are to be forwarded, others
+    /// not [MQTT-4.3.3-2].
+    pub fn receive(&mut self, packet_id: PacketId, maximum: u16) -> Received {
+        if self.received.contains(&packet_id) {
+            return Received::Again;
+        }
+        if self.received.len() >= usize::from(maximum) {
+            return Received::TooMany;
+        }
+        self.received.insert(packet_id);
+        if self.earlier.remove(&packet_id) { Received::Again } else { Received::New }
     }
 
     /// Memory it takes, in bytes, more or less.
     pub(super) fn bytes(&self) -> usize {
-        self.received.capacity() * 4
+        (self.received.capacity() + self.earlier.capacity()) * 4
     }
 
-    /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2].
-    pub fn release(&mut self, packet_id: PacketId) {
-        self.received.remove(&packet_id);
-        if self.received.is_empty() && self.received.capacity() > 1024 {
-            self.received.shrink_to_fit();
+    /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2]. False if it was not in use.
+    pub fn release(&mut self, packet_id: PacketId) -> bool {
+        let was_used = self.received.remove(&packet_id) || self.earlier.remove(&packet_id);
+        for identifiers in [&mut self.received, &mut self.earlier] {
+            if identifiers.is_empty() && identifiers.capacity() > 1024 {
+                identifiers.shrink_to_fit();
+            }
         }
+        was_used
+    }
+
+    /// The connection is over.
+    pub(super) fn suspend(&mut self) {
+        self.earlier.extend(self.received.drain());
+        self.received.shrink_to_fit();
     }
 }
 
@@ -49,9 +84,26 @@ mod tests {
     fn a_repeat_before_pubrel_is_known_and_after_it_is_new() {
         let seven = PacketId::new(7).unwrap();
         let mut inbound = Inbound::default();
-        assert!(inbound.receive(seven));
-        assert!(!inbound.receive(seven));
-        inbound.release(seven);
-        assert!(inbound.receive(seven));
+        assert_eq!(inbound.receive(seven, 9), Received::New);
+        assert_eq!(inbound.receive(seven, 9), Received::Again);
+        assert!(inbound.release(seven) && !inbound.release(seven));
+        assert_eq!(inbound.receive(seven, 9), Received::New);
+    }
+
+    #[test]
+    fn what_came_over_an_earlier_connection_does_not_count_until_it_comes_again() {
+        let [one, two, three] = [1, 2, 3].map(|id| PacketId::new(id).unwrap());
+        let mut inbound = Inbound::default();
+        let mut received = |id| inbound.receive(id, 2);
+        assert_eq!([one, two, three, one].map(&mut received), {
+            use Received::*;
+            [New, New, TooMany, Again]
+        });
+        inbound.suspend();
+        assert_eq!(inbound.receive(three, 2), Received::New);
+        assert_eq!(inbound.receive(one, 2), Received::Again);
+        assert_eq!(inbound.receive(two, 2), Received::TooMany);
+        assert!(inbound.release(two) && inbound.release(one));
+        assert_eq!(inbound.receive(two, 2), Received::New);
     }
 }

@@ -3,6 +3,7 @@
 //! No socket, no lock, no clock: the hub locks a session and calls it.
 
 mod absence;
+mod aliases;
 mod identifiers;
 mod inbound;
 mod manner;
@@ -11,6 +12,8 @@ mod outbound;
 mod outbox;
 mod tally;
 mod terms;
+#[cfg(test)]
+mod v5_tests;
 mod will;
 
 use std::collections::HashMap;
@@ -18,7 +21,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 pub use absence::{Absence, Expiry};
-pub use inbound::Inbound;
+pub use aliases::ReceivedAliases;
+pub use inbound::{Inbound, Received};
 pub use manner::{Manner, Note, ShareKey};
 pub use message::{Content, Message, release};
 pub use outbound::{Outbound, OutboundLimits, Outcome};
@@ -96,7 +100,7 @@ impl Link {
         Self {
             connection,
             terms,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(&terms),
             will,
             ending: false,
             cut: false,
@@ -140,13 +144,20 @@ impl Session {
     }
 
     /// Hands a message to the client, now or later.
-    pub fn deliver(&mut self, content: &Content<'_>, manner: &Manner, limits: &OutboundLimits) -> Outcome {
+    pub fn deliver(
+        &mut self,
+        content: &Content<'_>,
+        manner: &Manner,
+        limits: &OutboundLimits,
+        now: Instant,
+    ) -> Outcome {
         let outbox = self.link.as_mut().map(|link| &mut link.outbox);
-        self.outbound.deliver(content, manner, outbox, limits)
+        self.outbound.deliver(content, manner, outbox, limits, now)
     }
 
     /// Ends the connection's hold on the session; what must survive it stays.
     pub fn unlink(&mut self, tally: &mut Tally) -> Option<Link> {
+        self.inbound.suspend();
         self.outbound.suspend();
         if let Some(link) = &mut self.link {
             link.outbox.clear();
@@ -215,6 +226,11 @@ impl Session {
         if let Some(link) = &mut self.link {
             link.stale_looks = 0;
         }
+    }
+
+    /// Drops queued messages that have expired.
+    pub fn forget_expired(&mut self, now: Instant) {
+        self.outbound.forget_expired(now);
     }
 
     /// Drops QoS 0 messages, the oldest first, until no more than `keep` bytes wait in the outbox. Gives how many.

@@ -10,9 +10,16 @@
 //!
 //! On return to the session everything in flight is sent again under its
 //! identifier, PUBREL or PUBLISH with DUP [MQTT-4.4.0-1]; at no other time.
+//! PUBLISHes beyond the client's Receive Maximum wait for acknowledgements
+//! [5.0 MQTT-3.3.4-9], and what is new waits behind them.
+//!
+//! A message that expires in the queue is dropped [5.0 MQTT-3.3.2-5]. One that
+//! is in flight is not: its delivery has begun, and is finished [5.0
+//! MQTT-4.3.3-7], even over another connection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::identifiers::Identifiers;
 use super::manner::Manner;
@@ -39,12 +46,15 @@ pub struct OutboundLimits {
 /// What became of a message handed to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It stands in the outbox.
-    Sent,
+    /// It stands in the outbox, as a packet of so many bytes.
+    Sent(usize),
     /// It waits for the client's return, for an acknowledgement or for room.
     Queued,
     /// A limit was reached, or the client is away and the message QoS 0.
     Dropped,
+    /// The packet would be larger than the client takes: for this client it is as if it were delivered
+    /// [5.0 MQTT-3.1.2-25].
+    TooLarge,
 }
 
 /// Messages for one client, in order.
@@ -54,6 +64,8 @@ pub struct Outbound {
     /// PUBLISH sent, in sending order: redelivery keeps it [MQTT-4.6.0-1].
     published: VecDeque<InFlight>,
     published_bytes: usize,
+    /// How many of them, the last ones, were sent over an earlier connection and not yet again.
+    to_repeat: usize,
     /// PUBREL sent, in the order of the PUBRECs [MQTT-4.6.0-4].
     released: VecDeque<PacketId>,
     queue: VecDeque<Queued>,
@@ -61,15 +73,21 @@ pub struct Outbound {
     /// QoS 0 messages in the queue. Retained ones wait there when a new
     /// subscription brings more than the outbox holds.
     queued_at_most_once: usize,
+    /// No queued message expires before.
+    next_expiry: Option<Instant>,
     freed: Freed,
-    /// What was sent from the queue or again, since the last [`Outbound::settle`].
+    /// What was sent from the queue or again, and what was given up instead, since the last [`Outbound::settle`].
     sent_messages: i64,
     sent_payload_bytes: i64,
+    expired: i64,
+    too_large: i64,
 }
 
 /// What an entry in flight, and one in the queue, takes beside its message: the tables grow by doubling.
 const IN_FLIGHT_BYTES: usize = 2 * size_of::<InFlight>();
 const QUEUED_BYTES: usize = 2 * size_of::<Queued>();
+/// A full queue is looked through for messages that have expired, at most so often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct InFlight {
@@ -117,6 +135,8 @@ impl Outbound {
         tally.messages_sent += sent;
         tally.publish_sent += sent;
         tally.publish_bytes_sent += std::mem::take(&mut self.sent_payload_bytes);
+        tally.expired_messages += std::mem::take(&mut self.expired);
+        tally.dropped_too_large += std::mem::take(&mut self.too_large);
     }
 
     /// Takes a message for the client: into `outbox` if the
@@ -127,21 +147,26 @@ impl Outbound {
         manner: &Manner,
         outbox: Option<&mut Outbox>,
         limits: &OutboundLimits,
+        now: Instant,
     ) -> Outcome {
         let outbox = outbox.filter(|outbox| outbox.bytes() < limits.outbox_bytes);
         if manner.qos == QoS::AtMostOnce {
-            return self.deliver_at_most_once(content, manner, outbox, limits);
+            return self.deliver_at_most_once(content, manner, outbox, limits, now);
         }
         if let Some(outbox) = outbox
             && self.queue.is_empty()
-            && let Some(packet_id) = self.open_slot(limits)
+            && self.to_repeat == 0
+            && let Some(packet_id) = self.open_slot(outbox, limits)
         {
-            outbox.publish(false, delivery(manner.qos, packet_id), manner.retain, content);
+            let delivery = delivery(manner.qos, packet_id);
+            let Some(bytes) = outbox.publish(false, delivery, manner, content, now) else {
+                return Outcome::TooLarge;
+            };
             let manner = manner.clone();
             self.push_published(InFlight { packet_id, message: content.to_message(), manner });
-            return Outcome::Sent;
+            return Outcome::Sent(bytes);
         }
-        self.enqueue(content, manner, limits)
+        self.enqueue(content, manner, limits, now)
     }
 
     /// A live QoS 0 message waits only behind a retained one that may be an older value of its topic.
@@ -151,62 +176,108 @@ impl Outbound {
         manner: &Manner,
         outbox: Option<&mut Outbox>,
         limits: &OutboundLimits,
+        now: Instant,
     ) -> Outcome {
         if self.queued_at_most_once > 0 {
-            return self.enqueue(content, manner, limits);
+            return self.enqueue(content, manner, limits, now);
         }
         match outbox {
-            Some(outbox) => {
-                outbox.publish(false, Delivery::AtMostOnce, manner.retain, content);
-                Outcome::Sent
-            }
-            None if manner.retain => self.enqueue(content, manner, limits),
+            Some(outbox) => outbox
+                .publish(false, Delivery::AtMostOnce, manner, content, now)
+                .map_or(Outcome::TooLarge, Outcome::Sent),
+            None if manner.retain => self.enqueue(content, manner, limits, now),
             None => Outcome::Dropped,
         }
     }
 
-    fn enqueue(&mut self, content: &Content<'_>, manner: &Manner, limits: &OutboundLimits) -> Outcome {
-        let bytes = self.queued_bytes.saturating_add(content.bytes());
-        if self.queue.len() >= limits.queued_messages || bytes > limits.queued_bytes {
-            return Outcome::Dropped;
+    fn enqueue(
+        &mut self,
+        content: &Content<'_>,
+        manner: &Manner,
+        limits: &OutboundLimits,
+        now: Instant,
+    ) -> Outcome {
+        if !self.has_room(content.bytes(), limits) {
+            self.forget_expired(now);
+            if !self.has_room(content.bytes(), limits) {
+                return Outcome::Dropped;
+            }
         }
-        self.queued_bytes = bytes;
+        self.next_expiry = self.next_expiry.into_iter().chain(content.expires_at()).min();
+        self.queued_bytes += content.bytes();
         self.queued_at_most_once += usize::from(manner.qos == QoS::AtMostOnce);
         self.queue.push_back(Queued { message: content.to_message(), manner: manner.clone() });
         Outcome::Queued
     }
 
+    fn has_room(&self, bytes: usize, limits: &OutboundLimits) -> bool {
+        self.queue.len() < limits.queued_messages
+            && self.queued_bytes.saturating_add(bytes) <= limits.queued_bytes
+    }
+
     /// Moves queued messages into the outbox as far as window and room allow.
-    pub fn poll_queue(&mut self, outbox: &mut Outbox, limits: &OutboundLimits) {
+    pub fn poll_queue(&mut self, outbox: &mut Outbox, limits: &OutboundLimits, now: Instant) {
+        self.repeat(outbox, now);
+        if self.to_repeat > 0 {
+            return;
+        }
         while outbox.bytes() < limits.outbox_bytes
-            && let Some(qos) = self.queue.front().map(|queued| queued.manner.qos)
+            && let Some(next) = self.queue.front()
         {
-            let packet_id = match qos {
-                QoS::AtMostOnce => None,
-                _ => match self.open_slot(limits) {
-                    None => return,
-                    id => id,
-                },
+            let qos = next.manner.qos;
+            let delivery = if next.message.is_expired(now) {
+                None
+            } else if qos == QoS::AtMostOnce {
+                Some(Delivery::AtMostOnce)
+            } else if let Some(packet_id) = self.open_slot(outbox, limits) {
+                Some(delivery(qos, packet_id))
+            } else {
+                return;
             };
             let Some(Queued { message, manner }) = self.queue.pop_front() else { return };
             self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
-            self.sent_messages += 1;
-            self.sent_payload_bytes += signed(message.payload().len());
-            match packet_id {
-                None => {
-                    self.queued_at_most_once = self.queued_at_most_once.saturating_sub(1);
-                    outbox.publish(false, Delivery::AtMostOnce, manner.retain, &Content::shared(&message));
-                    self.freed.release(message);
-                }
-                Some(packet_id) => {
-                    let content = Content::shared(&message);
-                    outbox.publish(false, delivery(qos, packet_id), manner.retain, &content);
-                    self.push_published(InFlight { packet_id, message, manner });
-                }
+            self.queued_at_most_once -= usize::from(manner.qos == QoS::AtMostOnce);
+            let Some(delivery) = delivery else {
+                self.expired += 1;
+                self.freed.release(message);
+                continue;
+            };
+            let is_sent = outbox.publish(false, delivery, &manner, &Content::shared(&message), now).is_some();
+            self.count_sent(message.payload().len(), is_sent);
+            match delivery.packet_id() {
+                Some(packet_id) if is_sent => self.push_published(InFlight { packet_id, message, manner }),
+                _ => self.freed.release(message),
             }
         }
         if self.queue.is_empty() && self.queue.capacity() > 0 {
             self.queue = VecDeque::new();
+        }
+    }
+
+    /// Sends again what was in flight over an earlier connection, in its order, as far as the client takes it.
+    fn repeat(&mut self, outbox: &mut Outbox, now: Instant) {
+        while self.to_repeat > 0 && self.in_flight() - self.to_repeat < usize::from(outbox.receive_maximum())
+        {
+            let at = self.published.len() - self.to_repeat;
+            self.to_repeat -= 1;
+            let Some(InFlight { packet_id, message, manner }) = self.published.get(at) else { return };
+            let delivery = delivery(manner.qos, *packet_id);
+            let payload_len = message.payload().len();
+            let is_sent = outbox.publish(true, delivery, manner, &Content::shared(message), now).is_some();
+            self.count_sent(payload_len, is_sent);
+            if !is_sent {
+                // This connection takes less than the one before.
+                self.remove_published(at);
+            }
+        }
+    }
+
+    fn count_sent(&mut self, payload_len: usize, is_sent: bool) {
+        if is_sent {
+            self.sent_messages += 1;
+            self.sent_payload_bytes += signed(payload_len);
+        } else {
+            self.too_large += 1;
         }
     }
 
@@ -215,17 +286,21 @@ impl Outbound {
         self.take_published(packet_id, QoS::AtLeastOnce)
     }
 
-    /// PUBREC: the client owns the QoS 2 message. Answered by PUBREL in every
-    /// case: a repeat needs it again, and for an identifier unknown here it
-    /// lets the client finish. False if there is none of that identifier.
-    pub fn handle_pubrec(&mut self, packet_id: PacketId, out: &mut Vec<u8>) -> bool {
+    /// PUBREC: the client owns the QoS 2 message. To be answered by PUBREL in
+    /// every case: a repeat needs it again, and for an identifier unknown here
+    /// it lets the client finish. False if there is none of that identifier.
+    pub fn handle_pubrec(&mut self, packet_id: PacketId) -> bool {
         let was_published = self.take_published(packet_id, QoS::ExactlyOnce);
-        let known = was_published || self.released.contains(&packet_id);
         if was_published {
             self.released.push_back(packet_id);
         }
-        encode_ack(out, AckType::Pubrel, packet_id);
-        known
+        was_published || self.released.contains(&packet_id)
+    }
+
+    /// PUBREC with an error: the client does not want the QoS 2 message, which is the end of it
+    /// [5.0 MQTT-4.4.0-2]. False if there is none of that identifier.
+    pub fn handle_refusal(&mut self, packet_id: PacketId) -> bool {
+        self.take_published(packet_id, QoS::ExactlyOnce)
     }
 
     /// PUBCOMP: the QoS 2 handshake is over. False if there is none of that identifier.
@@ -246,16 +321,31 @@ impl Outbound {
             return 0;
         }
         let before = self.queue.len();
+        self.drop_queued(|queued| queued.manner.qos == QoS::AtMostOnce);
+        before - self.queue.len()
+    }
+
+    /// Drops the messages in the queue that have expired.
+    pub(super) fn forget_expired(&mut self, now: Instant) {
+        if self.next_expiry.is_some_and(|at| at <= now) {
+            let before = self.queue.len();
+            self.drop_queued(|queued| queued.message.is_expired(now));
+            self.expired += signed(before - self.queue.len());
+            let next = self.queue.iter().filter_map(|queued| queued.message.expires_at()).min();
+            self.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
+        }
+    }
+
+    fn drop_queued(&mut self, is_dropped: impl Fn(&Queued) -> bool) {
         for queued in std::mem::take(&mut self.queue) {
-            if queued.manner.qos == QoS::AtMostOnce {
+            if is_dropped(&queued) {
                 self.queued_bytes = self.queued_bytes.saturating_sub(queued.message.bytes());
+                self.queued_at_most_once -= usize::from(queued.manner.qos == QoS::AtMostOnce);
                 self.freed.release(queued.message);
             } else {
                 self.queue.push_back(queued);
             }
         }
-        self.queued_at_most_once = 0;
-        before - self.queue.len()
     }
 
     /// Drops the newest messages, first of the queue and then of those in flight, until no more than `keep` bytes are
@@ -269,6 +359,7 @@ impl Outbound {
                 message
             } else if let Some(InFlight { message, .. }) = self.published.pop_back() {
                 self.published_bytes = self.published_bytes.saturating_sub(message.bytes());
+                self.to_repeat = self.to_repeat.min(self.published.len());
                 message
             } else {
                 break;
@@ -286,17 +377,14 @@ impl Outbound {
         self.trim(0);
     }
 
-    /// The client is back: sends again what is in flight [MQTT-4.4.0-1].
-    pub fn resume(&mut self, outbox: &mut Outbox) {
+    /// The client is back: sends again what is in flight [MQTT-4.4.0-1]; beyond its Receive Maximum, in
+    /// [`Outbound::poll_queue`].
+    pub fn resume(&mut self, outbox: &mut Outbox, now: Instant) {
         for packet_id in &self.released {
             encode_ack(outbox.packets(), AckType::Pubrel, *packet_id);
         }
-        for InFlight { packet_id, message, manner } in &self.published {
-            let content = Content::shared(message);
-            outbox.publish(true, delivery(manner.qos, *packet_id), manner.retain, &content);
-            self.sent_messages += 1;
-            self.sent_payload_bytes += signed(message.payload().len());
-        }
+        self.to_repeat = self.published.len();
+        self.repeat(outbox, now);
     }
 
     fn push_published(&mut self, sent: InFlight) {
@@ -308,14 +396,23 @@ impl Outbound {
     fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
         let mut published = self.published.iter();
         let at = published.position(|sent| sent.packet_id == packet_id && sent.manner.qos == qos);
-        let Some(sent) = at.and_then(|at| self.published.remove(at)) else { return false };
-        self.published_bytes = self.published_bytes.saturating_sub(sent.message.bytes());
-        self.freed.release(sent.message);
+        let Some(at) = at else { return false };
+        // Known to the client from before, it seems.
+        self.to_repeat -= usize::from(at >= self.published.len() - self.to_repeat);
+        self.remove_published(at);
         true
     }
 
-    fn open_slot(&mut self, limits: &OutboundLimits) -> Option<PacketId> {
-        if self.in_flight() >= usize::from(limits.in_flight_messages)
+    fn remove_published(&mut self, at: usize) {
+        if let Some(sent) = self.published.remove(at) {
+            self.published_bytes = self.published_bytes.saturating_sub(sent.message.bytes());
+            self.freed.release(sent.message);
+        }
+    }
+
+    fn open_slot(&mut self, outbox: &Outbox, limits: &OutboundLimits) -> Option<PacketId> {
+        // [5.0 MQTT-4.9.0-1] [5.0 MQTT-4.9.0-2]
+        if self.in_flight() >= usize::from(limits.in_flight_messages.min(outbox.receive_maximum()))
             || self.published_bytes >= limits.in_flight_bytes
         {
             return None;
@@ -372,7 +469,7 @@ mod tests {
 
     fn deliver(outbound: &mut Outbound, payload: &str, qos: QoS, outbox: Option<&mut Outbox>) -> Outcome {
         let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
-        outbound.deliver(&content, &Manner::at(qos), outbox, &LIMITS)
+        outbound.deliver(&content, &Manner::at(qos), outbox, &LIMITS, Instant::now())
     }
 
     fn id(n: u16) -> PacketId {
@@ -388,7 +485,7 @@ mod tests {
         assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b"]);
         assert!(outbound.handle_puback(id(2)));
         assert!(!outbound.handle_puback(id(2)), "acknowledged once is enough");
-        outbound.poll_queue(&mut outbox, &LIMITS);
+        outbound.poll_queue(&mut outbox, &LIMITS, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 3 c"]);
     }
 
@@ -397,9 +494,9 @@ mod tests {
         let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
         deliver(&mut outbound, "a", QoS::ExactlyOnce, Some(&mut outbox));
         deliver(&mut outbound, "b", QoS::ExactlyOnce, Some(&mut outbox));
-        outbound.handle_pubrec(id(1), outbox.packets());
-        assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b", "PUBREL 1"]);
-        outbound.resume(&mut outbox);
+        assert!(outbound.handle_pubrec(id(1)) && outbound.handle_pubrec(id(1)));
+        assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b"]);
+        outbound.resume(&mut outbox, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBREL 1", "PUBLISH 2 b dup"]);
         assert!(!outbound.handle_pubcomp(id(2)), "no PUBREL was sent for it yet");
         assert!(outbound.handle_pubcomp(id(1)));
@@ -412,7 +509,7 @@ mod tests {
         deliver(&mut outbound, "a", QoS::AtLeastOnce, Some(&mut outbox));
         deliver(&mut outbound, "b", QoS::ExactlyOnce, Some(&mut outbox));
         assert!(!outbound.handle_puback(id(2)));
-        assert!(!outbound.handle_pubrec(id(1), outbox.packets()));
+        assert!(!outbound.handle_pubrec(id(1)));
         assert!(!outbound.handle_pubcomp(id(1)));
         assert_eq!(outbound.in_flight(), 2);
     }
@@ -424,16 +521,16 @@ mod tests {
         let mut deliver = |payload: &str, retain, outbox: &mut Outbox| {
             let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), QoS::AtMostOnce);
             let manner = Manner { retain, ..Manner::at(QoS::AtMostOnce) };
-            outbound.deliver(&content, &manner, Some(outbox), &limits)
+            outbound.deliver(&content, &manner, Some(outbox), &limits, Instant::now())
         };
-        assert_eq!(deliver("fills the outbox", false, &mut outbox), Outcome::Sent);
+        assert!(matches!(deliver("fills the outbox", false, &mut outbox), Outcome::Sent(_)));
         assert_eq!(deliver("live", false, &mut outbox), Outcome::Dropped);
         assert_eq!(deliver("retained", true, &mut outbox), Outcome::Queued);
         sent(&mut outbox);
         assert_eq!(deliver("newer", false, &mut outbox), Outcome::Queued);
-        outbound.poll_queue(&mut outbox, &limits);
+        outbound.poll_queue(&mut outbox, &limits, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 0 retained"]);
-        outbound.poll_queue(&mut outbox, &limits);
+        outbound.poll_queue(&mut outbox, &limits, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 0 newer"]);
         assert_eq!(outbound.queued_at_most_once, 0);
     }
@@ -445,11 +542,11 @@ mod tests {
         for (payload, qos) in [("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce), ("c", QoS::AtMostOnce)] {
             let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
             let manner = Manner { retain: true, ..Manner::at(qos) };
-            let outcome = outbound.deliver(&content, &manner, Some(&mut outbox), &limits);
+            let outcome = outbound.deliver(&content, &manner, Some(&mut outbox), &limits, Instant::now());
             assert_eq!(outcome, Outcome::Queued);
         }
         outbound.suspend();
-        outbound.poll_queue(&mut outbox, &LIMITS);
+        outbound.poll_queue(&mut outbox, &LIMITS, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 1 b"]);
         assert_eq!((outbound.queued(), outbound.queued_bytes), (0, 0));
     }
@@ -460,7 +557,8 @@ mod tests {
         let bytes = content.to_message().bytes();
         let limits = OutboundLimits { queued_bytes: 2 * bytes, ..LIMITS };
         let mut outbound = Outbound::default();
-        let mut deliver = || outbound.deliver(&content, &Manner::at(QoS::AtLeastOnce), None, &limits);
+        let mut deliver =
+            || outbound.deliver(&content, &Manner::at(QoS::AtLeastOnce), None, &limits, Instant::now());
         assert_eq!([deliver(), deliver(), deliver()], [Outcome::Queued, Outcome::Queued, Outcome::Dropped]);
     }
 
@@ -488,7 +586,7 @@ mod tests {
         }
         assert_eq!((outbound.in_flight(), outbound.queued()), (1, 1));
         assert!(outbound.handle_puback(id(1)));
-        outbound.poll_queue(&mut outbox, &LIMITS);
+        outbound.poll_queue(&mut outbox, &LIMITS, Instant::now());
         assert_eq!((outbound.in_flight(), outbound.queued()), (1, 0));
     }
 
@@ -512,8 +610,8 @@ mod tests {
             ["a", "b", "c", "d"].map(|payload| deliver(&mut outbound, payload, QoS::AtLeastOnce, None));
         assert_eq!(outcomes, [Outcome::Queued, Outcome::Queued, Outcome::Queued, Outcome::Dropped]);
         let mut outbox = Outbox::default();
-        outbound.resume(&mut outbox);
-        outbound.poll_queue(&mut outbox, &LIMITS);
+        outbound.resume(&mut outbox, Instant::now());
+        outbound.poll_queue(&mut outbox, &LIMITS, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b"]);
     }
 }

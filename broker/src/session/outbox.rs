@@ -5,10 +5,18 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::aliases::{Alias, SentAliases};
+use super::manner::Manner;
 use super::message::{Content, Message};
 use super::tally::{Freed, Tally};
-use crate::codec::{Decoded, Delivery, Packet, Version, decode, encode_publish, encode_publish_header};
+use super::terms::Terms;
+use crate::codec::{
+    Decoded, Delivery, MAX_PACKET_BYTES, Packet, Property, Publish, PublishProperties, Version, decode,
+    encode_publish, encode_publish_header, encoded_publish_len,
+};
+use crate::topic::Name;
 
 /// Payloads of at least this many bytes are not copied into each outbox but shared between them.
 pub(super) const SHARED_PAYLOAD_BYTES: usize = 8 * 1024;
@@ -31,6 +39,15 @@ pub struct Outbox {
     /// How many of them are shared payloads.
     shared_bytes: usize,
     freed: Freed,
+    /// For a client of 5.0.
+    format: Option<Box<Format>>,
+}
+
+/// How packets of 5.0 are to be for one client.
+struct Format {
+    max_packet_bytes: usize,
+    receive_maximum: u16,
+    aliases: Option<SentAliases>,
 }
 
 enum Chunk {
@@ -48,6 +65,23 @@ impl Chunk {
 }
 
 impl Outbox {
+    /// Nothing yet, for a client on these terms.
+    pub fn new(terms: &Terms) -> Self {
+        let format = (terms.version == Version::V5).then(|| {
+            Box::new(Format {
+                max_packet_bytes: terms.max_packet_bytes.min(MAX_PACKET_BYTES),
+                receive_maximum: terms.receive_maximum,
+                aliases: SentAliases::up_to(terms.topic_alias_maximum),
+            })
+        });
+        Self { format, ..Self::default() }
+    }
+
+    /// How many QoS 1 and 2 messages the client takes at a time.
+    pub(super) fn receive_maximum(&self) -> u16 {
+        self.format.as_ref().map_or(u16::MAX, |format| format.receive_maximum)
+    }
+
     /// Bytes that wait to be written.
     pub fn bytes(&self) -> usize {
         self.chunk_bytes + self.tail.len()
@@ -60,7 +94,10 @@ impl Outbox {
 
     /// Memory it takes beside the messages it shares.
     pub(super) fn own_bytes(&self) -> usize {
-        self.bytes().saturating_sub(self.shared_bytes) + self.chunks.len() * CHUNK_OVERHEAD_BYTES
+        let aliases = self.format.as_ref().and_then(|format| format.aliases.as_ref());
+        self.bytes().saturating_sub(self.shared_bytes)
+            + self.chunks.len() * CHUNK_OVERHEAD_BYTES
+            + aliases.map_or(0, SentAliases::bytes)
     }
 
     /// Memory it takes beside the messages it shares; those that nobody needs any more are taken off the tally.
@@ -79,36 +116,85 @@ impl Outbox {
         &mut self.tail
     }
 
-    /// Appends a PUBLISH packet.
-    pub fn publish(&mut self, dup: bool, delivery: Delivery, retain: bool, content: &Content<'_>) {
-        if content.payload().len() < SHARED_PAYLOAD_BYTES {
-            if self.tail.len() + content.payload().len() >= CHUNK_BYTES {
+    /// Appends a PUBLISH packet, and gives its bytes; none if the client does not take one so large
+    /// [5.0 MQTT-3.1.2-24].
+    pub fn publish(
+        &mut self,
+        dup: bool,
+        delivery: Delivery,
+        manner: &Manner,
+        content: &Content<'_>,
+        now: Instant,
+    ) -> Option<usize> {
+        let (qos, topic) = (delivery.qos(), content.topic());
+        let length = |topic: Option<Name<'_>>, properties: Option<&PublishProperties<'_>>| {
+            encoded_publish_len(
+                qos,
+                topic.map_or(0, |topic| topic.as_str().len()),
+                properties,
+                content.payload().len(),
+            )
+        };
+        let Some(format) = &mut self.format else {
+            let bytes = length(Some(topic), None);
+            return (bytes <= MAX_PACKET_BYTES).then(|| {
+                self.put(dup, delivery, manner.retain, Some(topic), None, content);
+                bytes
+            });
+        };
+        let max_packet_bytes = format.max_packet_bytes;
+        let (mut name, mut properties) = (
+            Some(topic),
+            PublishProperties {
+                topic_alias: None,
+                message_expiry_seconds: content.seconds_left(now),
+                subscription_ids: manner.note.as_ref().map_or(&[], |note| &note.subscription_ids),
+                forwarded: content.forwarded(),
+            },
+        );
+        if let Some(aliases) = &mut format.aliases {
+            match aliases.find(topic) {
+                Alias::Known(alias) => (name, properties.topic_alias) = (None, Some(alias)),
+                // A packet that tells an alias is never shed, so it had better be small.
+                Alias::Free(alias) if content.payload().len() < SHARED_PAYLOAD_BYTES => {
+                    properties.topic_alias = Some(alias);
+                    if length(name, Some(&properties)) <= max_packet_bytes {
+                        aliases.set(topic);
+                    } else {
+                        properties.topic_alias = None;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let bytes = length(name, Some(&properties));
+        (bytes <= max_packet_bytes).then(|| {
+            self.put(dup, delivery, manner.retain, name, Some(&properties), content);
+            bytes
+        })
+    }
+
+    fn put(
+        &mut self,
+        dup: bool,
+        delivery: Delivery,
+        retain: bool,
+        topic: Option<Name<'_>>,
+        properties: Option<&PublishProperties<'_>>,
+        content: &Content<'_>,
+    ) {
+        let payload = content.payload();
+        if payload.len() < SHARED_PAYLOAD_BYTES {
+            if self.tail.len() + payload.len() >= CHUNK_BYTES {
                 self.seal_tail();
                 self.tail.reserve_exact(CHUNK_BYTES);
             }
-            encode_publish(
-                &mut self.tail,
-                dup,
-                delivery,
-                retain,
-                Some(content.topic()),
-                None,
-                content.payload(),
-            );
+            encode_publish(&mut self.tail, dup, delivery, retain, topic, properties, payload);
         } else {
-            let payload_len = content.payload().len();
-            encode_publish_header(
-                &mut self.tail,
-                dup,
-                delivery,
-                retain,
-                Some(content.topic()),
-                None,
-                payload_len,
-            );
+            encode_publish_header(&mut self.tail, dup, delivery, retain, topic, properties, payload.len());
             self.seal_tail();
-            self.chunk_bytes += payload_len;
-            self.shared_bytes += payload_len;
+            self.chunk_bytes += payload.len();
+            self.shared_bytes += payload.len();
             self.chunks.push_back(Chunk::Payload(content.to_message()));
         }
     }
@@ -166,14 +252,16 @@ impl Outbox {
         while let Some(chunk) = self.chunks.pop_front() {
             self.let_go(chunk);
         }
-        let freed = self.freed;
-        *self = Self { freed, ..Self::default() };
+        let (freed, format) = (self.freed, self.format.take());
+        *self = Self { freed, format, ..Self::default() };
     }
 
     /// Drops QoS 0 messages, the oldest first, until no more than `keep` bytes wait or none is left. Gives how many.
+    /// Those stay that tell the client a topic alias, for others may use it.
     /// Not for an outbox that is being written.
     pub(super) fn shed(&mut self, keep: usize) -> usize {
         self.seal_tail();
+        let version = if self.format.is_some() { Version::V5 } else { Version::V311 };
         let mut excess = self.chunk_bytes.saturating_sub(keep);
         let mut dropped = 0;
         let mut chunks = mem::take(&mut self.chunks);
@@ -185,13 +273,13 @@ impl Outbox {
             let mut kept = Vec::new();
             let mut rest = packets.as_slice();
             while excess > 0 && !rest.is_empty() {
-                let (is_at_most_once, length) = match decode(rest, Some(Version::V311), usize::MAX) {
-                    Ok(Decoded::Packet { packet, length }) => (is_at_most_once(&packet), length),
+                let (is_shed, length) = match decode(rest, Some(version), usize::MAX) {
+                    Ok(Decoded::Packet { packet, length }) => (may_be_shed(&packet), length),
                     // Its payload is the next chunk.
                     _ => (rest.first().is_some_and(|byte| byte & 0b1111_0110 == 0b0011_0000), rest.len()),
                 };
                 let (packet, after) = rest.split_at(length);
-                if is_at_most_once {
+                if is_shed {
                     dropped += 1;
                     excess = excess.saturating_sub(length);
                     self.chunk_bytes -= length;
@@ -232,8 +320,10 @@ impl Outbox {
     }
 }
 
-fn is_at_most_once(packet: &Packet<'_>) -> bool {
-    matches!(packet, Packet::Publish(publish) if publish.delivery == Delivery::AtMostOnce)
+fn may_be_shed(packet: &Packet<'_>) -> bool {
+    let Packet::Publish(Publish { delivery, topic, properties, .. }) = packet else { return false };
+    let tells_alias = || properties.iter().any(|property| matches!(property, Property::TopicAlias(_)));
+    *delivery == Delivery::AtMostOnce && !(topic.is_some() && tells_alias())
 }
 
 #[cfg(test)]
@@ -253,8 +343,11 @@ mod tests {
         let topic = Name::new("t").unwrap();
         let mut outbox = Outbox::default();
         outbox.append(&[0xd0, 0]);
-        outbox.publish(false, Delivery::AtMostOnce, false, &Content::new(topic, &large, QoS::AtMostOnce));
-        outbox.publish(false, Delivery::AtMostOnce, false, &Content::new(topic, b"x", QoS::AtMostOnce));
+        for payload in [&large[..], b"x"] {
+            let content = Content::new(topic, payload, QoS::AtMostOnce);
+            let manner = Manner::at(QoS::AtMostOnce);
+            outbox.publish(false, Delivery::AtMostOnce, &manner, &content, Instant::now()).unwrap();
+        }
 
         let mut expected = vec![0xd0, 0];
         encode_publish(&mut expected, false, Delivery::AtMostOnce, false, Some(topic), None, &large);
@@ -285,7 +378,8 @@ mod tests {
         let id = Delivery::AtLeastOnce(crate::codec::PacketId::MIN);
         let mut outbox = Outbox::default();
         let mut publish = |delivery, payload: &[u8]| {
-            outbox.publish(false, delivery, false, &Content::new(topic, payload, QoS::AtLeastOnce));
+            let content = Content::new(topic, payload, QoS::AtLeastOnce);
+            outbox.publish(false, delivery, &Manner::at(delivery.qos()), &content, Instant::now()).unwrap();
         };
         publish(Delivery::AtMostOnce, b"old");
         publish(id, b"one");

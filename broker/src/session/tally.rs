@@ -64,6 +64,10 @@ figures! {
     dropped_queue_full,
     /// Deliveries at QoS 0 dropped because the client does not read fast enough.
     dropped_outbox_full,
+    /// Deliveries dropped because the packet would be larger than the client takes.
+    dropped_too_large,
+    /// Deliveries dropped, and retained messages removed, because the message had expired.
+    expired_messages,
     /// Messages not retained because the store of retained messages was full.
     dropped_retained_full,
     /// Deliveries dropped because memory was short.

@@ -19,7 +19,7 @@ pub struct Will {
 
 impl From<&codec::Will<'_>> for Will {
     fn from(will: &codec::Will<'_>) -> Self {
-        let message = Arc::new(Message::new(will.topic, will.payload, will.qos));
+        let message = Arc::new(Message::will(will.topic, will.payload, will.qos, will.properties));
         let delay = will.properties.iter().find_map(|property| match property {
             Property::WillDelayInterval(seconds) => Some(Duration::from_secs(seconds.into())),
             _ => None,

@@ -57,6 +57,11 @@ impl<M> Retained<M> {
         1
     }
 
+    /// All messages, in the order of the names' levels.
+    pub fn iter(&self) -> impl Iterator<Item = &M> {
+        self.messages.values()
+    }
+
     /// The number of retained messages.
     pub fn len(&self) -> usize {
         self.messages.len()

@@ -66,11 +66,12 @@ impl Wake for Woken {
 
 impl World {
     pub(crate) fn new(limits: Limits) -> Self {
+        let now = Instant::now();
         Self {
             hub: Hub::new(limits.clone()),
             model: Model::new(limits),
-            now: Instant::now(),
-            batch: Batch::new(),
+            now,
+            batch: Batch::new(now),
             clients: Default::default(),
             connections: Default::default(),
             messages: 0,
@@ -312,6 +313,7 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.batch.at(self.now);
         for who in 0..CLIENTS.len() {
             let Some(connection) = &self.connections[who] else { continue };
             let deadline = connection.peer.deadline();
