@@ -132,7 +132,8 @@ fn accept(hub: &Hub, now: Instant) -> Peer {
 
 impl World {
     fn new() -> Self {
-        let (hub, mut batch, now) = (Hub::new(Limits::default()), Batch::new(), Instant::now());
+        let now = Instant::now();
+        let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(now));
         let mut watcher = accept(&hub, now);
         let bytes = common::encode(&[
             Packet::Connect(common::connect("watcher")),
