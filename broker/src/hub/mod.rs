@@ -22,6 +22,7 @@
 //! delivering is one step under `retained`, too: what is retained is what
 //! every subscriber heard last.
 
+mod auth;
 mod batch;
 mod connack;
 mod connect;
@@ -239,6 +240,16 @@ impl Hub {
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
             match decode(rest, Some(connected.version), self.limits.max_packet_bytes) {
+                Ok(Decoded::Packet { packet: Packet::Auth(auth), length }) => {
+                    consumed += length;
+                    batch.tally.messages_received += 1;
+                    let authentication = peer.authentication.as_deref_mut();
+                    if let Err(ending) =
+                        self.handle_auth(authentication, &peer.access, &connected.terms, &auth, batch)
+                    {
+                        break Next::End(ending);
+                    }
+                }
                 Ok(Decoded::Packet { packet, length }) => {
                     consumed += length;
                     batch.tally.messages_received += 1;

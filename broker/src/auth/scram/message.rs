@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 
-use super::Failure;
+use super::{Failure, MAX_MESSAGE_BYTES};
 use Failure::{Binding, Extension, Malformed};
 
 /// How an exchange begins: `n,,n=user,r=nonce`.
@@ -20,7 +20,7 @@ pub(super) struct First<'a> {
 
 impl<'a> First<'a> {
     pub(super) fn parse(message: &'a [u8]) -> Result<Self, Failure> {
-        let message = std::str::from_utf8(message).map_err(|_| Malformed)?;
+        let message = text(message)?;
         let (flag, rest) = message.split_once(',').ok_or(Malformed)?;
         match flag {
             // What `y` says is true: the client could, the server does not offer it.
@@ -65,8 +65,7 @@ pub(super) struct Final<'a> {
 
 impl<'a> Final<'a> {
     pub(super) fn parse(message: &'a [u8]) -> Result<Self, Failure> {
-        let message = std::str::from_utf8(message).map_err(|_| Malformed)?;
-        let (unproved, text) = message.rsplit_once(",p=").ok_or(Malformed)?;
+        let (unproved, encoded) = text(message)?.rsplit_once(",p=").ok_or(Malformed)?;
         let mut attributes = unproved.split(',');
         let mut next = || attributes.next().ok_or(Malformed);
         let header = value(next()?, "c=")?;
@@ -75,11 +74,18 @@ impl<'a> Final<'a> {
             return Err(Malformed);
         }
         let mut proof = [0; 32];
-        match Base64::decode(text, &mut proof) {
+        match Base64::decode(encoded, &mut proof) {
             Ok(decoded) if decoded.len() == 32 => Ok(Self { header, nonce, proof, unproved }),
             _ => Err(Malformed),
         }
     }
+}
+
+fn text(message: &[u8]) -> Result<&str, Failure> {
+    if message.len() > MAX_MESSAGE_BYTES {
+        return Err(Malformed);
+    }
+    std::str::from_utf8(message).map_err(|_| Malformed)
 }
 
 fn value<'a>(attribute: &'a str, name: &str) -> Result<&'a str, Failure> {
@@ -168,6 +174,9 @@ mod tests {
             assert_eq!(first(message), Err(Malformed), "{message:?}");
         }
         assert_eq!(First::parse(b"n,,n=us\xffer,r=abc"), Err(Malformed));
+        let long = |length| format!("n,,n=user,r={}", "x".repeat(length - "n,,n=user,r=".len()));
+        assert!(first(&long(MAX_MESSAGE_BYTES)).is_ok());
+        assert_eq!(first(&long(MAX_MESSAGE_BYTES + 1)), Err(Malformed));
         assert_eq!(first("p=tls-exporter,,n=user,r=abc"), Err(Binding));
         assert_eq!(first("n,,m=1,n=user,r=abc"), Err(Extension));
     }

@@ -20,7 +20,6 @@ use std::fmt;
 
 use base64ct::{Base64, Encoding};
 use ctutils::CtEq;
-use thiserror::Error;
 
 use super::Table;
 use message::{Final, First};
@@ -31,30 +30,44 @@ use secret::{hmac, sha256};
 /// The name of the method.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
 
-/// Why an exchange failed, as the log tells it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+/// Longest message taken, in bytes: whoever stops in the middle of an exchange holds no more than a few times as much.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 10;
+
+/// Why an exchange failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
     /// The file has no secret for SCRAM of such a user.
-    #[error("there is no such user")]
     UnknownUser,
     /// The proof is not one of the password.
-    #[error("wrong password")]
     WrongPassword,
     /// It is none of the messages of RFC 5802.
-    #[error("a message that is none of SCRAM (RFC 5802)")]
     Malformed,
     /// The client asks for channel binding.
-    #[error("channel binding, which is not offered")]
     Binding,
     /// The client uses an extension that must be understood.
-    #[error("an extension of SCRAM that is not known")]
     Extension,
-    /// The client wants to act as another user.
-    #[error("the wish to act as another user")]
+    /// The client wants to act as another user, or is another than it must be.
     OtherUser,
     /// The second message does not belong to the first one.
-    #[error("a message of another exchange")]
     OtherExchange,
+    /// There is nothing to make a nonce of.
+    NoRandom,
+}
+
+impl Failure {
+    /// It, as the log tells it.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "there is no such user",
+            Self::WrongPassword => "wrong password",
+            Self::Malformed => "a message that is none of SCRAM (RFC 5802)",
+            Self::Binding => "channel binding, which is not offered",
+            Self::Extension => "an extension of SCRAM that is not known",
+            Self::OtherUser => "the wish to be another user",
+            Self::OtherExchange => "a message of another exchange",
+            Self::NoRandom => "the system has no random bytes",
+        }
+    }
 }
 
 /// A client has said who it is, and is to show that it knows the password.
@@ -95,12 +108,6 @@ impl Exchange {
     /// Who the client says it is.
     pub fn user(&self) -> &str {
         &self.user
-    }
-
-    /// Memory it takes beside itself, in bytes.
-    pub fn bytes(&self) -> usize {
-        let Self { user, header, nonce, messages, .. } = self;
-        [user, header, nonce, messages].map(String::capacity).iter().sum()
     }
 
     /// Ends, with the client's second message. Gives the server's answer to a client that knows the password.
