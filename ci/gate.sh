@@ -24,6 +24,12 @@ install_peers() {
         python3 -m pip install --quiet 'paho-mqtt>=2,<3' 2>/dev/null ||
             python3 -m pip install --quiet --break-system-packages 'paho-mqtt>=2,<3'
     fi
+    need node nodejs
+    need npm npm
+    # Where node looks for what is installed for all.
+    NODE_PATH=${NODE_PATH:-$(npm root --global)}
+    export NODE_PATH
+    node -e 'require("mqtt")' 2>/dev/null || npm install --global --silent 'mqtt@5'
 }
 
 step "peers"

@@ -7,8 +7,8 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
-use sol::auth::{self, Hash, Line, MAX_FILE_BYTES, MAX_PASSWORD_BYTES, Table};
+use clap::{Args, ValueEnum};
+use sol::auth::{self, Hash, Line, MAX_FILE_BYTES, MAX_PASSWORD_BYTES, Make, Table};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ const MAX_USER_BYTES: usize = 65_535;
 
 /// Hash the passwords in a password file, or change a user's
 ///
-/// With FILE alone, each line `user:password` becomes `user:$6$salt$hash`; lines that are hashed already, comments and
+/// With FILE alone, each line `user:password` becomes `user:hash`; lines that are hashed already, comments and
 /// empty lines stay. With USER, that user is added or gets another password. The file is replaced in one step, can be
 /// read by its owner alone, and is read again by a running broker on SIGHUP.
 #[derive(Args)]
@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     /// Take the password from the command line, where others see it in the list of processes
     #[arg(short, long, requires = "user", conflicts_with = "delete")]
     batch: bool,
+
+    /// The form of the hashes
+    #[arg(short = 'H', long, value_name = "FORM", default_value = "sha512-crypt", conflicts_with = "delete")]
+    hash: Form,
 
     /// Delete the user
     #[arg(short = 'D', long, requires = "user", conflicts_with = "create")]
@@ -44,6 +48,15 @@ pub(crate) struct Arguments {
     /// With -b. Without it the password is asked for on a terminal, otherwise it is the first line of standard input
     #[arg(requires = "batch")]
     password: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// `$6$salt$hash` of crypt(3)
+    Sha512Crypt,
+    /// For clients that log in by SCRAM (MQTT 5.0), and for those that send the password
+    #[value(name = "scram-sha-256")]
+    Scram,
 }
 
 #[derive(Debug, Error)]
@@ -98,7 +111,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn change(arguments: &Arguments) -> Result<String, Failure> {
     let Arguments { create, delete, file, user, password, .. } = arguments;
-    let Some(user) = user else { return hash_all(&PasswordFile::open(file)?) };
+    let form = match arguments.hash {
+        Form::Sha512Crypt => Make::Crypt,
+        Form::Scram => Make::Scram,
+    };
+    let Some(user) = user else { return hash_all(&PasswordFile::open(file)?, form) };
     if *delete {
         let file = PasswordFile::open(file)?;
         let text = with_user(&file.text, user, "")
@@ -112,8 +129,8 @@ fn change(arguments: &Arguments) -> Result<String, Failure> {
     }
     // Before the file is locked: nobody should wait for somebody who types.
     let hash = match password {
-        Some(password) => make(password.as_bytes())?,
-        None => make(&ask().map_err(Failure::NoPassword)??)?,
+        Some(password) => make(password.as_bytes(), form)?,
+        None => make(&ask().map_err(Failure::NoPassword)??, form)?,
     };
     let file = if *create { PasswordFile::create(file)? } else { PasswordFile::open(file)? };
     let line = format!("{user}:{hash}\n");
@@ -135,14 +152,14 @@ fn change(arguments: &Arguments) -> Result<String, Failure> {
 }
 
 /// Hashes what is in plain text.
-fn hash_all(file: &PasswordFile) -> Result<String, Failure> {
+fn hash_all(file: &PasswordFile, form: Make) -> Result<String, Failure> {
     let mut text = Zeroizing::new(Vec::with_capacity(file.text.len()));
     let mut hashed = 0;
     for (number, line) in (1..).zip(file.text.split_inclusive(|&c| c == b'\n')) {
         match Line::parse(line) {
             // A password that begins like a hash is more likely a broken hash, and an error below.
-            Ok(Line::User { user, secret }) if !secret.starts_with('$') => {
-                let hash = make(secret.as_bytes()).map_err(|failure| match failure {
+            Ok(Line::User { user, secret }) if !Hash::is_meant(secret) => {
+                let hash = make(secret.as_bytes(), form).map_err(|failure| match failure {
                     Failure::BadPassword => Failure::Unhashable { path: file.path.clone(), line: number },
                     other => other,
                 })?;
@@ -178,13 +195,13 @@ fn with_user(text: &[u8], user: &str, line: &str) -> Option<Zeroizing<Vec<u8>>> 
 }
 
 /// The hash of a password, with a fresh salt.
-fn make(password: &[u8]) -> Result<String, Failure> {
+fn make(password: &[u8], form: Make) -> Result<String, Failure> {
     if password.is_empty() {
         return Err(Failure::EmptyPassword);
     }
     let mut random = [0; 12];
     getrandom::fill(&mut random).map_err(Failure::Random)?;
-    Hash::make(password, random).ok_or(Failure::BadPassword)
+    Hash::make(password, form, random).ok_or(Failure::BadPassword)
 }
 
 /// Asks for a password, twice and without showing it; or reads it if nobody is there to ask.

@@ -115,6 +115,29 @@ fn what_is_hashed_stays() {
 }
 
 #[test]
+fn secrets_for_scram_are_made() {
+    let passwd = Passwd::new(
+        "anna:secret\nbert:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1\n",
+    );
+    assert_eq!(passwd.done(&["-H", "scram-sha-256", "{}"]), "1 passwords hashed, of 2 users\n");
+    passwd.done(&["-H", "scram-sha-256", "-b", "{}", "carl", "pässwörd"]);
+    let text = passwd.text();
+    let forms = ["anna:SCRAM-SHA-256$15000:", "bert:$6$", "carl:SCRAM-SHA-256$15000:"];
+    assert!(text.lines().zip(forms).all(|(line, form)| line.starts_with(form)), "{text}");
+    for (user, password) in [("anna", "secret"), ("bert", "secret"), ("carl", "pässwörd")] {
+        assert_eq!(passwd.verdict(user, password), Verdict::Granted, "{user}");
+        assert_eq!(passwd.verdict(user, "wrong"), Verdict::WrongPassword);
+    }
+    // It is hashed.
+    assert_eq!(passwd.done(&["{}"]), "0 passwords hashed, of 3 users\n");
+    passwd.done(&["-b", "{}", "anna", "other"]);
+    assert!(passwd.text().starts_with("anna:$6$"));
+    assert!(
+        passwd.fails(&["-H", "md5", "-b", "{}", "anna", "x"], b"").contains("sha512-crypt, scram-sha-256")
+    );
+}
+
+#[test]
 fn the_stricter_permissions_hold() {
     for (before, after) in [(0o644, 0o600), (0o640, 0o600), (0o600, 0o600), (0o400, 0o400), (0o444, 0o400)] {
         let passwd = Passwd::new("anna:secret\n");

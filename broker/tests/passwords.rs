@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, connect, encode, eventually, publish, running, subscribe};
 use log::{Log, Metadata, Record};
-use sol::auth::{DelayLimits, Hash, MAX_ROUNDS};
+use sol::auth::{DelayLimits, Hash, MAX_ROUNDS, Make};
 use sol::codec::{Connack, Connect, Packet, Properties, QoS, Reason, Will};
 use sol::config::Listener;
 use sol::topic::Name;
@@ -486,7 +486,7 @@ fn a_reload_counts_for_the_next_login() {
     let file = File::new(&format!("anna:{SECRET}\n"));
     let broker = broker(&file);
     let mut anna = login(&broker, user("anna", "secret"));
-    let changed = Hash::make(b"changed", [0; 12]).unwrap();
+    let changed = Hash::make(b"changed", Make::Crypt, [0; 12]).unwrap();
     fs::write(&file.path, format!("bert:{changed}\n")).unwrap();
     expect_refused(&broker, user("bert", "changed"), BadUserNameOrPassword);
     broker.reload().unwrap();

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha512};
 use thiserror::Error;
 
 use super::crypt::{self, Crypt, Digest};
+use super::scram::{self, Secret};
 
 /// Most PBKDF2 iterations taken: near a second of one core for each login.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
@@ -28,7 +29,7 @@ const SHA512_BASE64_LEN: usize = 88;
 pub enum FormError {
     /// Not one of those known. Holds its identifier if it has one.
     #[error(
-        "unknown form of hash{}: known are $5$ and $6$ (crypt and mosquitto), $7$ (mosquitto) and $argon2id$",
+        "unknown form of hash{}: known are $5$ and $6$ (crypt and mosquitto), $7$ (mosquitto), $argon2id$ and SCRAM-SHA-256$",
         .0.as_deref().map(|id| format!(" ${id}$")).unwrap_or_default()
     )]
     Unknown(Option<String>),
@@ -73,15 +74,34 @@ enum Form {
     Salted { salt: Salt, digest: Sha512Digest },
     /// `$argon2id$v=19$m=…,t=…,p=…$salt$hash`
     Argon2id { argon2: Box<Argon2<'static>>, salt: Salt, digest: Box<[u8]> },
+    /// PostgreSQL's `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`.
+    Scram(Box<Secret>),
+}
+
+/// Which hash to make of a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Make {
+    /// `$6$` of crypt(3) with 5,000 rounds, which every program knows.
+    Crypt,
+    /// A secret for SCRAM-SHA-256, which plain passwords can be verified with, too.
+    Scram,
 }
 
 impl Hash {
+    /// Whether it is a hash, or meant to be one, and no password in plain text.
+    pub fn is_meant(text: &str) -> bool {
+        text.starts_with('$') || text.starts_with(scram::PREFIX)
+    }
+
     /// Parses a hash.
     ///
     /// # Errors
     ///
     /// It is of no known form, or asks for more work than the limits of this module allow.
     pub fn parse(text: &str) -> Result<Self, FormError> {
+        if let Some(fields) = text.strip_prefix(scram::PREFIX) {
+            return Ok(Self(Form::Scram(Box::new(Secret::parse(fields)?))));
+        }
         let (id, fields) =
             text.strip_prefix('$').and_then(|rest| rest.split_once('$')).ok_or(FormError::Unknown(None))?;
         let form = match id {
@@ -105,14 +125,24 @@ impl Hash {
         Ok(Self(form))
     }
 
-    /// Hashes a password as `$6$` of crypt(3) with 5,000 rounds, which every program knows. The salt's `random` bytes
-    /// must be fresh. None for a password that crypt(3) does not take: longer than
-    /// [`MAX_PASSWORD_BYTES`](crypt::MAX_PASSWORD_BYTES), or with a NUL.
-    pub fn make(password: &[u8], random: [u8; 12]) -> Option<String> {
+    /// Hashes a password. The salt's `random` bytes must be fresh. None for a password that crypt(3) does not take:
+    /// longer than [`MAX_PASSWORD_BYTES`](crypt::MAX_PASSWORD_BYTES), or with a NUL.
+    pub fn make(password: &[u8], make: Make, random: [u8; 12]) -> Option<String> {
         if password.len() > crypt::MAX_PASSWORD_BYTES || password.contains(&0) {
             return None;
         }
-        crypt::sha512(password, random)
+        match make {
+            Make::Crypt => crypt::sha512(password, random),
+            Make::Scram => Some(Secret::make(password, &random)),
+        }
+    }
+
+    /// The secret for SCRAM-SHA-256, if it is one.
+    pub(super) fn scram(&self) -> Option<&Secret> {
+        match &self.0 {
+            Form::Scram(secret) => Some(secret),
+            _ => None,
+        }
     }
 
     /// Whether it is the hash of the password. Takes long, for as long with a wrong password as with the right one.
@@ -134,6 +164,7 @@ impl Hash {
                 let mut made = vec![0; digest.len()];
                 argon2.hash_password_into(password, salt, &mut made).is_ok() && made.ct_eq(digest).into()
             }
+            Form::Scram(secret) => secret.verify(password),
         }
     }
 }
@@ -145,6 +176,7 @@ impl fmt::Debug for Hash {
             Form::Pbkdf2 { .. } => "Hash(pbkdf2)",
             Form::Salted { .. } => "Hash(salted sha512)",
             Form::Argon2id { .. } => "Hash(argon2id)",
+            Form::Scram(_) => "Hash(scram)",
         })
     }
 }
@@ -199,7 +231,7 @@ mod tests {
 
     /// Passwords and their hashes, by libxcrypt's crypt(3), `openssl passwd`, `mosquitto_passwd` and the reference of
     /// argon2. All give the same for the same salt.
-    const HASHES: [(&str, &str); 19] = [
+    const HASHES: [(&str, &str); 20] = [
         (
             "secret",
             "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1",
@@ -256,6 +288,10 @@ mod tests {
             "secret",
             "$argon2id$v=16$m=1024,t=2,p=2$c29tZXNhbHRzb21lc2FsdA$FUpiQ9zrtPpX/TbjLcvsC0uzPNBZ6z2c3IMHMPFeiVM",
         ),
+        (
+            "pencil",
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+        ),
     ];
 
     #[test]
@@ -290,14 +326,20 @@ mod tests {
 
     #[test]
     fn hashes_that_are_made_verify_and_differ() {
-        let made = Hash::make(b"secret", [7; 12]).unwrap();
+        let make = |password: &[u8], random| Hash::make(password, Make::Crypt, random);
+        let made = make(b"secret", [7; 12]).unwrap();
         assert!(made.starts_with("$6$") && made.len() == "$6$".len() + 16 + 1 + 86, "{made}");
-        assert!(Hash::parse(&made).unwrap().verify(b"secret"));
-        assert_ne!(Hash::make(b"secret", [8; 12]).unwrap(), made);
-        let longest = [b'x'; crypt::MAX_PASSWORD_BYTES];
-        assert!(Hash::parse(&Hash::make(&longest, [0; 12]).unwrap()).unwrap().verify(&longest));
-        assert_eq!(Hash::make(&[b'x'; crypt::MAX_PASSWORD_BYTES + 1], [0; 12]), None);
-        assert_eq!(Hash::make(b"a\0b", [0; 12]), None);
+        assert_ne!(make(b"secret", [8; 12]).unwrap(), made);
+        for form in [Make::Crypt, Make::Scram] {
+            let make = |password: &[u8]| Hash::make(password, form, [7; 12]);
+            let verifies = |password: &[u8]| {
+                let hash = Hash::parse(&make(password).unwrap()).unwrap();
+                hash.verify(password) && !hash.verify(b"other")
+            };
+            assert!(verifies(b"secret") && verifies(&[b'x'; crypt::MAX_PASSWORD_BYTES]));
+            assert_eq!(make(&[b'x'; crypt::MAX_PASSWORD_BYTES + 1]), None);
+            assert_eq!(make(b"a\0b"), None);
+        }
     }
 
     #[test]
@@ -318,7 +360,7 @@ mod tests {
         assert_eq!(error("$my pass$word"), FormError::Unknown(None));
         assert_eq!(
             error("$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$D4COdQOGXB7SErdL7O1Ahw").to_string(),
-            "unknown form of hash $argon2i$: known are $5$ and $6$ (crypt and mosquitto), $7$ (mosquitto) and $argon2id$"
+            "unknown form of hash $argon2i$: known are $5$ and $6$ (crypt and mosquitto), $7$ (mosquitto), $argon2id$ and SCRAM-SHA-256$"
         );
         for garbled in [
             "$6$".to_owned(),

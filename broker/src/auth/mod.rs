@@ -13,12 +13,14 @@
 //! | `$7$iterations$salt$hash` | PBKDF2 with HMAC-SHA-512 | `mosquitto_passwd` |
 //! | `$6$salt$hash` in base64 | SHA-512, once: too fast to be safe | mosquitto before 1.7 |
 //! | `$argon2id$v=19$m=…,t=…,p=…$salt$hash` | argon2id | `argon2`, mosquitto 2.1 |
+//! | `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` | for [`scram`], and for plain passwords | `sol passwd -H scram-sha-256`, PostgreSQL |
 //!
 //! Like all of this floor it has no socket, no thread and no clock.
 
 mod crypt;
 mod delays;
 mod hash;
+pub mod scram;
 mod table;
 mod verification;
 
@@ -29,7 +31,7 @@ use parking_lot::RwLock;
 
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
-pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS};
+pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
 pub use verification::{Verdict, Verification};
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::scram::{Mock, Secret};
 use super::{FormError, Hash};
 
 /// Largest password file.
@@ -117,6 +118,8 @@ impl<'a> Line<'a> {
 pub struct Table {
     users: HashMap<Box<str>, usize, ahash::RandomState>,
     hashes: Vec<Hash>,
+    /// None if no user has a secret for SCRAM.
+    mock: Option<Mock>,
 }
 
 impl Table {
@@ -177,7 +180,8 @@ impl Table {
             let error = |(line, problem)| Error { path: Arc::clone(path), line: Some(line), problem };
             return Err(errors.into_iter().map(error).collect());
         }
-        Ok(Self { users, hashes })
+        let mock = Mock::of(hashes.iter().filter_map(Hash::scram));
+        Ok(Self { users, hashes, mock })
     }
 
     /// How many users there are.
@@ -201,6 +205,20 @@ impl Table {
         usize::try_from(another).ok().map(|number| (number, false))
     }
 
+    /// Whether a user has a secret for SCRAM.
+    pub fn has_scram(&self) -> bool {
+        self.mock.is_some()
+    }
+
+    /// What a user is shown in SCRAM, and whether it is the user's own secret. None if nobody has one.
+    pub(super) fn scram_secret(&self, user: &str) -> Option<(Secret, bool)> {
+        // Made for a user who has one as well, so that both take as long.
+        let mock = self.mock.as_ref()?.secret(user);
+        let number = self.users.get(user);
+        let own = number.and_then(|&number| self.hashes.get(number)).and_then(Hash::scram);
+        Some(own.map_or((mock, false), |own| (own.clone(), true)))
+    }
+
     pub(super) fn hash(&self, number: usize) -> Option<&Hash> {
         self.hashes.get(number)
     }
@@ -216,7 +234,7 @@ fn parse_user(line: &[u8]) -> Result<Option<(&str, Hash)>, Problem> {
     let Line::User { user, secret } = Line::parse(line)? else { return Ok(None) };
     // Editors leave blanks at the end, and no hash has any.
     let secret = secret.trim_end();
-    if !secret.starts_with('$') {
+    if !Hash::is_meant(secret) {
         return Err(Problem::Plain { user: user.to_owned() });
     }
     match Hash::parse(secret) {

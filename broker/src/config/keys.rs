@@ -152,7 +152,9 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Path,
         default: "",
         example: "/etc/sol/passwd",
-        meaning: "Users and the hashes of their passwords. Read again on SIGHUP.",
+        meaning: "Users and the hashes of their passwords. Read again on SIGHUP. Where a user has a secret made by \
+                  `sol passwd -H scram-sha-256`, clients of MQTT 5.0 are offered the authentication method \
+                  SCRAM-SHA-256.",
     },
     Key {
         name: "log_level",

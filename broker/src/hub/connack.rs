@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::farewell::encode_fitting;
-use super::{Batch, Ending, Hub};
+use super::{Batch, Ending, Hub, auth};
 use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
 use crate::session::{Expiry, Terms};
 
@@ -24,12 +24,17 @@ pub(super) struct Grant<'c> {
 pub(super) type Refusal = (Reason, &'static str);
 
 impl Hub {
-    /// What the client gets.
+    /// What the client gets. If it authenticated, it is to hear the `last_word` of that, too.
     ///
     /// # Errors
     ///
     /// Something in the CONNECT is not available here, or the client takes no CONNACK that says what it must know.
-    pub(super) fn grant<'c>(&self, connect: &Connect<'c>, terms: &Terms) -> Result<Grant<'c>, Refusal> {
+    pub(super) fn grant<'c>(
+        &self,
+        connect: &Connect<'c>,
+        terms: &Terms,
+        last_word: Option<&str>,
+    ) -> Result<Grant<'c>, Refusal> {
         let mut grant = Grant {
             version: connect.version,
             client_id: Cow::Borrowed(connect.client_id),
@@ -42,7 +47,7 @@ impl Hub {
             grant.client_id = Cow::Owned(self.unused_identifier());
         }
         if connect.version == Version::V5 {
-            self.grant_v5(connect, terms, &mut grant)?;
+            self.grant_v5(connect, terms, last_word, &mut grant)?;
         } else if !connect.clean_session {
             grant.expiry = Expiry::within(self.limits.persistent_client_expiration);
         }
@@ -50,7 +55,13 @@ impl Hub {
     }
 
     /// Says in CONNACK what differs from the standard's defaults, or from what the client asked for.
-    fn grant_v5(&self, connect: &Connect<'_>, terms: &Terms, grant: &mut Grant<'_>) -> Result<(), Refusal> {
+    fn grant_v5(
+        &self,
+        connect: &Connect<'_>,
+        terms: &Terms,
+        last_word: Option<&str>,
+        grant: &mut Grant<'_>,
+    ) -> Result<(), Refusal> {
         let limits = &self.limits;
         if let Some(will) = &connect.will {
             // [5.0 MQTT-3.2.2-12]
@@ -94,6 +105,7 @@ impl Hub {
         say(Property::SubscriptionIdentifiersAvailable(false), !limits.subscription_ids_available);
         say(Property::SharedSubscriptionAvailable(false), !limits.shared_available);
         say(Property::ServerKeepAlive(keep_alive), keep_alive != connect.keep_alive);
+        properties.extend(last_word.into_iter().flat_map(|word| auth::properties(Some(word))));
         let needed = properties.len();
         // [5.0 MQTT-3.1.2-28]
         let information = self.response_information.as_deref().filter(|_| wants_response_information);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use log::{debug, info};
 use parking_lot::Mutex;
 
+use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
 use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
@@ -34,10 +35,18 @@ impl Hub {
             return Err(Next::End(Ending::NotConnected(packet.packet_type())));
         };
         let terms = Terms::of_connect(&connect);
-        self.admit(peer, &connect, &terms, now, batch)?;
+        let behind = bytes.get(length..).unwrap_or_default();
+        let authenticated = match Said::of(connect.properties).method {
+            None => {
+                self.admit(peer, &connect, &terms, now, batch)?;
+                Authenticated::default()
+            }
+            Some(_) => self.authenticate(peer, (&connect, &terms), behind, now, batch)?,
+        };
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, terms, now, batch).map_err(Next::End)?;
-        Ok(length)
+        self.handle_connect(peer, &connect, terms, authenticated.last_word.as_deref(), now, batch)
+            .map_err(Next::End)?;
+        Ok(length + authenticated.handled)
     }
 
     /// A CONNECT of 5.0 that cannot be decoded is answered: with CONNACK and the code, but without a reason string, for
@@ -62,13 +71,14 @@ impl Hub {
         peer: &mut Peer,
         connect: &Connect<'_>,
         terms: Terms,
+        last_word: Option<&str>,
         now: Instant,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         let refuse = |(code, reason): Refusal, batch: &mut Batch| {
             Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
         };
-        let grant = match self.grant(connect, &terms) {
+        let grant = match self.grant(connect, &terms, last_word) {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };

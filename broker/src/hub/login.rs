@@ -13,6 +13,8 @@
 //! The standard (§3.2.2.3) has two codes, and does not say which a wrong password gets: 4 is for a "bad user name or
 //! password", and so is a wrong one here; 5, "not authorized", is for a client that does not say who it is.
 //! mosquitto answers 5 to both.
+//!
+//! A CONNECT with an authentication method goes the way of `auth.rs`, to the same end.
 
 use std::time::Instant;
 
@@ -57,8 +59,9 @@ impl Hub {
         batch: &mut Batch,
     ) -> Result<(), Next> {
         let refusal = match &peer.login {
-            Login::Refused(until, _) if now < *until => return Err(Next::Hold(*until)),
-            Login::Refused(_, refusal) => return Err(self.tell(refusal, connect, terms, batch)),
+            Login::Refused(until, refusal) => {
+                return Err(self.tell_at(*until, refusal, (connect, terms), now, batch));
+            }
             Login::Verified(Verdict::Granted) => return Ok(()),
             Login::Verified(Verdict::NotVerified) => {
                 let why = "as many logins wait as the limit allows";
@@ -77,18 +80,42 @@ impl Hub {
                 _ => Refusal { code: Reason::NotAuthorized, why: "anonymous clients are not let in" },
             },
         };
+        Err(self.refuse_login(peer, refusal, (connect, terms), now, batch))
+    }
+
+    /// A login failed: refuses it, now or later.
+    pub(super) fn refuse_login(
+        &self,
+        peer: &mut Peer,
+        refusal: Refusal,
+        (connect, terms): (&Connect<'_>, &Terms),
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Next {
         let source = match &peer.origin {
             Origin::Tcp(address) => address.ip().into(),
             Origin::Unix(_) => Source::Local,
         };
         let delay = self.delays.lock().failed(source, now);
         if delay.is_zero() {
-            return Err(self.tell(&refusal, connect, terms, batch));
+            return self.tell(&refusal, connect, terms, batch);
         }
         // Told within the time for CONNECT, so that it is told at all.
         let until = now.checked_add(delay).into_iter().chain(peer.deadline()).min().unwrap_or(now);
         peer.login = Login::Refused(until, refusal);
-        Err(Next::Hold(until))
+        Next::Hold(until)
+    }
+
+    /// Tells a refusal when it is time.
+    pub(super) fn tell_at(
+        &self,
+        until: Instant,
+        refusal: &Refusal,
+        (connect, terms): (&Connect<'_>, &Terms),
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Next {
+        if now < until { Next::Hold(until) } else { self.tell(refusal, connect, terms, batch) }
     }
 
     /// The client is told the code alone: why a login failed is for the log.
@@ -104,6 +131,6 @@ impl Hub {
     }
 }
 
-fn bad(why: &'static str) -> Refusal {
+pub(super) fn bad(why: &'static str) -> Refusal {
     Refusal { code: Reason::BadUserNameOrPassword, why }
 }

@@ -23,6 +23,7 @@
 //! every subscriber heard last.
 
 mod acknowledge;
+mod auth;
 mod batch;
 mod connack;
 mod connect;
@@ -242,6 +243,16 @@ impl Hub {
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
             match decode(rest, Some(connected.version), self.limits.max_packet_bytes) {
+                Ok(Decoded::Packet { packet: Packet::Auth(auth), length }) => {
+                    consumed += length;
+                    batch.tally.messages_received += 1;
+                    let authentication = peer.authentication.as_deref_mut();
+                    if let Err(ending) =
+                        self.handle_auth(authentication, &peer.access, &connected.terms, &auth, batch)
+                    {
+                        break Next::End(ending);
+                    }
+                }
                 Ok(Decoded::Packet { packet, length }) => {
                     consumed += length;
                     batch.tally.messages_received += 1;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::auth::Authentication;
 use super::login::Login;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
@@ -43,6 +44,8 @@ pub struct Peer {
     pub(super) origin: Origin,
     pub(super) access: Arc<Access>,
     pub(super) login: Login,
+    /// None without a method in CONNECT.
+    pub(super) authentication: Option<Box<Authentication>>,
     pub(super) connected: Option<Connected>,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
@@ -63,12 +66,12 @@ pub(super) struct Connected {
 
 impl Peer {
     pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
-        let login = Login::Unverified;
         let connect_timeout = limits.connect_timeout;
         Self {
             origin,
             access,
-            login,
+            login: Login::Unverified,
+            authentication: None,
             connected: None,
             last_packet: now,
             connect_timeout,
