@@ -102,6 +102,8 @@ impl Announced {
             ("no-topic-alias", self.topic_alias_maximum == 0),
         ];
         let lacks = [
+            ("window-100", self.receive_maximum < 100),
+            ("window-65535", self.receive_maximum < u16::MAX.into()),
             ("qos1", self.maximum_qos < 1),
             ("qos2", self.maximum_qos < 2),
             ("retain", !self.retain),
