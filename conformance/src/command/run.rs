@@ -251,7 +251,7 @@ fn write_failing(
         let path = directory.join(format!("{}.scenario", case.name.replace('/', "-")));
         let Some(failure) = &case.failure else { continue };
         let text = format!(
-            "{}\n# {}, line {}: failed on {} against {}:\n# expected {}, but {}\n# Again: conformance play {} URL\n",
+            "{}\n# {}, line {}: failed on {} against {}:\n# expected {}, but {}\n# Again: conformance play --version {} {} URL\n",
             item.scenario.text.trim_end(),
             case.name,
             failure.line,
@@ -259,6 +259,7 @@ fn write_failing(
             report.broker.url,
             failure.expected.replace('\n', " "),
             failure.actual.replace('\n', " "),
+            case.version,
             path.display(),
         );
         write_file(&path, &text)?;

@@ -280,6 +280,11 @@ impl Form {
     }
 
     fn connack(self, body: &[u8]) -> Read<'_, Packet> {
+        // How a broker answers whom it takes for a client of an unknown version: as one of 3.1.1.
+        if self.is_5_0() && body == [0, 1] {
+            let packet = Packet::new(self.kind).with("session_present", 0u64).with("reason", 1u64);
+            return Ok((&[], packet));
+        }
         let (body, flags) = number8("acknowledge flags", body)?;
         let (body, code) = self.code(body)?;
         // [MQTT-3.2.2-1]
@@ -577,6 +582,10 @@ mod tests {
         assert_eq!(says(raw(&[0x26, 0, 1, b'a'])), "CONNACK: it ends within the user_property");
         assert_eq!(says(raw(&[0x1f, 0, 1, 0xff])), "CONNACK: the reason_string is not UTF-8");
         let long = connack().with("property_length_bytes", vec![0x80, 0]);
+        assert_eq!(
+            decode(&[0x20, 2, 0, 1], Version::V5_0, Side::Broker).map(|packet| packet.number("reason")),
+            Ok(Some(1))
+        );
         assert_eq!(says(long), "CONNACK: the length of the properties takes more bytes than it needs");
         assert_eq!(says(connack().with("property_length", 3u64)), "CONNACK: it ends within the properties");
         assert_eq!(

@@ -173,8 +173,8 @@ fn waits(scenario: &Scenario) -> Duration {
 
 fn try_one(fault: Option<&'static Fault>, scenario: &Scenario, target: &Target, options: Options) -> Trial {
     // Looking at a password takes its time, and so does much on its way.
-    let is_slow = |word: &String| matches!(word.as_str(), "passwords" | "large-packets");
-    let is_quick = fault.is_some() && !scenario.needs.iter().any(is_slow);
+    let is_slow = |word: &str| matches!(word, "passwords" | "large-packets");
+    let is_quick = fault.is_some() && !scenario.needs.iter().any(|need| is_slow(&need.word));
     let deadline = if is_quick { options.deadline.min(target.deadline) } else { target.deadline };
     let trial = |acted, verdict| Trial { fault, scenario: scenario.name.clone(), acted, verdict };
     let face = if scenario.needs.iter().any(|word| word == WEBSOCKET) { Face::WebSocket } else { Face::Tcp };

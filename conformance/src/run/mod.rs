@@ -31,7 +31,7 @@ pub fn skipped(scenario: &Scenario, version: Version, target: &Target) -> Option
     if !target.versions.contains(&version) {
         return Some(format!("the broker does not take clients of {version}"));
     }
-    if let Some(word) = scenario.all_needs().find(|word| !target.capabilities.contains(*word)) {
+    if let Some(word) = scenario.all_needs(version).find(|word| !target.capabilities.contains(*word)) {
         let known = CAPABILITIES.iter().find(|capability| capability.name == word);
         let why = known.map(|capability| format!(": {}", capability.absent));
         return Some(format!("needs {word}{}", why.unwrap_or_default()));

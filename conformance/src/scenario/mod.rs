@@ -28,8 +28,8 @@ pub struct Scenario {
     pub proves: Vec<Proof>,
     /// Who takes part.
     pub actors: Vec<Actor>,
-    /// What the target must be capable of, from [`CAPABILITIES`].
-    pub needs: Vec<String>,
+    /// What the target must be capable of.
+    pub needs: Vec<Need>,
     /// Which promises beyond the standard it checks.
     pub promises: Vec<String>,
     /// What a failure means.
@@ -49,8 +49,8 @@ impl Scenario {
         self.proves.iter().map(|proof| proof.version)
     }
 
-    /// The words of `needs`, and those that its packets imply.
-    pub fn all_needs(&self) -> impl Iterator<Item = &str> {
+    /// The words of `needs` in this version, and those that its packets imply.
+    pub fn all_needs(&self, version: Version) -> impl Iterator<Item = &str> {
         let implied = match highest_qos(&self.steps) {
             0 => None,
             1 => Some("qos1"),
@@ -61,7 +61,8 @@ impl Scenario {
             1 => Some("grants-qos1"),
             _ => Some("grants-qos2"),
         };
-        self.needs.iter().map(String::as_str).chain(implied).chain(granted)
+        let needs = self.needs.iter().filter(move |need| need.only.is_none_or(|only| only == version));
+        needs.map(|need| need.word.as_str()).chain(implied).chain(granted)
     }
 
     /// The ids it cites for `version`.
@@ -102,6 +103,15 @@ fn highest_grant(steps: &[Step]) -> u64 {
     steps.iter().flat_map(Step::with_inner).filter_map(of).max().unwrap_or(0)
 }
 
+/// A word behind `needs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// From [`CAPABILITIES`].
+    pub word: String,
+    /// The only version in which it is needed.
+    pub only: Option<Version>,
+}
+
 /// Something a scenario may need that not every broker has.
 #[derive(Clone, Copy, Debug)]
 pub struct Capability {
@@ -116,6 +126,8 @@ pub struct Capability {
 const fn usual(name: &'static str) -> Capability {
     Capability { name, usual: true, absent: "the broker refuses it, or it is said to lack it" }
 }
+
+const SMALL_WINDOW: &str = "the broker announces a smaller Receive Maximum";
 
 const GRANTS_LESS: &str = "the broker grants a lower QoS than it is asked for, as it may";
 
@@ -149,6 +161,8 @@ pub const CAPABILITIES: &[Capability] = &[
     unusual("acl"),
     unusual("sys"),
     Capability { absent: "the URL is neither ws:// nor wss://", ..unusual(WEBSOCKET) },
+    Capability { absent: SMALL_WINDOW, ..usual("window-100") },
+    Capability { absent: SMALL_WINDOW, ..usual("window-65535") },
     Capability { absent: "the broker says that it has none", ..usual("shared") },
     Capability { absent: "the broker says that it has none", ..usual("subscription-ids") },
     announced("topic-alias", "the broker takes no topic alias"),

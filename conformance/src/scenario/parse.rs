@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::{
-    Action, Actor, Cited, Duty, Expected, Expression, FieldText, Proof, Scenario, Send, Step, Times,
+    Action, Actor, Cited, Duty, Expected, Expression, FieldText, Need, Proof, Scenario, Send, Step, Times,
     variables,
 };
 use line::{Block, Context, Line};
@@ -152,7 +152,10 @@ impl Reader {
                 }
             }
             Line::Actor(kind, name) => self.scenario.actors.push(Actor { name: name.to_owned(), kind }),
-            Line::Needs(words) => self.scenario.needs.extend(words.into_iter().map(str::to_owned)),
+            Line::Needs(only, words) => {
+                let needs = words.into_iter().map(|word| Need { word: word.to_owned(), only });
+                self.scenario.needs.extend(needs);
+            }
             Line::Promises(words) => self.scenario.promises.extend(words.into_iter().map(str::to_owned)),
             Line::Duty(duty) => self.scenario.duty = duty,
             Line::OpenBlock(block) => {
@@ -226,7 +229,7 @@ impl Reader {
 
     /// The target's credentials are there where they are needed.
     fn is_bound(&self, name: &str) -> bool {
-        let needs_credentials = self.scenario.needs.iter().any(|word| word == "passwords");
+        let needs_credentials = self.scenario.needs.iter().any(|need| need.word == "passwords");
         self.bound.contains(name)
             || needs_credentials && [variables::USERNAME, variables::PASSWORD].contains(&name)
     }

@@ -24,7 +24,7 @@ pub(super) enum Line<'a> {
     /// Each id with the rest of the line where it stands.
     Proves(Version, Vec<(&'a str, &'a str)>),
     Actor(ActorKind, &'a str),
-    Needs(Vec<&'a str>),
+    Needs(Option<Version>, Vec<&'a str>),
     Promises(Vec<&'a str>),
     Duty(Duty),
     OpenBlock(Block),
@@ -87,6 +87,11 @@ pub(super) fn line<'a>(text: &'a str, context: &Context<'_>) -> Result<Line<'a>,
 }
 
 fn statement<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
+    if let Ok((_, only)) = preceded(char('@'), version).parse(input)
+        && let Ok((rest, _)) = (char('@'), version, keyword("needs")).parse(input)
+    {
+        return needs(rest, Some(only));
+    }
     let first: &str = name(input).map_or("", |(_, first)| first);
     match first {
         "proves" => preceded(keyword("proves"), cut(proves)).parse(input),
@@ -94,7 +99,7 @@ fn statement<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
             preceded(keyword("client"), cut(|input| actor(ActorKind::Client, input, context))).parse(input)
         }
         "raw" => preceded(keyword("raw"), cut(|input| actor(ActorKind::Raw, input, context))).parse(input),
-        "needs" => preceded(keyword("needs"), cut(needs)).parse(input),
+        "needs" => preceded(keyword("needs"), cut(|input| needs(input, None))).parse(input),
         "promises" => {
             let words = many1(word(expect("a word", name)));
             map(preceded(keyword("promises"), cut(words)), Line::Promises).parse(input)
@@ -144,7 +149,7 @@ fn actor<'a>(kind: ActorKind, input: &'a str, context: &Context<'_>) -> Read<'a,
     if free(&name) { Ok((rest, Line::Actor(kind, name))) } else { fail(input, "a name that is not taken") }
 }
 
-fn needs(input: &str) -> Read<'_, Line<'_>> {
+fn needs(input: &str, only: Option<Version>) -> Read<'_, Line<'_>> {
     let known = |input| -> Read<'_, &str> {
         let names: Vec<_> = CAPABILITIES.iter().map(|capability| capability.name).collect();
         let all = || format!("one of {}", names.join(", "));
@@ -154,7 +159,7 @@ fn needs(input: &str) -> Read<'_, Line<'_>> {
             Err::<_, nom::Err<Wrong<'_>>>(_) => Err(nom::Err::Error(Wrong { at: input, expected: all() })),
         }
     };
-    map(many1(word(known)), Line::Needs).parse(input)
+    map(many1(word(known)), |words| Line::Needs(only, words)).parse(input)
 }
 
 fn duty(input: &str) -> Read<'_, Duty> {
