@@ -154,9 +154,17 @@ impl Seen {
     }
 }
 
+/// Hides authentication data: they may be a password.
 impl fmt::Debug for Properties<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
+        let mut list = f.debug_list();
+        for property in self.iter() {
+            match property {
+                Property::AuthenticationData(_) => list.entry(&format_args!("AuthenticationData(hidden)")),
+                property => list.entry(&property),
+            };
+        }
+        list.finish()
     }
 }
 

@@ -32,13 +32,6 @@ macro_rules! properties {
                 }
             }
 
-            /// The name in the standard, in lower case.
-            pub fn name(&self) -> &'static str {
-                match self {
-                    $(Property::$property(..) => $name,)+
-                }
-            }
-
             /// The values behind the identifier `id`.
             pub(super) fn take(id: u8, input: &'a [u8]) -> Parsed<'a, Property<'a>> {
                 match id {
