@@ -95,11 +95,6 @@ pub fn encode_pingresp(out: &mut Vec<u8>) {
     encode_empty(PacketType::Pingresp, out);
 }
 
-/// Appends DISCONNECT without a reason, which has the same bytes in all versions.
-pub fn encode_disconnect(out: &mut Vec<u8>) {
-    encode_empty(PacketType::Disconnect, out);
-}
-
 fn encode_empty(packet: PacketType, out: &mut Vec<u8>) {
     out.extend_from_slice(&[packet.first_byte(), 0]);
 }

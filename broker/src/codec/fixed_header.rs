@@ -33,20 +33,20 @@ pub(super) mod sets {
     use super::PacketType;
 
     /// The will has properties of its own.
-    pub(in super::super) const WILL: u16 = 1;
-    pub(in super::super) const CONNECT: u16 = PacketType::Connect.bit();
-    pub(in super::super) const CONNACK: u16 = PacketType::Connack.bit();
-    pub(in super::super) const PUBLISH: u16 = PacketType::Publish.bit();
-    pub(in super::super) const PUBACK: u16 = PacketType::Puback.bit();
-    pub(in super::super) const PUBREC: u16 = PacketType::Pubrec.bit();
-    pub(in super::super) const PUBREL: u16 = PacketType::Pubrel.bit();
-    pub(in super::super) const PUBCOMP: u16 = PacketType::Pubcomp.bit();
-    pub(in super::super) const SUBSCRIBE: u16 = PacketType::Subscribe.bit();
-    pub(in super::super) const SUBACK: u16 = PacketType::Suback.bit();
-    pub(in super::super) const UNSUBACK: u16 = PacketType::Unsuback.bit();
-    pub(in super::super) const DISCONNECT: u16 = PacketType::Disconnect.bit();
-    pub(in super::super) const AUTH: u16 = PacketType::Auth.bit();
-    pub(in super::super) const ALL: u16 = u16::MAX;
+    pub(crate) const WILL: u16 = 1;
+    pub(crate) const CONNECT: u16 = PacketType::Connect.bit();
+    pub(crate) const CONNACK: u16 = PacketType::Connack.bit();
+    pub(crate) const PUBLISH: u16 = PacketType::Publish.bit();
+    pub(crate) const PUBACK: u16 = PacketType::Puback.bit();
+    pub(crate) const PUBREC: u16 = PacketType::Pubrec.bit();
+    pub(crate) const PUBREL: u16 = PacketType::Pubrel.bit();
+    pub(crate) const PUBCOMP: u16 = PacketType::Pubcomp.bit();
+    pub(crate) const SUBSCRIBE: u16 = PacketType::Subscribe.bit();
+    pub(crate) const SUBACK: u16 = PacketType::Suback.bit();
+    pub(crate) const UNSUBACK: u16 = PacketType::Unsuback.bit();
+    pub(crate) const DISCONNECT: u16 = PacketType::Disconnect.bit();
+    pub(crate) const AUTH: u16 = PacketType::Auth.bit();
+    pub(crate) const ALL: u16 = u16::MAX;
 }
 
 /// The first byte of a packet, its flags checked.

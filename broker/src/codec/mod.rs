@@ -11,7 +11,9 @@ mod connect;
 mod control;
 mod error;
 mod fixed_header;
+mod format;
 mod primitive;
+mod properties;
 mod property;
 mod publish;
 mod reason;
@@ -26,11 +28,12 @@ use std::num::NonZeroU16;
 pub use ack::{Ack, AckType, encode_ack, encode_ack_reason};
 pub use connack::Connack;
 pub use connect::{Connect, Will, connect_version};
-pub use control::{Auth, Disconnect, encode_disconnect, encode_pingreq, encode_pingresp};
+pub use control::{Auth, Disconnect, encode_pingreq, encode_pingresp};
 pub use error::{EncodeError, Error};
 pub use fixed_header::PacketType;
 pub use primitive::{MAX_PACKET_BYTES, MAX_REMAINING_LENGTH};
-pub use property::{Carrier, Properties, PropertiesBuf, Property, PublishProperties};
+pub use properties::{Properties, PropertiesBuf, PublishProperties};
+pub use property::{Carrier, Property};
 pub use publish::{Delivery, Publish, encode_publish, encode_publish_header, encoded_publish_len};
 pub use reason::{Reason, UnknownReason};
 pub use suback::{Suback, SubscribeCode, Unsuback};
@@ -108,10 +111,9 @@ pub enum Decoded<'a> {
 
 /// Decodes the first packet of `bytes`.
 ///
-/// `version` is that of the connection's CONNECT; `None`, before CONNECT, decodes as 3.1.1. A CONNECT goes by its own
-/// version. A packet of more
-/// than `max_packet_bytes`, fixed header included, is refused as soon as its fixed header is there; one with
-/// a wrong first byte, as soon as that is.
+/// `version` is that of the connection's CONNECT; `None`, before CONNECT, decodes as 3.1.1. A CONNECT goes by its own.
+/// A packet of more than `max_packet_bytes`, fixed header included, is refused as soon as its fixed header is there; one
+/// with a wrong first byte, as soon as that is.
 pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -> Result<Decoded<'_>, Error> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Decoded::Incomplete { needed: 1 });

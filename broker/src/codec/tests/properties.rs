@@ -336,7 +336,8 @@ fn what_does_not_fit_is_not_pushed() {
         assert_eq!(properties.push(property), Err(error));
         assert_eq!(properties, before);
     }
-    assert_eq!(format!("{properties:?}"), "[ReasonString(\"first\")]");
+    properties.push(Property::AuthenticationData(b"secret")).unwrap();
+    assert_eq!(format!("{properties:?}"), "[ReasonString(\"first\"), AuthenticationData(hidden)]");
     properties.clear();
     assert!(properties.is_empty() && properties.as_properties().is_empty());
 }
