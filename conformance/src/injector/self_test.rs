@@ -177,7 +177,8 @@ fn try_one(fault: Option<&'static Fault>, scenario: &Scenario, target: &Target, 
     let is_quick = fault.is_some() && !scenario.needs.iter().any(|need| is_slow(&need.word));
     let deadline = if is_quick { options.deadline.min(target.deadline) } else { target.deadline };
     let trial = |acted, verdict| Trial { fault, scenario: scenario.name.clone(), acted, verdict };
-    let face = if scenario.needs.iter().any(|word| word == WEBSOCKET) { Face::WebSocket } else { Face::Tcp };
+    let face =
+        if scenario.needs.iter().any(|need| need.word == WEBSOCKET) { Face::WebSocket } else { Face::Tcp };
     match Proxy::start(target, face, fault) {
         Ok(proxy) => {
             let behind = Target { endpoint: proxy.endpoint(), deadline, ..target.clone() };
