@@ -245,7 +245,7 @@ impl Hub {
     }
 
     /// Adds what was counted in a batch to the counters, and sees to it that memory suffices. No lock may be held.
-    pub(super) fn absorb(&self, batch: &mut Batch) {
+    pub fn absorb(&self, batch: &mut Batch) {
         batch.memory_changes += batch.tally.memory.unsigned_abs();
         self.counters.add(batch.number, &mut batch.tally);
         if batch.memory_changes >= LOOK_BYTES {
