@@ -77,6 +77,16 @@ impl Absence {
         self.ends.is_some_and(|at| at <= now)
     }
 
+    /// Bytes of the will that waits.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.will.as_ref().map_or(0, |(_, will)| will.message.bytes())
+    }
+
+    /// The will, if it is larger than that: memory is short, and it is never sent.
+    pub fn take_large_will(&mut self, keep: usize) -> Option<Will> {
+        self.will.take_if(|(_, will)| will.message.bytes() > keep).map(|(_, will)| will)
+    }
+
     /// The will, if its delay is over.
     pub fn take_due_will(&mut self, now: Instant) -> Option<Will> {
         self.will.take_if(|(at, _)| at.is_some_and(|at| at <= now)).map(|(_, will)| will)
