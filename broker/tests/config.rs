@@ -15,7 +15,7 @@ use common::peers::has;
 use common::process::{Place, Sol, listens_on, output, said};
 use common::{Client, connect, eventually, publish};
 use rustix::process::Signal;
-use sol::codec::{Connect, Packet, QoS, Reason};
+use sol::codec::{Connect, Packet, Property, QoS, Reason, Version};
 
 /// The original's sample, at a free port and with a log of its own.
 const ORIGINAL: &str = "\
@@ -321,4 +321,46 @@ fn certificates_are_read_again_on_a_hangup() {
     sol.signal(Signal::HUP);
     let line = sol.line("what was loaded before stays in use");
     assert!(line.contains(place.path("cert").to_str().unwrap()), "{line}");
+}
+
+#[test]
+fn server_reference_is_told_on_a_stop_and_read_again() {
+    let place = Place::new("ip_port 0\nserver_reference first.example\n");
+    for (again, reason, server) in [
+        (None, Reason::UseAnotherServer, Some("first.example")),
+        (
+            Some("server_reference second.example\nserver_moved true\n"),
+            Reason::ServerMoved,
+            Some("second.example"),
+        ),
+        (Some(""), Reason::ServerShuttingDown, None),
+    ] {
+        let mut sol = place.start();
+        let mut client = Client::open(sol.address);
+        client.send(&[Packet::Connect(Connect { version: Version::V5, ..connect("c") })]);
+        assert!(matches!(client.receive(), Packet::Connack(_)));
+        if let Some(again) = again {
+            place.configure(&format!("ip_port 0\n{again}"));
+            sol.signal(Signal::HUP);
+            sol.line("read the configuration again");
+        }
+        sol.signal(Signal::TERM);
+        match client.receive() {
+            Packet::Disconnect(disconnect) => {
+                assert_eq!(disconnect.reason, reason);
+                let told = disconnect.properties.iter().find_map(|property| match property {
+                    Property::ServerReference(server) => Some(server),
+                    _ => None,
+                });
+                assert_eq!(told, server);
+            }
+            other => panic!("{other:?} for DISCONNECT"),
+        }
+        client.expect_closed();
+        drop(client);
+        let (code, log) = sol.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains("takes a restart"), "{log}");
+        place.configure("ip_port 0\nserver_reference first.example\n");
+    }
 }

@@ -138,14 +138,13 @@ impl Hub {
         told: Option<&str>,
         batch: &mut Batch,
     ) -> Ending {
-        let reference = self.redirect.lock().as_ref().map(|redirect| redirect.reference.clone());
         let is_sent_on = matches!(code, Reason::UseAnotherServer | Reason::ServerMoved);
-        let reference = reference.as_deref().filter(|_| is_sent_on).map(Property::ServerReference);
-        let told = told.filter(|_| terms.problem_information).map(Property::ReasonString);
-        let properties: Vec<_> = match terms.version {
-            Version::V5 => reference.into_iter().chain(told).collect(),
-            Version::V31 | Version::V311 => Vec::new(),
-        };
+        let redirect = if is_sent_on { self.redirect.lock().clone() } else { None };
+        let mut properties = Vec::new();
+        if terms.version == Version::V5 {
+            properties.extend(redirect.as_ref().map(|to| Property::ServerReference(&to.reference)));
+            properties.extend(told.filter(|_| terms.problem_information).map(Property::ReasonString));
+        }
         let is_said = encode_fitting(terms, &properties, &mut batch.replies, |properties| {
             connack(false, code, properties)
         });
@@ -155,7 +154,8 @@ impl Hub {
 }
 
 impl Grant<'_> {
-    /// CONNACK is the first packet the client gets [MQTT-3.2.0-1].
+    /// CONNACK is the first packet the client gets [MQTT-3.2.0-1]. It says whether the session was there
+    /// [MQTT-3.2.2-2] [MQTT-3.2.2-3].
     pub(super) fn accept(&self, session_present: bool, out: &mut Vec<u8>) {
         // It was encoded once before.
         _ = connack(session_present, Reason::Success, &self.properties).encode(self.version, out);

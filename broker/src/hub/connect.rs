@@ -313,7 +313,7 @@ enum Linked {
 }
 
 /// A will that is not to be published.
-fn release_will(will: Option<Will>, batch: &mut Batch) {
+pub(super) fn release_will(will: Option<Will>, batch: &mut Batch) {
     if let Some(will) = will {
         release(will.message, &mut batch.tally);
     }

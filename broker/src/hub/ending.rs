@@ -123,3 +123,51 @@ fn shown(version: Version, code: Reason) -> String {
         Version::V31 | Version::V311 => code.return_code().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_be_told_is_told_the_code_for_it() {
+        let violation = Ending::Violation { reason: Reason::ReceiveMaximumExceeded, what: "too many".into() };
+        for (ending, reason) in [
+            (Ending::Malformed(codec::Error::RemainingLength), Reason::MalformedPacket),
+            (Ending::Malformed(codec::Error::PacketTooLarge { length: 2, limit: 1 }), Reason::PacketTooLarge),
+            // Only CONNACK has 0x84.
+            (Ending::Malformed(codec::Error::ProtocolName), Reason::ProtocolError),
+            (Ending::SecondConnect, Reason::ProtocolError),
+            (Ending::ServerPacket(PacketType::Suback), Reason::ProtocolError),
+            (violation, Reason::ReceiveMaximumExceeded),
+            (Ending::KeepAliveTimeout(1), Reason::KeepAliveTimeout),
+            (Ending::WriteTimeout, Reason::QuotaExceeded),
+            (Ending::MemoryShort, Reason::QuotaExceeded),
+            (Ending::TakenOver, Reason::SessionTakenOver),
+            (Ending::Stopping, Reason::ServerShuttingDown),
+        ] {
+            assert_eq!(ending.reason(), Some(reason), "{ending}");
+        }
+        let refused =
+            Ending::Refused { version: Version::V5, code: Reason::Banned, reason: "banned".to_owned() };
+        for ending in [
+            Ending::Disconnect,
+            Ending::DisconnectWith(Reason::DisconnectWithWill),
+            Ending::Closed,
+            Ending::Network(std::io::ErrorKind::TimedOut),
+            Ending::NotConnected(PacketType::Publish),
+            Ending::ConnectTimeout,
+            Ending::Panicked,
+            refused,
+        ] {
+            assert_eq!(ending.reason(), None, "{ending}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_shown_as_its_version_has_it() {
+        let refused =
+            |version| Ending::Refused { version, code: Reason::NotAuthorized, reason: "who?".to_owned() };
+        assert_eq!(refused(Version::V311).to_string(), "refused with CONNACK code 5: who?");
+        assert_eq!(refused(Version::V5).to_string(), "refused with CONNACK code 0x87 (Not authorized): who?");
+    }
+}

@@ -30,7 +30,7 @@ impl Hub {
         };
         let Some(mut reason) = ending.reason() else { return false };
         let mut properties = Vec::new();
-        let redirect = self.redirect.lock().clone().filter(|_| *ending == Ending::Stopping);
+        let redirect = if *ending == Ending::Stopping { self.redirect.lock().clone() } else { None };
         if let Some(redirect) = &redirect {
             reason = redirect.reason();
             properties.push(Property::ServerReference(&redirect.reference));
@@ -51,7 +51,7 @@ impl Hub {
 
 /// Appends the packet with as many of the properties, from the first on, as the client's Maximum Packet Size has room for
 /// [5.0 MQTT-3.1.2-24] [5.0 MQTT-3.2.2-19] [5.0 MQTT-3.14.2-3]. False if there is none for the packet alone, either.
-pub(super) fn encode_fitting<'p>(
+pub(super) fn encode_fitting(
     terms: &Terms,
     properties: &[Property<'_>],
     out: &mut Vec<u8>,

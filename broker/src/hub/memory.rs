@@ -8,7 +8,7 @@
 //! | from | stage | what is done |
 //! |---|---|---|
 //! | 80 % of the budget | [`Reclaim`](Stage::Reclaim) | Nothing new is retained. A session that holds more than its fair share gets nothing more until its client takes it. |
-//! | 90 % | [`Refuse`](Stage::Refuse) | New sessions (CONNACK code 3) and new subscriptions are refused; absent clients get nothing more, the others a quarter of their share. Clients that hold more lose QoS 0 messages, the oldest first; then absent ones lose the newest of their messages, and connected ones that have taken nothing for some seconds are disconnected, those that hold most first. A connection that keeps a large part of a packet ends. |
+//! | 90 % | [`Refuse`](Stage::Refuse) | New sessions (CONNACK code 3) and new subscriptions are refused; absent clients get nothing more, the others a quarter of their share. Clients that hold more lose QoS 0 messages, the oldest first; then absent ones lose the newest of their messages, and wills that wait, and connected ones that have taken nothing for some seconds are disconnected, those that hold most first. A connection that keeps a large part of a packet ends. |
 //! | 100 % | [`Cut`](Stage::Cut) | New connections are closed at once. The connected clients that hold most are disconnected, stuck or not. |
 //!
 //! A fair share is half the budget divided among all sessions, and at most a sixteenth of it. A stage is left when a
@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use log::{info, warn};
 use parking_lot::Mutex;
 
+use super::connect::release_will;
 use super::{Batch, Client, Hub, Limits};
 use crate::session::OutboundLimits;
 
@@ -245,7 +246,7 @@ impl Hub {
     }
 
     /// Adds what was counted in a batch to the counters, and sees to it that memory suffices. No lock may be held.
-    pub(super) fn absorb(&self, batch: &mut Batch) {
+    pub fn absorb(&self, batch: &mut Batch) {
         batch.memory_changes += batch.tally.memory.unsigned_abs();
         self.counters.add(batch.number, &mut batch.tally);
         if batch.memory_changes >= LOOK_BYTES {
@@ -311,9 +312,13 @@ impl Hub {
             }
             let mut session = client.session.lock();
             if session.link.is_none() {
-                let dropped = session.trim(share);
+                let before = session.absence.due();
+                let will = session.absence.take_large_will(share);
+                self.schedule(client, before, &session, batch);
+                let dropped = session.trim(share) + usize::from(will.is_some());
                 session.settle(&mut batch.tally);
                 drop(session);
+                release_will(will, batch);
                 batch.count_dropped(dropped);
                 used = self.used_after(batch);
             }

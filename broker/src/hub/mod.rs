@@ -3,7 +3,9 @@
 //! No socket, no thread, no async: bytes and `now` come in, bytes for each
 //! client gather in its outbox, and wakers say whose. [`Hub::handle`] takes
 //! what a connection read; [`Hub::collect`] and [`Hub::sleep`] give what it
-//! must write; [`Hub::close`] ends it. One file per kind of packet.
+//! must write; [`Hub::farewell`] says why it ends, and [`Hub::close`] ends it.
+//! [`Hub::attend`] does what is due for clients that are away. One file per
+//! kind of packet.
 //!
 //! # Locks
 //!

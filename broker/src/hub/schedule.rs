@@ -120,7 +120,9 @@ mod tests {
 
     use super::*;
     use crate::auth::Access;
+    use crate::codec::{self, Connect, Packet, PropertiesBuf, Property, QoS, Version};
     use crate::hub::{Ending, Limits, Peer};
+    use crate::topic::Name;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -147,13 +149,17 @@ mod tests {
             Self { hub, batch, now, woken: Arc::default() }
         }
 
+        fn accept(&self) -> Peer {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            self.hub.accept(address, Arc::new(Access::open()), self.now).unwrap()
+        }
+
         /// A client of 3.1.1, named by a letter.
         fn connect(&mut self, is_clean: bool, id: u8) -> Peer {
             let mut connect = *b"\x10\x0d\0\x04MQTT\x04\0\0\0\0\x01?";
             connect[9] = if is_clean { 2 } else { 0 };
             connect[14] = id;
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            let mut peer = self.hub.accept(address, Arc::new(Access::open()), self.now).unwrap();
+            let mut peer = self.accept();
             self.hub.handle(&mut peer, &connect, self.now, &mut self.batch);
             assert!(peer.is_connected());
             peer
@@ -265,5 +271,42 @@ mod tests {
         world.now += SECOND;
         assert_eq!(world.attend(), Some(0));
         assert_eq!(world.attend(), None);
+    }
+
+    #[test]
+    fn wills_that_wait_do_not_lock_others_out_when_memory_is_short() {
+        let mut world = World::new(None);
+        world.hub = Hub::new(Limits { max_memory_bytes: 24 << 20, ..Limits::default() });
+        let (payload, mut for_ever, mut late) = ([0; 60_000], PropertiesBuf::new(), PropertiesBuf::new());
+        for_ever.push(Property::SessionExpiryInterval(u32::MAX)).unwrap();
+        late.push(Property::WillDelayInterval(u32::MAX)).unwrap();
+        for number in 0..400 {
+            let connect = Packet::Connect(Connect {
+                version: Version::V5,
+                clean_session: true,
+                keep_alive: 0,
+                client_id: &number.to_string(),
+                will: Some(codec::Will {
+                    topic: Name::new("will").unwrap(),
+                    payload: &payload,
+                    qos: QoS::AtMostOnce,
+                    retain: false,
+                    properties: late.as_properties(),
+                }),
+                user_name: None,
+                password: None,
+                properties: for_ever.as_properties(),
+            });
+            let mut bytes = Vec::new();
+            connect.encode(Version::V5, &mut bytes).unwrap();
+            let mut peer = world.accept();
+            world.hub.handle(&mut peer, &bytes, world.now, &mut world.batch);
+            assert!(peer.is_connected(), "{number}");
+            world.leave(peer);
+            // As once a second: the first look makes room, the second sees it.
+            (0..2).for_each(|_| world.hub.watch_memory(&mut world.batch));
+        }
+        let stats = world.hub.stats();
+        assert!(stats.dropped_memory_full > 0 && stats.memory_used < stats.memory_budget, "{stats:?}");
     }
 }

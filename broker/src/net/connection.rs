@@ -129,7 +129,7 @@ impl<S: Socket> Rest<S> {
 
     /// Writes what is left, says that it was all, and waits until the client has taken it: closing over unread bytes
     /// would reset the connection, and the client would not get to read.
-    async fn linger(&mut self, reactor: Rc<Reactor>) {
+    async fn linger(&mut self, hub: &Hub, reactor: Rc<Reactor>) {
         let until = reactor.now() + LINGER;
         let mut timer = Timer::new(reactor);
         let mut is_shut = false;
@@ -140,6 +140,8 @@ impl<S: Socket> Rest<S> {
             SCRATCH.with_borrow_mut(|scratch| self.poll_end(cx, &mut is_shut, scratch))
         })
         .await;
+        self.clear();
+        SCRATCH.with_borrow_mut(|scratch| hub.absorb(&mut scratch.batch));
     }
 
     /// Ready when there is nothing more to wait for.
@@ -197,27 +199,25 @@ pub(super) async fn serve<S: Socket>(
         }
         End::Over(ending) => ending,
     };
+    // Who does not read will not read this either.
     let is_stuck =
         matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !connection.unsent.is_empty();
-    let (mut rest, peer) = connection.let_go(is_told && !is_stuck);
-    match ending {
-        // A stop waits for those that are not closed; their wills are out already.
-        Ending::Stopping if is_told => {
-            rest.linger(reactor).await;
-            rest.clear();
-            close(peer, &ending, hub);
-            return None;
-        }
-        _ => close(peer, &ending, hub),
+    let is_told = is_told && !is_stuck;
+    let (mut rest, peer) = connection.let_go(is_told);
+    if is_told && ending == Ending::Stopping {
+        // A stop waits for those that are not closed. Their wills are out already.
+        rest.linger(hub, reactor).await;
+        close(peer, &ending, hub);
+        return None;
     }
+    close(peer, &ending, hub);
     match ending {
         // Whatever state it is in.
         Ending::Panicked => {}
-        Ending::Refused { .. } | Ending::Tls(_) => rest.linger(reactor).await,
-        _ if is_told && !is_stuck => rest.linger(reactor).await,
+        Ending::Refused { .. } | Ending::Tls(_) => rest.linger(hub, reactor).await,
+        _ if is_told => rest.linger(hub, reactor).await,
         _ => rest.socket.say_goodbye(),
     }
-    rest.clear();
     None
 }
 

@@ -54,10 +54,10 @@ impl Absence {
     pub(super) fn begin(&mut self, expiry: Expiry, will: Option<Will>, now: Instant) -> Option<Will> {
         self.ends = expiry.end(now);
         let will = will?;
-        if will.delay.is_zero() || expiry == Expiry::AT_ONCE {
+        if will.delay_seconds == 0 || expiry == Expiry::AT_ONCE {
             return Some(will);
         }
-        self.will = Some((now.checked_add(will.delay), will));
+        self.will = Some((now.checked_add(Duration::from_secs(will.delay_seconds.into())), will));
         None
     }
 
@@ -75,6 +75,16 @@ impl Absence {
     /// Whether the session has reached its end.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.ends.is_some_and(|at| at <= now)
+    }
+
+    /// Bytes of the will that waits.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.will.as_ref().map_or(0, |(_, will)| will.message.bytes())
+    }
+
+    /// The will, if it is larger than that: memory is short, and it is never sent.
+    pub fn take_large_will(&mut self, keep: usize) -> Option<Will> {
+        self.will.take_if(|(_, will)| will.message.bytes() > keep).map(|(_, will)| will)
     }
 
     /// The will, if its delay is over.
@@ -96,15 +106,15 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn will(delay: u64) -> Option<Will> {
+    fn will(delay_seconds: u32) -> Option<Will> {
         let message = Arc::new(Message::new(Name::new("will").unwrap(), b"gone", QoS::AtMostOnce));
-        Some(Will { message, retain: false, delay: seconds(delay) })
+        Some(Will { message, retain: false, delay_seconds })
     }
 
     #[test]
     fn a_will_waits_for_its_delay_or_the_end_whichever_is_first() {
         let now = Instant::now();
-        for (expiry, delay, due) in [(3, 2, 2), (2, 3, 2), (u32::MAX, 5, 5), (5, u64::from(u32::MAX), 5)] {
+        for (expiry, delay, due) in [(3, 2, 2), (2, 3, 2), (u32::MAX, 5, 5), (5, u32::MAX, 5)] {
             let mut absence = Absence::default();
             assert!(absence.begin(Expiry::from_seconds(expiry), will(delay), now).is_none());
             assert_eq!(absence.due(), Some(now + seconds(due)), "{expiry} {delay}");

@@ -218,7 +218,7 @@ impl Session {
     /// Bytes it keeps for its client that others would be glad of; shared ones count whole.
     pub fn held_bytes(&self) -> usize {
         let link = self.link.as_ref().map_or(0, |link| link.outbox.bytes() + link.held_bytes);
-        self.outbound.held_bytes() + self.inbound.bytes() + link
+        self.outbound.held_bytes() + self.inbound.bytes() + self.absence.held_bytes() + link
     }
 
     /// The client took something: it read, or acknowledged.

@@ -1,7 +1,6 @@
 //! The message a client leaves behind for the case that its connection breaks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::message::Message;
 use crate::codec::{self, Property};
@@ -14,16 +13,16 @@ pub struct Will {
     /// Whether to store it as its topic's retained message [MQTT-3.1.2-17].
     pub retain: bool,
     /// How long to wait for the client's return before: the will delay interval, which 3.1 and 3.1.1 do not have.
-    pub delay: Duration,
+    pub delay_seconds: u32,
 }
 
 impl From<&codec::Will<'_>> for Will {
     fn from(will: &codec::Will<'_>) -> Self {
         let message = Arc::new(Message::will(will.topic, will.payload, will.qos, will.properties));
         let delay = will.properties.iter().find_map(|property| match property {
-            Property::WillDelayInterval(seconds) => Some(Duration::from_secs(seconds.into())),
+            Property::WillDelayInterval(seconds) => Some(seconds),
             _ => None,
         });
-        Self { message, retain: will.retain, delay: delay.unwrap_or_default() }
+        Self { message, retain: will.retain, delay_seconds: delay.unwrap_or(0) }
     }
 }

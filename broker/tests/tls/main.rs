@@ -232,3 +232,20 @@ fn what_came_before_the_end_is_answered() {
     leaving.stream.read_to_end(&mut answers).unwrap();
     assert_eq!(answers, [0x20, 2, 0, 0, 0xd0, 0, 0xd0, 0]);
 }
+
+#[test]
+fn a_client_of_5_0_can_read_why_it_must_go() {
+    let pki = Pki::new("authority");
+    let broker = broker(pki.server("server").tls(), Limits::default());
+    let mut client = open(broker.local_addr(), &pki.cafile(), Version::V1_3, None);
+    let connect = sol::codec::Connect { version: sol::codec::Version::V5, ..connect("c") };
+    client.send(&[Packet::Connect(connect)]);
+    assert!(matches!(client.receive(), Packet::Connack(_)));
+    // With more behind it than is read at once.
+    client.send_bytes(&[&b"\xd0\0"[..], &[0x55; 100_000]].concat());
+    match client.receive() {
+        Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason, sol::codec::Reason::ProtocolError),
+        other => panic!("{other:?} for DISCONNECT"),
+    }
+    client.expect_closed();
+}
