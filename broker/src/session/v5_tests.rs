@@ -161,6 +161,29 @@ fn a_message_too_large_for_the_client_is_forgotten() {
 }
 
 #[test]
+fn a_new_message_does_not_overtake_one_that_is_to_be_sent_again() {
+    let (mut outbound, now) = (Outbound::default(), Instant::now());
+    let deliver = |outbound: &mut Outbound, outbox: &mut Outbox| {
+        let content = content("t", b"x", QoS::AtLeastOnce);
+        outbound.deliver(&content, &Manner::at(QoS::AtLeastOnce), Some(outbox), &LIMITS, now)
+    };
+    let mut outbox = Outbox::new(&terms(9));
+    (0..3).for_each(|_| _ = deliver(&mut outbound, &mut outbox));
+    let mut outbox = Outbox::new(&terms(2));
+    outbound.resume(&mut outbox, now);
+    // The window is open, and the connection's task has not looked yet.
+    assert!((1..=2).all(|id| outbound.handle_puback(PacketId::new(id).unwrap())));
+    assert_eq!(deliver(&mut outbound, &mut outbox), Outcome::Queued);
+    outbound.poll_queue(&mut outbox, &LIMITS, now);
+    let bytes = drain(&mut outbox);
+    let ids = packets(&bytes).into_iter().map(|packet| match packet {
+        Packet::Publish(publish) => publish.delivery.packet_id().map(PacketId::get),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), [1, 2, 3, 4].map(Some));
+}
+
+#[test]
 fn expired_messages_make_room_in_a_full_queue() {
     let (mut outbound, start) = (Outbound::default(), Instant::now());
     let expires = properties(&[Property::MessageExpiryInterval(5)]);
