@@ -161,6 +161,29 @@ fn a_message_too_large_for_the_client_is_forgotten() {
 }
 
 #[test]
+fn a_new_message_does_not_overtake_one_that_is_to_be_sent_again() {
+    let (mut outbound, now) = (Outbound::default(), Instant::now());
+    let deliver = |outbound: &mut Outbound, outbox: &mut Outbox| {
+        let content = content("t", b"x", QoS::AtLeastOnce);
+        outbound.deliver(&content, &Manner::at(QoS::AtLeastOnce), Some(outbox), &LIMITS, now)
+    };
+    let mut outbox = Outbox::new(&terms(9));
+    (0..3).for_each(|_| _ = deliver(&mut outbound, &mut outbox));
+    let mut outbox = Outbox::new(&terms(2));
+    outbound.resume(&mut outbox, now);
+    // The window is open, and the connection's task has not looked yet.
+    assert!((1..=2).all(|id| outbound.handle_puback(PacketId::new(id).unwrap())));
+    assert_eq!(deliver(&mut outbound, &mut outbox), Outcome::Queued);
+    outbound.poll_queue(&mut outbox, &LIMITS, now);
+    let bytes = drain(&mut outbox);
+    let ids = packets(&bytes).into_iter().map(|packet| match packet {
+        Packet::Publish(publish) => publish.delivery.packet_id().map(PacketId::get),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), [1, 2, 3, 4].map(Some));
+}
+
+#[test]
 fn expired_messages_make_room_in_a_full_queue() {
     let (mut outbound, start) = (Outbound::default(), Instant::now());
     let expires = properties(&[Property::MessageExpiryInterval(5)]);
@@ -190,6 +213,8 @@ enum Step {
     Deliver(QoS, Option<u32>),
     /// PUBACK, or PUBREC and PUBCOMP, for one of those that the client has.
     Acknowledge(usize),
+    /// The same for one that came over an earlier connection, before it comes again.
+    AcknowledgeEarly,
     /// An error for one.
     Refuse(usize),
     /// The connection breaks.
@@ -205,6 +230,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (qos, proptest::option::of(0..4_u32)).prop_map(|(qos, expiry)| Deliver(qos, expiry)),
         4 => any::<usize>().prop_map(Acknowledge),
+        1 => Just(AcknowledgeEarly),
         1 => any::<usize>().prop_map(Refuse),
         1 => Just(Leave),
         2 => (1..4_u16).prop_map(Return),
@@ -242,16 +268,18 @@ impl Owed {
 }
 
 impl Client {
-    fn act(&mut self, step: Step) {
+    /// After some steps the connection's task looks at the queue.
+    fn act(&mut self, step: Step, looks: bool) {
         match step {
             Step::Deliver(qos, expiry) => self.deliver(qos, expiry),
             Step::Acknowledge(at) if !self.has.is_empty() => {
                 let (id, number) = self.has.remove(at % self.has.len()).unwrap();
-                match self.owed.remove(&number).unwrap().qos {
-                    QoS::ExactlyOnce => {
-                        assert!(self.outbound.handle_pubrec(id) && self.outbound.handle_pubcomp(id));
-                    }
-                    _ => assert!(self.outbound.handle_puback(id)),
+                self.acknowledge(id, number);
+            }
+            Step::AcknowledgeEarly if self.outbox.is_some() => {
+                let begun = self.owed.iter().filter_map(|(number, owed)| Some((owed.id?, *number)));
+                if let Some((id, number)) = begun.filter(|known| !self.has.contains(known)).last() {
+                    self.acknowledge(id, number);
                 }
             }
             Step::Refuse(at) if !self.has.is_empty() => {
@@ -277,11 +305,22 @@ impl Client {
             _ => {}
         }
         if let Some(mut outbox) = self.outbox.take() {
-            self.outbound.poll_queue(&mut outbox, &LIMITS, self.now);
+            if looks {
+                self.outbound.poll_queue(&mut outbox, &LIMITS, self.now);
+            }
             self.read(&drain(&mut outbox));
             self.outbox = Some(outbox);
         }
         self.outbound.settle(&mut self.counted);
+    }
+
+    fn acknowledge(&mut self, id: PacketId, number: u32) {
+        match self.owed.remove(&number).unwrap().qos {
+            QoS::ExactlyOnce => {
+                assert!(self.outbound.handle_pubrec(id) && self.outbound.handle_pubcomp(id));
+            }
+            _ => assert!(self.outbound.handle_puback(id)),
+        }
     }
 
     fn deliver(&mut self, qos: QoS, expiry: Option<u32>) {
@@ -331,9 +370,9 @@ impl Client {
 
     /// The client comes back, and acknowledges until nothing comes any more.
     fn finish(&mut self) {
-        self.act(Step::Return(2));
+        self.act(Step::Return(2), true);
         while !self.has.is_empty() {
-            self.act(Step::Acknowledge(0));
+            self.act(Step::Acknowledge(0), true);
         }
         let now = self.now;
         self.owed.retain(|_, owed| owed.id.is_some() || !owed.is_expired(now));
@@ -396,7 +435,7 @@ fn follow(bytes: &[u8], known: &mut BTreeMap<NonZeroU16, String>, maximum: u16) 
 
 proptest! {
     #[test]
-    fn a_client_gets_what_it_is_owed_within_its_receive_maximum(steps in vec(step(), 1..80)) {
+    fn a_client_gets_what_it_is_owed_within_its_receive_maximum(steps in vec((step(), any::<bool>()), 1..80)) {
         let mut client = Client {
             outbound: Outbound::default(),
             outbox: None,
@@ -407,7 +446,7 @@ proptest! {
             delivered: 0,
             counted: Tally::default(),
         };
-        steps.into_iter().for_each(|step| client.act(step));
+        steps.into_iter().for_each(|(step, looks)| client.act(step, looks));
         client.finish();
     }
 
