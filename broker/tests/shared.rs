@@ -59,14 +59,14 @@ fn action() -> impl Strategy<Value = Action> {
 
 proptest! {
     #[test]
-    fn every_message_goes_to_one_member(actions in vec(action(), 1..150)) {
+    fn every_message_goes_to_one_member(actions in vec(action(), 1..80)) {
         let world = World::new(Limits { max_in_flight_messages: 3, ..Limits::default() }).play(actions);
         prop_assert_eq!(world.hub.stats().dropped(), 0);
         prop_assert_eq!(world.missing(), 0);
     }
 
     #[test]
-    fn where_nobody_has_room_each_message_is_counted_once(actions in vec(action(), 1..150)) {
+    fn where_nobody_has_room_each_message_is_counted_once(actions in vec(action(), 1..80)) {
         let limits = Limits { max_in_flight_messages: 2, max_queued_messages: 2, ..Limits::default() };
         let world = World::new(limits).play(actions);
         prop_assert_eq!(world.hub.stats().dropped_queue_full, world.missing());

@@ -253,7 +253,7 @@ impl Hub {
         if is_over {
             self.forget(&mut self.sessions.lock(), &client);
             self.end_session(&client, batch);
-        } else if !self.stopping.load(Ordering::Acquire) {
+        } else {
             self.pass_on(&client, batch);
         }
         self.publish_will(will, client.key, batch);

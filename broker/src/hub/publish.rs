@@ -22,6 +22,8 @@ use crate::topic::{Name, Retained};
 
 /// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
 const QUEUED_BYTES: usize = 64;
+/// And looking whether a member of a shared subscription can take it.
+const LOOK_BYTES: usize = 16;
 
 /// A full store is looked through for messages that have expired, at most so often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,7 +42,7 @@ pub(super) struct RetainedStore {
 /// What the deliveries of one message have in common.
 pub(super) struct Sending<'s, 'c> {
     pub(super) content: &'s Content<'c>,
-    pub(super) limits: DeliveryLimits,
+    pub(super) limits: &'s DeliveryLimits,
     stage: Stage,
     now: Instant,
     wakers: &'s mut Vec<Waker>,
@@ -59,8 +61,8 @@ impl Sending<'_, '_> {
     /// Gives the message to a client, connected or not, or counts that it could not.
     fn deliver(&mut self, client: &Client, manner: &Manner) {
         let mut session = client.session.lock();
-        let limits = if session.link.is_some() { self.limits.here } else { self.limits.away };
-        if let Err(unsent) = self.try_deliver(&mut session, manner, &limits) {
+        let limits = if session.link.is_some() { &self.limits.here } else { &self.limits.away };
+        if let Err(unsent) = self.try_deliver(&mut session, manner, limits) {
             self.give_up(unsent, session.link.is_some(), manner.qos);
         }
     }
@@ -99,6 +101,11 @@ impl Sending<'_, '_> {
                 Err(Unsent::NoRoom)
             }
         }
+    }
+
+    /// Looking at a client takes time too.
+    pub(super) fn count_look(&mut self) {
+        *self.bytes += LOOK_BYTES;
     }
 
     /// Counts a delivery that did not come about.
@@ -289,7 +296,8 @@ impl Hub {
         let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
         let Batch { routes, wakers, bytes, tally, now, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
-        let mut sending = self.sending(&content, wakers, bytes, tally, *now);
+        let limits = self.delivery_limits();
+        let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
         let mut is_for_somebody = !found.plain.is_empty() || !found.shared.is_empty();
         for route in &found.plain {
             // The lower of published and granted QoS [MQTT-3.8.4-6].
@@ -317,13 +325,13 @@ impl Hub {
     pub(super) fn sending<'s, 'c>(
         &self,
         content: &'s Content<'c>,
+        limits: &'s DeliveryLimits,
         wakers: &'s mut Vec<Waker>,
         bytes: &'s mut usize,
         tally: &'s mut Tally,
         now: Instant,
     ) -> Sending<'s, 'c> {
-        let (limits, stage) = (self.delivery_limits(), self.memory.stage());
-        Sending { content, limits, stage, now, wakers, bytes, tally }
+        Sending { content, limits, stage: self.memory.stage(), now, wakers, bytes, tally }
     }
 
     fn retain(

@@ -117,7 +117,7 @@ impl Group {
     ) -> Result<(), Unsent> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let (mut is_somebody_here, mut is_somebody_away) = (false, false);
-        // For those that have room; whoever has none could do with a smaller one later.
+        // Unless it would have fit for somebody.
         let mut unsent = Unsent::TooLarge;
         for choice in [Choice::Now, Choice::Soon, Choice::Later] {
             let is_possible = match choice {
@@ -127,6 +127,7 @@ impl Group {
             };
             let members = self.from(first).enumerate().take_while(|_| is_possible);
             for (step, member) in members {
+                sending.count_look();
                 let mut session = member.client.session.lock();
                 let is_here = session.link.is_some();
                 is_somebody_here |= is_here;
@@ -183,6 +184,9 @@ impl Group {
 impl Hub {
     /// A client's connection ended, and its session stays: gives what waits for it in vain to members that are here.
     pub(super) fn pass_on(&self, client: &Client, batch: &mut Batch) {
+        if self.stopping.load(Ordering::Acquire) {
+            return;
+        }
         // Until this is let go of, the session neither unsubscribes nor ends.
         let index = self.index.read();
         let mut session = client.session.lock();
@@ -202,13 +206,14 @@ impl Hub {
         session.settle(&mut batch.tally);
     }
 
-    /// A session ended: gives what it leaves to the other members. Where there are none, it is over with the session.
+    /// A session ended: gives what it leaves to the other members. Where there are none, or the broker stops, it is over
+    /// with the session.
     pub(super) fn hand_on(&self, left: Vec<Handed>, batch: &mut Batch) {
-        if left.is_empty() {
-            return;
-        }
-        let index = self.index.read();
-        for Handed { message, .. } in self.offer(left, Reach::All, &index, batch) {
+        let left = match left.is_empty() || self.stopping.load(Ordering::Acquire) {
+            true => left,
+            false => self.offer(left, Reach::All, &self.index.read(), batch),
+        };
+        for Handed { message, .. } in left {
             release(message, &mut batch.tally);
         }
     }
@@ -222,6 +227,7 @@ impl Hub {
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> Vec<Handed> {
+        let limits = self.delivery_limits();
         let mut full = Vec::new();
         let mut kept = Vec::new();
         for handed in messages {
@@ -233,7 +239,7 @@ impl Hub {
             }
             let sent = index.group(handed.share).map(|group| {
                 let content = Content::shared(&handed.message);
-                let mut sending = self.sending(&content, wakers, bytes, tally, *now);
+                let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
                 let sent = match full.contains(&handed.share) {
                     true => Err(Unsent::NoRoom),
                     false => group.deliver(&mut sending, handed.manner.retain, reach),

@@ -155,7 +155,8 @@ impl Hub {
     }
 
     /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8]. The first for
-    /// which there is no room is the last looked at: the client cannot make others wait for what it does not get.
+    /// which there is no room is the last looked at: the client cannot make others wait for what it does not get. No Local
+    /// leaves nothing out: who published them is not known any more.
     fn replay(
         &self,
         retained: &RetainedStore,
