@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::{Client, connect, encode, eventually, publish};
+use common::{Client, connect, encode, eventually, publish, subscribe};
 use sol::codec::{Ack, Connack, Connect, Delivery, Packet, PacketId, Publish, QoS, Reason, Unsubscribe};
 use sol::topic::Filter;
 use sol::{Broker, Config};
@@ -124,13 +124,31 @@ fn read_a_while(client: &mut Client) -> Vec<u32> {
     let mut got = Vec::new();
     // The broker may have closed the connection meanwhile.
     _ = client.try_send_bytes(&encode(&[Packet::Pingreq]));
-    while let Some(Packet::Publish(publish)) = client.receive_or_end() {
+    while let Some(packet) = client.receive_or_end() {
+        let publish = match packet {
+            Packet::Publish(publish) => publish,
+            Packet::Suback(_) => continue,
+            _ => break,
+        };
         got.push(numbers(publish.payload).1);
         let Delivery::AtLeastOnce(packet_id) = publish.delivery else { panic!("{publish:?}") };
         _ = client.try_send_bytes(&encode(&[Packet::Puback(Ack::new(packet_id))]));
     }
-    assert!(got.is_sorted(), "{got:?}");
     got
+}
+
+/// Reads and acknowledges all there is.
+fn read_all(client: &mut Client) -> Vec<u32> {
+    let mut got = Vec::new();
+    loop {
+        let before = got.len();
+        // Twice: what acknowledgements let go comes behind the answer to a PINGREQ right behind them.
+        got.extend(read_a_while(client));
+        got.extend(read_a_while(client));
+        if got.len() == before {
+            return got;
+        }
+    }
 }
 
 /// The connections of one client identifier fight for its session, in the middle of a stream.
@@ -161,7 +179,9 @@ fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
                     let connack = Connack::new(true, Reason::Success);
                     if let Some(packet) = client.receive_or_end() {
                         assert_eq!(packet, Packet::Connack(connack));
-                        got.extend(read_a_while(&mut client));
+                        let part = read_a_while(&mut client);
+                        assert!(part.is_sorted(), "{part:?}");
+                        got.extend(part);
                     }
                 }
                 got
@@ -170,19 +190,59 @@ fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
         rivals.into_iter().flat_map(|rival| rival.join().unwrap()).collect()
     });
     let mut last = Client::connect_as(address, same, true);
-    loop {
-        let before = got.len();
-        // Twice: what acknowledgements let go comes behind the answer to a PINGREQ right behind them.
-        got.extend(read_a_while(&mut last));
-        got.extend(read_a_while(&mut last));
-        if got.len() == before {
-            break;
-        }
-    }
+    got.extend(read_all(&mut last));
     got.sort_unstable();
     got.dedup();
     assert!(got.iter().copied().eq(0..MESSAGES), "{} of {MESSAGES}", got.len());
     drop(last);
     eventually("all are gone", || broker.stats().connections == 0);
     assert_eq!((broker.stats().sessions, broker.stats().subscriptions), (1, 1));
+}
+
+/// Members of a shared subscription lose their connections or end their sessions, in the middle of a stream.
+#[test]
+fn a_shared_subscription_loses_nothing_while_members_come_and_go() {
+    const MESSAGES: u32 = 1000;
+    let broker = broker();
+    let address = broker.local_addr();
+    let member = |client_id, clean_session| Connect { clean_session, ..connect(client_id) };
+    let subscribe = subscribe("$share/g/t", QoS::AtLeastOnce);
+    // One stays a member throughout, though its connection does not.
+    Client::connect_as(address, member("a", false), false).subscribe("$share/g/t", QoS::AtLeastOnce);
+    let all_published = AtomicBool::new(false);
+
+    let mut got: Vec<u32> = thread::scope(|scope| {
+        scope.spawn(|| {
+            let _over = Over(&all_published);
+            let mut publisher = Client::connect(address, "publisher");
+            for number in 0..MESSAGES {
+                publisher.send(&[Packet::Publish(publish("t", &payload(0, number), QoS::AtLeastOnce))]);
+                publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
+            }
+        });
+        let members = [("a", false), ("b", false), ("c", true), ("d", true)].map(|(client_id, clean)| {
+            let (subscribe, all_published) = (&subscribe, &all_published);
+            scope.spawn(move || {
+                let mut got = Vec::new();
+                while !all_published.load(Ordering::Relaxed) {
+                    let mut client = Client::open(address);
+                    client.send(&[Packet::Connect(member(client_id, clean)), subscribe.clone()]);
+                    assert!(matches!(client.receive(), Packet::Connack(_)));
+                    for _ in 0..4 {
+                        got.extend(read_a_while(&mut client));
+                    }
+                }
+                got
+            })
+        });
+        members.into_iter().flat_map(|member| member.join().unwrap()).collect()
+    });
+    eventually("all are gone", || broker.stats().connections == 0);
+    let mut last = ["a", "b"].map(|client_id| Client::connect_as(address, member(client_id, false), true));
+    last.iter_mut().for_each(|client| got.extend(read_all(client)));
+    got.sort_unstable();
+    got.dedup();
+    assert!(got.iter().copied().eq(0..MESSAGES), "{} of {MESSAGES}", got.len());
+    let stats = broker.stats();
+    assert_eq!((stats.dropped(), stats.in_flight, stats.queued, stats.shared_subscriptions), (0, 0, 0, 2));
 }

@@ -1,7 +1,7 @@
 //! What a peer did wrong, and the statement it broke.
 
 use super::{Carrier, PacketType, Reason};
-use crate::topic::{FilterError, NameError};
+use crate::topic::{FilterError, NameError, ShareError};
 
 /// A packet that breaks the standard. The connection it came on must end [MQTT-4.8.0-1; 5.0: MQTT-4.13.1-1].
 ///
@@ -114,10 +114,8 @@ pub enum Error {
     RetainHandling3,
     #[error("SUBSCRIBE with No Local for a shared subscription [MQTT-3.8.3-4]")]
     NoLocalShared,
-    #[error("{packet} with a shared subscription without a share name [MQTT-4.8.2-1]")]
-    NoShareName { packet: PacketType },
-    #[error("{packet} with a wildcard in a share name, or no topic filter behind it [MQTT-4.8.2-2]")]
-    ShareName { packet: PacketType },
+    #[error("{packet}: {error}")]
+    Share { packet: PacketType, error: ShareError },
     #[error("SUBACK without a return code [MQTT-3.8.4-5; 5.0: MQTT-3.8.4-6]")]
     NoSubackCodes,
     #[error("SUBACK with return code {0:#04x} [MQTT-3.9.3-2]")]

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
-use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
     decode,
@@ -99,9 +99,9 @@ impl Hub {
                 }
                 // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
                 // out before the new connection's first message.
-                Linked::TookOver(mine, will) => {
+                Linked::TookOver(mine, will, key) => {
                     link = mine;
-                    self.publish_will(will, batch);
+                    self.publish_will(will, key, batch);
                 }
             }
         };
@@ -148,7 +148,7 @@ impl Hub {
                     drop(sessions);
                     self.end_session(client, batch);
                 }
-                return Linked::TookOver(link, will);
+                return Linked::TookOver(link, will, client.key);
             }
             if !grant.is_clean && !session.is_over(now) {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
@@ -187,7 +187,7 @@ impl Hub {
         if let Some(replaced) = existing {
             let will = self.end_absence(&replaced, &mut replaced.session.lock(), batch);
             self.end_session(&replaced, batch);
-            self.publish_will(will, batch);
+            self.publish_will(will, replaced.key, batch);
         }
         Linked::Yes(client)
     }
@@ -263,8 +263,10 @@ impl Hub {
         if is_over {
             self.forget(&mut self.sessions.lock(), &client);
             self.end_session(&client, batch);
+        } else {
+            self.pass_on(&client, batch);
         }
-        self.publish_will(will, batch);
+        self.publish_will(will, client.key, batch);
     }
 
     /// Nobody finds the session any more, if it still was the one of its client identifier. Says whether it was.
@@ -292,7 +294,7 @@ impl Hub {
                 None => self.end_absence(client, &mut session, batch),
             };
             drop(session);
-            self.publish_will(will, batch);
+            self.publish_will(will, client.key, batch);
         }
         for client in &clients {
             if let Some(link) = &mut client.session.lock().link {
@@ -308,8 +310,9 @@ enum Linked {
     Yes(Arc<Client>),
     /// The link is given back.
     Refused(Link, Refusal),
-    /// Another connection had the session. It is ended, and this is its will. To be tried again, with the link.
-    TookOver(Link, Option<Will>),
+    /// Another connection had the session. It is ended, and this is its will, of that client. To be tried again, with
+    /// the link.
+    TookOver(Link, Option<Will>, ClientKey),
 }
 
 /// A will that is not to be published.

@@ -12,7 +12,7 @@
 //! Taken in this order, each left out at will, none held across an await:
 //!
 //! 1. `sessions`: client identifier → client. CONNECT and the end of a session.
-//! 2. `index`: topic filters → subscriptions. Shared by all publishers for a
+//! 2. `index`: topic filters → subscriptions, and the members of shared ones. Shared by all publishers for a
 //!    batch each; exclusive for SUBSCRIBE, UNSUBSCRIBE and the end of a session.
 //! 3. `retained`: exclusive for a PUBLISH with RETAIN, shared by SUBSCRIBE.
 //! 4. `Client::session`: one client's session, briefly. Never two at a time.
@@ -41,8 +41,10 @@ mod peer;
 mod publish;
 mod routes;
 mod schedule;
+mod share;
 mod stats;
 mod subscribe;
+mod subscriptions;
 mod topics;
 
 use std::collections::HashMap;
@@ -62,14 +64,14 @@ pub use peer::{Origin, Peer};
 pub use stats::Stats;
 
 use crate::auth::{Access, Delays, Verification};
-use crate::codec::{AckType, Decoded, Packet, QoS, decode, encode_pingresp};
+use crate::codec::{AckType, Decoded, Packet, decode, encode_pingresp};
 use crate::session::{ReceivedAliases, Session, Tally};
-use crate::topic::Index;
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
 use publish::RetainedStore;
 use schedule::Schedule;
+use subscriptions::SubscriptionIndex;
 use topics::Topics;
 
 /// The heart of the broker. See the module's documentation.
@@ -105,8 +107,6 @@ pub struct Hub {
 /// By client identifier.
 type Sessions = HashMap<Arc<str>, Arc<Client>, ahash::RandomState>;
 
-type SubscriptionIndex = Index<ClientKey, Subscription>;
-
 /// Tells one session from every other, over the broker's whole life.
 type ClientKey = u64;
 
@@ -121,12 +121,6 @@ impl Client {
     fn id(&self) -> &str {
         &self.id
     }
-}
-
-/// What the index says of a subscription.
-struct Subscription {
-    client: Arc<Client>,
-    qos: QoS,
 }
 
 /// How far a batch got.
@@ -174,7 +168,7 @@ impl Hub {
             delays: Mutex::new(Delays::new(limits.login_delay)),
             limits,
             sessions: Mutex::default(),
-            index: RwLock::new(Index::new()),
+            index: RwLock::default(),
             retained: RwLock::default(),
             numbers: AtomicU64::new(1),
             connections: AtomicUsize::new(0),

@@ -3,18 +3,27 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLockWriteGuard;
 
+use super::memory::DeliveryLimits;
 use super::peer::Connected;
-use super::{Batch, Ending, Hub, Stage, SubscriptionIndex};
+use super::share::Reach;
+use super::subscriptions::SubscriptionIndex;
+use super::{Batch, Client, ClientKey, Ending, Hub, Stage};
 use crate::codec::{AckType, Delivery, Property, Publish, QoS, Reason, Version};
-use crate::session::{Content, Manner, Message, Outcome, Received, ReceivedAliases, Tally, Will, release};
+use crate::session::{
+    Content, Manner, Message, OutboundLimits, Outcome, Received, ReceivedAliases, Session, Tally, Will,
+    release,
+};
 use crate::topic::{Name, Retained};
 
 /// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
 const QUEUED_BYTES: usize = 64;
+/// And looking whether a member of a shared subscription can take it.
+const LOOK_BYTES: usize = 16;
 
 /// A full store is looked through for messages that have expired, at most so often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +37,84 @@ pub(super) struct RetainedStore {
     pub(super) bytes: usize,
     /// No message expires before.
     next_expiry: Option<Instant>,
+}
+
+/// What the deliveries of one message have in common.
+pub(super) struct Sending<'s, 'c> {
+    pub(super) content: &'s Content<'c>,
+    pub(super) limits: &'s DeliveryLimits,
+    stage: Stage,
+    now: Instant,
+    wakers: &'s mut Vec<Waker>,
+    bytes: &'s mut usize,
+    tally: &'s mut Tally,
+}
+
+/// Why a client did not get a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    NoRoom,
+    TooLarge,
+}
+
+impl Sending<'_, '_> {
+    /// Gives the message to a client, connected or not, or counts that it could not.
+    fn deliver(&mut self, client: &Client, manner: &Manner) {
+        let mut session = client.session.lock();
+        let limits = if session.link.is_some() { &self.limits.here } else { &self.limits.away };
+        if let Err(unsent) = self.try_deliver(&mut session, manner, limits) {
+            self.give_up(unsent, session.link.is_some(), manner.qos);
+        }
+    }
+
+    /// Gives the message to a client, within the limits. On an error nothing has happened.
+    pub(super) fn try_deliver(
+        &mut self,
+        session: &mut Session,
+        manner: &Manner,
+        limits: &OutboundLimits,
+    ) -> Result<(), Unsent> {
+        let content = self.content;
+        match session.deliver(content, manner, limits, self.now) {
+            Outcome::Sent(len) => {
+                *self.bytes += len;
+                count_sent(content.payload(), self.tally);
+                if manner.qos == QoS::AtMostOnce && !content.is_shared() {
+                    session.settle_sent(len, self.tally);
+                } else {
+                    session.settle(self.tally);
+                }
+                self.wakers.extend(session.link.as_mut().and_then(|link| link.wake_for_output()));
+                Ok(())
+            }
+            Outcome::Queued => {
+                *self.bytes += QUEUED_BYTES;
+                session.settle(self.tally);
+                Ok(())
+            }
+            Outcome::TooLarge => {
+                *self.bytes += QUEUED_BYTES;
+                Err(Unsent::TooLarge)
+            }
+            Outcome::Dropped => {
+                *self.bytes += QUEUED_BYTES;
+                Err(Unsent::NoRoom)
+            }
+        }
+    }
+
+    /// Looking at a client takes time too.
+    pub(super) fn count_look(&mut self) {
+        *self.bytes += LOOK_BYTES;
+    }
+
+    /// Counts a delivery that did not come about.
+    pub(super) fn give_up(&mut self, unsent: Unsent, connected: bool, qos: QoS) {
+        match unsent {
+            Unsent::NoRoom => count_dropped(connected, qos, self.stage, self.tally),
+            Unsent::TooLarge => self.tally.dropped_too_large += 1,
+        }
+    }
 }
 
 impl Hub {
@@ -83,7 +170,7 @@ impl Hub {
                 let content = Content::new(topic, publish.payload, publish.delivery.qos())
                     .with(publish.properties, batch.now);
                 let retain = publish.retain && self.limits.retain_available;
-                match self.publish(content, retain, index, batch) {
+                match self.publish(content, retain, Some(connected.client.key), index, batch) {
                     false if connected.version == Version::V5 => Reason::NoMatchingSubscribers,
                     _ => Reason::Success,
                 }
@@ -183,16 +270,18 @@ impl Hub {
     }
 
     /// Publishes the will of a connection that ended without DISCONNECT [MQTT-3.1.2-8].
-    pub(super) fn publish_will(&self, will: Option<Will>, batch: &mut Batch) {
+    pub(super) fn publish_will(&self, will: Option<Will>, from: ClientKey, batch: &mut Batch) {
         let Some(Will { message, retain, .. }) = will else { return };
         if !is_the_brokers(message.topic()) {
-            self.publish(Content::published(&message, batch.now), retain, &self.index.read(), batch);
+            let content = Content::published(&message, batch.now);
+            self.publish(content, retain, Some(from), &self.index.read(), batch);
         }
         release(message, &mut batch.tally);
     }
 
     /// Stores the message if it is to be retained, and puts it into every session with a matching subscription
-    /// [MQTT-4.5.0-1]. False if there is none.
+    /// [MQTT-4.5.0-1], and of each matching shared one into one. `from` is the client that sent it. False if there is
+    /// none.
     ///
     /// The retained messages stay locked until all have theirs: of two publishers of a topic, the one whose message is
     /// retained is the one that every subscriber hears last.
@@ -200,50 +289,49 @@ impl Hub {
         &self,
         content: Content<'_>,
         retain: bool,
+        from: Option<ClientKey>,
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> bool {
         let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
-        let stage = self.memory.stage();
-        let limits = self.delivery_limits();
         let Batch { routes, wakers, bytes, tally, now, .. } = batch;
-        let routes = routes.find(index, content.topic(), tally);
-        for route in routes {
+        let found = routes.find(index, content.topic(), tally);
+        let limits = self.delivery_limits();
+        let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
+        let mut is_for_somebody = !found.plain.is_empty() || !found.shared.is_empty();
+        for route in &found.plain {
             // The lower of published and granted QoS [MQTT-3.8.4-6].
-            let qos = content.qos().min(route.qos);
-            let mut session = route.client.session.lock();
-            // To an established subscription RETAIN is 0 [MQTT-3.3.1-9].
-            let limits = if session.link.is_some() { &limits.here } else { &limits.away };
-            match session.deliver(&content, &Manner::at(qos), limits, *now) {
-                Outcome::Sent(len) => {
-                    *bytes += len;
-                    count_sent(content.payload(), tally);
-                    if qos == QoS::AtMostOnce && !content.is_shared() {
-                        session.settle_sent(len, tally);
-                    } else {
-                        session.settle(tally);
-                    }
-                    wakers.extend(session.link.as_mut().and_then(|link| link.wake_for_output()));
-                }
-                Outcome::Queued => {
-                    *bytes += QUEUED_BYTES;
-                    session.settle(tally);
-                }
-                Outcome::TooLarge => {
-                    *bytes += QUEUED_BYTES;
-                    tally.dropped_too_large += 1;
-                }
-                Outcome::Dropped => {
-                    *bytes += QUEUED_BYTES;
-                    count_dropped(session.link.is_some(), qos, stage, tally);
-                }
+            sending.deliver(&route.client, &Manner::at(content.qos().min(route.qos)));
+        }
+        for route in &found.special {
+            if let Some(manner) = route.manner(content.qos(), retain, from) {
+                is_for_somebody = true;
+                sending.deliver(&route.client, &manner);
+            }
+        }
+        for group in found.shared.iter().filter_map(|key| index.group(*key)) {
+            if let Err(unsent) = group.deliver(&mut sending, retain, Reach::All) {
+                group.give_up(unsent, &mut sending);
             }
         }
         if content.is_shared() {
             *bytes += content.payload().len();
         }
         content.settle(tally);
-        !routes.is_empty()
+        is_for_somebody
+    }
+
+    /// For the deliveries of one message.
+    pub(super) fn sending<'s, 'c>(
+        &self,
+        content: &'s Content<'c>,
+        limits: &'s DeliveryLimits,
+        wakers: &'s mut Vec<Waker>,
+        bytes: &'s mut usize,
+        tally: &'s mut Tally,
+        now: Instant,
+    ) -> Sending<'s, 'c> {
+        Sending { content, limits, stage: self.memory.stage(), now, wakers, bytes, tally }
     }
 
     fn retain(

@@ -69,7 +69,7 @@ impl Hub {
             self.schedule(client, before, &session, batch);
             drop(session);
             drop(sessions);
-            return self.publish_will(will, batch);
+            return self.publish_will(will, client.key, batch);
         }
         if !self.forget(&mut sessions, client) {
             // Whoever took it out of there sees to the rest.
@@ -80,7 +80,7 @@ impl Hub {
         drop(session);
         batch.tally.expired += 1;
         self.end_session(client, batch);
-        self.publish_will(will, batch);
+        self.publish_will(will, client.key, batch);
     }
 
     /// The client's absence was due at `before`: puts it where it is due now.

@@ -26,8 +26,10 @@ pub struct Stats {
     pub clients_disconnected: usize,
     /// Sessions that ended because their client stayed away for too long.
     pub clients_expired: u64,
-    /// Subscriptions of all sessions.
+    /// Subscriptions of all sessions, without shared ones.
     pub subscriptions: usize,
+    /// Shared subscriptions of all sessions: each member of each counts.
+    pub shared_subscriptions: usize,
     /// Retained messages; the broker's own are not counted, here and below.
     pub retained: usize,
     /// Memory they take, in bytes.
@@ -108,6 +110,10 @@ impl Hub {
             let store = self.retained.read();
             (store.count, store.bytes)
         };
+        let (subscriptions, shared_subscriptions) = {
+            let index = self.index.read();
+            (index.len(), index.shared_len())
+        };
         let memory_used = self.memory_used();
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
@@ -120,7 +126,8 @@ impl Hub {
             clients_maximum: self.linked_max.load(Ordering::Relaxed),
             clients_disconnected: sessions - clients_connected,
             clients_expired: count(tally.expired),
-            subscriptions: self.index.read().len(),
+            subscriptions,
+            shared_subscriptions,
             retained,
             retained_bytes,
             messages_received: count(tally.messages_received),

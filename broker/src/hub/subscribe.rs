@@ -1,17 +1,30 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::connack::Refusal;
 use super::peer::Connected;
 use super::publish::{RetainedStore, count_dropped, count_sent};
-use super::{Batch, Client, Ending, Hub, Stage, Subscription, SubscriptionIndex};
-use crate::codec::{Packet, QoS, Reason, Suback, Subscribe, SubscribeCode, Unsuback, Unsubscribe};
-use crate::session::{Content, Manner, Message, Outcome, Session};
-use crate::topic::{Filter, FilterBuf};
+use super::subscriptions::{Options, SubscriptionIndex};
+use super::{Batch, Client, Ending, Hub, Stage};
+use crate::codec::{
+    EncodeError, Packet, Properties, PropertiesBuf, Property, Reason, RetainHandling, Suback, Subscribe,
+    SubscribeCode, Unsuback, Unsubscribe, Version,
+};
+use crate::session::{Content, Manner, Message, Note, Outcome, Session, Terms};
+use crate::topic::{Filter, FilterBuf, SharedFilter};
 
 /// What looking at one retained message counts for when a batch is cut: it takes as long as sending so many bytes.
 const LOOK_BYTES: usize = 100;
+
+/// What became of one filter of a SUBSCRIBE.
+struct Subscribed {
+    is_shared: bool,
+    /// There was no subscription to the very same filter.
+    is_new: bool,
+}
 
 impl Hub {
     /// Each filter in its order as if it stood alone, then one SUBACK with a code for each [MQTT-3.8.4-4]
@@ -23,30 +36,59 @@ impl Hub {
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         let client = &connected.client;
+        let identifier = subscription_identifier(subscribe.properties);
         let mut index = self.index.write();
         let retained = self.retained.read();
         let mut session = client.session.lock();
-        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+        let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
 
-        let codes = subscribe.filters().enumerate().map(|(number, (filter, options))| {
-            if number < self.limits.max_filters {
-                self.subscribe(&mut index, &mut session, client, filter, options.qos, batch)
-            } else {
-                SubscribeCode::Refused(Reason::QuotaExceeded)
+        let subscribed = subscribe.filters().enumerate().map(|(number, (filter, asked))| {
+            if number >= self.limits.max_filters {
+                return Err((Reason::QuotaExceeded, "there are too many topic filters in one SUBSCRIBE"));
             }
+            let options = Options {
+                qos: asked.qos,
+                no_local: asked.no_local,
+                retain_as_published: asked.retain_as_published,
+                identifier,
+            };
+            self.subscribe(&mut index, &mut session, client, filter, options, batch)
         });
+        let subscribed: Vec<_> = subscribed.collect();
+        let codes =
+            subscribed.iter().zip(subscribe.filters()).map(|(subscribed, (_, asked))| match subscribed {
+                Ok(_) => SubscribeCode::Granted(asked.qos),
+                Err((reason, _)) => SubscribeCode::Refused(*reason),
+            });
         let codes: Vec<_> = codes.collect();
-        let suback = Packet::Suback(Suback::new(subscribe.packet_id, &codes));
-        suback.encode(connected.version, &mut batch.replies)?;
-        batch.tally.messages_sent += 1;
+        let refusal = subscribed.iter().find_map(|subscribed| subscribed.as_ref().err().copied());
+        let words = reason_string(&terms, refusal)?;
+        let plain = Suback::new(subscribe.packet_id, &codes);
+        // Without the words if the client does not take so much [5.0 MQTT-3.9.2-1].
+        let in_words = Suback { properties: words.as_properties(), ..plain.clone() };
+        answer(&terms, &[Packet::Suback(in_words), Packet::Suback(plain)], batch)?;
         if let Some(link) = session.link_of(connected.connection) {
             link.outbox.append(&batch.replies);
             batch.replies.clear();
         }
         let mut expired = Vec::new();
-        for ((filter, options), code) in subscribe.filters().zip(&codes) {
-            if matches!(code, SubscribeCode::Granted(_)) {
-                self.replay(&retained, &mut session, filter, options.qos, &mut expired, batch);
+        let note = identifier
+            .map(|identifier| Arc::new(Note { subscription_ids: Box::new([identifier]), share: None }));
+        for ((filter, asked), subscribed) in subscribe.filters().zip(&subscribed) {
+            // Of what is retained a shared subscription gets nothing (§4.8.2 of 5.0).
+            let Ok(Subscribed { is_shared: false, is_new }) = subscribed else { continue };
+            let is_wanted = match asked.retain_handling {
+                // [5.0 MQTT-3.3.1-9]
+                RetainHandling::Send => true,
+                // [5.0 MQTT-3.3.1-10]
+                RetainHandling::SendIfNew => *is_new,
+                // [5.0 MQTT-3.3.1-11]
+                RetainHandling::DoNotSend => false,
+            };
+            if is_wanted {
+                let note = note.clone();
+                let manner = Manner { retain: true, replayed: true, note, ..Manner::at(asked.qos) };
+                self.replay(&retained, &mut session, filter, &manner, &mut expired, batch);
             }
         }
         session.settle(&mut batch.tally);
@@ -61,35 +103,66 @@ impl Hub {
         session: &mut Session,
         client: &Arc<Client>,
         filter: Filter<'_>,
-        qos: QoS,
+        options: Options,
         batch: &mut Batch,
-    ) -> SubscribeCode {
-        let is_known = session.subscriptions.contains_key(filter.as_str());
-        if (!is_known && session.subscriptions.len() >= self.limits.max_subscriptions)
-            || filter.levels().nth(self.limits.max_filter_levels).is_some()
-        {
-            return SubscribeCode::Refused(Reason::QuotaExceeded);
+    ) -> Result<Subscribed, Refusal> {
+        let shared = SharedFilter::parse(filter).map_err(|_| {
+            (Reason::TopicFilterInvalid, "behind $share/ come a share name and a topic filter")
+        })?;
+        let is_new = !session.subscriptions.contains(filter.as_str());
+        self.check(shared, filter, options)?;
+        if is_new && session.subscriptions.len() >= self.limits.max_subscriptions {
+            return Err((Reason::QuotaExceeded, "the client has as many subscriptions as it may"));
         }
-        if !is_known && self.memory.stage() >= Stage::Refuse {
+        if is_new && self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_subscriptions += 1;
-            return SubscribeCode::Refused(Reason::QuotaExceeded);
+            return Err((Reason::QuotaExceeded, "memory is short"));
         }
-        // The same filter again replaces the subscription [MQTT-3.8.4-3].
-        index.insert(filter, client.key, Subscription { client: Arc::clone(client), qos });
-        if session.subscriptions.insert(FilterBuf::from(filter), qos).is_none() {
+        match shared {
+            None => index.insert(filter, client, options),
+            Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
+        }
+        if session.subscriptions.insert(FilterBuf::from(filter)) {
             session.subscriptions_bytes += subscription_bytes(filter);
         }
-        SubscribeCode::Granted(qos)
+        Ok(Subscribed { is_shared: shared.is_some(), is_new })
+    }
+
+    /// What the configuration allows. The standard lets a server say so in SUBACK, and go on.
+    fn check(
+        &self,
+        shared: Option<SharedFilter<'_>>,
+        filter: Filter<'_>,
+        options: Options,
+    ) -> Result<(), Refusal> {
+        let filter = shared.map_or(filter, SharedFilter::filter);
+        if filter.levels().nth(self.limits.max_filter_levels).is_some() {
+            return Err((Reason::QuotaExceeded, "the topic filter has too many levels"));
+        }
+        if shared.is_some() && !self.limits.shared_available {
+            return Err((Reason::SharedSubscriptionsNotSupported, "there are no shared subscriptions here"));
+        }
+        if filter.has_wildcard() && !self.limits.wildcard_available {
+            return Err((Reason::WildcardSubscriptionsNotSupported, "topic filters have no wildcards here"));
+        }
+        if options.identifier.is_some() && !self.limits.subscription_ids_available {
+            return Err((
+                Reason::SubscriptionIdentifiersNotSupported,
+                "subscriptions have no identifiers here",
+            ));
+        }
+        Ok(())
     }
 
     /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8]. The first for
-    /// which there is no room is the last looked at: the client cannot make others wait for what it does not get.
+    /// which there is no room is the last looked at: the client cannot make others wait for what it does not get. No Local
+    /// leaves nothing out: who published them is not known any more.
     fn replay(
         &self,
         retained: &RetainedStore,
         session: &mut Session,
         filter: Filter<'_>,
-        granted: QoS,
+        wanted: &Manner,
         expired: &mut Vec<Arc<Message>>,
         batch: &mut Batch,
     ) {
@@ -101,8 +174,8 @@ impl Hub {
                 return ControlFlow::Continue(());
             }
             let content = Content::shared(message);
-            let qos = content.qos().min(granted);
-            match session.deliver(&content, &Manner { qos, retain: true, note: None }, &limits, batch.now) {
+            let manner = Manner { qos: content.qos().min(wanted.qos), ..wanted.clone() };
+            match session.deliver(&content, &manner, &limits, batch.now) {
                 Outcome::Sent(bytes) => {
                     batch.count(bytes);
                     count_sent(content.payload(), &mut batch.tally);
@@ -110,7 +183,7 @@ impl Hub {
                 Outcome::Queued => {}
                 Outcome::TooLarge => batch.tally.dropped_too_large += 1,
                 Outcome::Dropped => {
-                    count_dropped(true, qos, stage, &mut batch.tally);
+                    count_dropped(true, manner.qos, stage, &mut batch.tally);
                     return ControlFlow::Break(());
                 }
             }
@@ -128,37 +201,82 @@ impl Hub {
     ) -> Result<(), Ending> {
         let mut index = self.index.write();
         let mut session = connected.client.session.lock();
-        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+        let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
+        let mut codes = Vec::new();
         for filter in unsubscribe.filters() {
-            if session.subscriptions.remove(filter.as_str()).is_some() {
+            let was_subscribed = session.subscriptions.remove(filter.as_str());
+            if was_subscribed {
                 index.remove(filter, connected.client.key);
                 session.subscriptions_bytes =
                     session.subscriptions_bytes.saturating_sub(subscription_bytes(filter));
             }
+            codes.push(if was_subscribed { Reason::Success } else { Reason::NoSubscriptionExisted });
         }
         session.settle(&mut batch.tally);
-        batch.tally.messages_sent += 1;
-        let unsuback = Packet::Unsuback(Unsuback::new(unsubscribe.packet_id, &[]));
-        unsuback.encode(connected.version, &mut batch.replies)?;
+        drop(session);
+        drop(index);
+        let unsuback = Unsuback::new(unsubscribe.packet_id, &codes);
+        answer(&terms, &[Packet::Unsuback(unsuback)], batch)?;
         Ok(())
     }
 
-    /// A session is over: takes its subscriptions out of the index, and lets go of what it kept.
+    /// A session is over: takes its subscriptions out of the index, hands on what came by shared ones, and lets go of
+    /// what it kept.
     pub(super) fn end_session(&self, client: &Client, batch: &mut Batch) {
         let subscriptions = std::mem::take(&mut client.session.lock().subscriptions);
         if !subscriptions.is_empty() {
             let mut index = self.index.write();
-            for filter in subscriptions.keys() {
+            for filter in &subscriptions {
                 index.remove(filter.as_filter(), client.key);
             }
         }
         // Nobody finds it any more.
-        client.session.lock().end(&mut batch.tally);
+        let mut session = client.session.lock();
+        let left = session.outbound.take_shared();
+        session.end(&mut batch.tally);
+        drop(session);
+        self.hand_on(left, batch);
     }
 }
 
-/// What a subscription takes in memory, more or less: one with wildcards has a table for each level.
+/// The identifier that a SUBSCRIBE gives its subscriptions; at most one (§3.8.2.1.2 of 5.0).
+fn subscription_identifier(properties: Properties<'_>) -> Option<NonZeroU32> {
+    properties.iter().find_map(|property| match property {
+        Property::SubscriptionIdentifier(identifier) => Some(identifier),
+        _ => None,
+    })
+}
+
+/// The reason string of an answer, if there is a reason and the client wants to read it [5.0 MQTT-3.1.2-29].
+fn reason_string(terms: &Terms, refusal: Option<Refusal>) -> Result<PropertiesBuf, EncodeError> {
+    let mut properties = PropertiesBuf::new();
+    if let Some((_, words)) = refusal
+        && terms.version == Version::V5
+        && terms.problem_information
+    {
+        properties.push(Property::ReasonString(words))?;
+    }
+    Ok(properties)
+}
+
+/// Puts the first packet that is not too large for the client to the replies: none, if all are [5.0 MQTT-3.1.2-24].
+fn answer(terms: &Terms, packets: &[Packet<'_>], batch: &mut Batch) -> Result<(), EncodeError> {
+    let start = batch.replies.len();
+    for packet in packets {
+        packet.encode(terms.version, &mut batch.replies)?;
+        if batch.replies.len() - start <= terms.max_packet_bytes {
+            batch.tally.messages_sent += 1;
+            return Ok(());
+        }
+        batch.replies.truncate(start);
+    }
+    Ok(())
+}
+
+/// What a subscription takes in memory, more or less: one with wildcards has a table for each level, and a shared one may
+/// be the only one of its group.
 fn subscription_bytes(filter: Filter<'_>) -> usize {
     let tables = if filter.has_wildcard() { filter.levels().count() * 192 } else { 192 };
-    tables + 128 + 2 * filter.as_str().len()
+    let group = if matches!(SharedFilter::parse(filter), Ok(Some(_))) { 256 } else { 0 };
+    tables + group + 128 + 2 * filter.as_str().len()
 }

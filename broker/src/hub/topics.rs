@@ -52,7 +52,7 @@ impl Hub {
         for (topic, value) in &changed {
             if let Ok(name) = Name::new(topic) {
                 let content = Content::new(name, value.as_bytes(), QoS::AtMostOnce);
-                self.publish(content, true, &index, batch);
+                self.publish(content, true, None, &index, batch);
             }
         }
         drop(index);
@@ -127,7 +127,7 @@ fn sys(stats: &Stats, uptime: Duration, resident_bytes: Option<u64>) -> Vec<(Str
         ("bytes/received", stats.bytes_received),
         ("bytes/sent", stats.bytes_sent),
         ("subscriptions/count", stats.subscriptions as u64),
-        ("shared_subscriptions/count", 0),
+        ("shared_subscriptions/count", stats.shared_subscriptions as u64),
         ("retained messages/count", stats.retained as u64),
         ("heap/current", stats.memory_used as u64),
         ("heap/maximum", stats.memory_maximum as u64),

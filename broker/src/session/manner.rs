@@ -15,6 +15,8 @@ pub struct Manner {
     pub qos: QoS,
     /// RETAIN as the client gets it.
     pub retain: bool,
+    /// It is sent because the client subscribed. At QoS 0 it waits where there is no room, and is not dropped.
+    pub replayed: bool,
     /// What few deliveries have; it stays with the message in the queue and in flight.
     pub note: Option<Arc<Note>>,
 }
@@ -29,8 +31,8 @@ pub struct Note {
 }
 
 impl Manner {
-    /// Without a note, and not as a retained message.
+    /// Without a note, and not as a retained message: to an established subscription RETAIN is 0 [MQTT-3.3.1-9].
     pub fn at(qos: QoS) -> Self {
-        Self { qos, retain: false, note: None }
+        Self { qos, retain: false, replayed: false, note: None }
     }
 }

@@ -16,7 +16,7 @@ mod terms;
 mod v5_tests;
 mod will;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -25,13 +25,12 @@ pub use aliases::ReceivedAliases;
 pub use inbound::{Inbound, Received};
 pub use manner::{Manner, Note, ShareKey};
 pub use message::{Content, Message, release};
-pub use outbound::{Outbound, OutboundLimits, Outcome};
+pub use outbound::{Handed, Outbound, OutboundLimits, Outcome};
 pub use outbox::Outbox;
 pub use tally::Tally;
 pub use terms::Terms;
 pub use will::Will;
 
-use crate::codec::QoS;
 use crate::topic::FilterBuf;
 
 /// Tells one network connection from every other, over the broker's whole life.
@@ -44,8 +43,8 @@ pub struct Session {
     pub inbound: Inbound,
     /// In flight and queued messages.
     pub outbound: Outbound,
-    /// Topic filters and the QoS granted for them.
-    pub subscriptions: HashMap<FilterBuf, QoS, ahash::RandomState>,
+    /// Topic filters, those of shared subscriptions as a whole.
+    pub subscriptions: HashSet<FilterBuf, ahash::RandomState>,
     /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
     pub subscriptions_bytes: usize,
     /// The connection that serves the session now.

@@ -17,9 +17,13 @@
 //! is in flight is not: its delivery has begun, and is finished [5.0
 //! MQTT-4.3.3-7], even over another connection.
 
+mod handover;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use handover::Handed;
 
 use super::identifiers::Identifiers;
 use super::manner::Manner;
@@ -185,7 +189,7 @@ impl Outbound {
             Some(outbox) => outbox
                 .publish(false, Delivery::AtMostOnce, manner, content, now)
                 .map_or(Outcome::TooLarge, Outcome::Sent),
-            None if manner.retain => self.enqueue(content, manner, limits, now),
+            None if manner.replayed => self.enqueue(content, manner, limits, now),
             None => Outcome::Dropped,
         }
     }
@@ -518,9 +522,9 @@ mod tests {
     fn newer_messages_wait_behind_retained_ones_that_found_no_room() {
         let limits = OutboundLimits { outbox_bytes: 1, ..LIMITS };
         let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
-        let mut deliver = |payload: &str, retain, outbox: &mut Outbox| {
+        let mut deliver = |payload: &str, replayed, outbox: &mut Outbox| {
             let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), QoS::AtMostOnce);
-            let manner = Manner { retain, ..Manner::at(QoS::AtMostOnce) };
+            let manner = Manner { replayed, ..Manner::at(QoS::AtMostOnce) };
             outbound.deliver(&content, &manner, Some(outbox), &limits, Instant::now())
         };
         assert!(matches!(deliver("fills the outbox", false, &mut outbox), Outcome::Sent(_)));
@@ -541,7 +545,7 @@ mod tests {
         let (mut outbound, mut outbox) = (Outbound::default(), Outbox::default());
         for (payload, qos) in [("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce), ("c", QoS::AtMostOnce)] {
             let content = Content::new(Name::new("t").unwrap(), payload.as_bytes(), qos);
-            let manner = Manner { retain: true, ..Manner::at(qos) };
+            let manner = Manner { replayed: true, ..Manner::at(qos) };
             let outcome = outbound.deliver(&content, &manner, Some(&mut outbox), &limits, Instant::now());
             assert_eq!(outcome, Outcome::Queued);
         }

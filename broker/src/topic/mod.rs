@@ -3,7 +3,8 @@
 //!
 //! A [`Name`] or [`Filter`] is checked once, where it comes in, and valid ever after. Levels are compared byte
 //! for byte: nothing is normalised [MQTT-4.7.3-4], and an empty level is a level. Statement identifiers on this
-//! floor are those of MQTT 3.1.1; the rules of 5.0 are the same.
+//! floor are those of MQTT 3.1.1; the rules of 5.0 are the same. [`SharedFilter`] tells the filters of shared
+//! subscriptions, which 5.0 adds, from others.
 //!
 //! Filters may have 65,536 levels, so nothing here recurses over levels.
 
@@ -11,6 +12,7 @@ mod filter;
 mod index;
 mod name;
 mod retained;
+mod share;
 mod small_map;
 #[cfg(test)]
 mod strategies;
@@ -20,6 +22,7 @@ pub use filter::{Filter, FilterBuf, FilterError};
 pub use index::Index;
 pub use name::{Name, NameBuf, NameError};
 pub use retained::Retained;
+pub use share::{ShareError, SharedFilter};
 
 /// The longest topic name or filter, in bytes of UTF-8: its length field has 16 bits [MQTT-4.7.3-3].
 pub const MAX_BYTES: usize = u16::MAX as usize;

@@ -1,0 +1,261 @@
+//! Shared subscriptions (§4.8.2 of 5.0): of each message, one member gets one copy.
+//!
+//! # Who gets a message
+//!
+//! The members take turns. A turn passes over members in this order of choice:
+//!
+//! 1. connected, with room in its window and its outbox: it gets the message now;
+//! 2. connected, with room in its queue: it gets it once it has acknowledged or read what came before;
+//! 3. not connected, with room in its queue. At QoS 0 nothing is kept for an absent client.
+//!
+//! Where nobody has room, the message is dropped and counted once. Each member's granted QoS holds for what it gets
+//! [5.0 MQTT-4.8.2-3]; retained messages are not sent on subscribing.
+//!
+//! # When a member goes away
+//!
+//! - Its connection ends and its session stays: what waits in its queue and was never sent goes to connected members at
+//!   once, oldest first, as far as they have room; the rest waits for its return. What is in flight stays its own: at
+//!   QoS 2 that is asked for [5.0 MQTT-4.8.2-4], at QoS 1 it keeps the others from doing the work twice.
+//! - Its session ends: what waits and what was not acknowledged at QoS 1 goes to the other members, connected or not.
+//!   What was sent at QoS 2 goes to nobody [5.0 MQTT-4.8.2-5].
+//! - It unsubscribes: what it was given before stays its own [5.0 MQTT-3.10.4-3], until one of the above happens.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::publish::{Sending, Unsent};
+use super::subscriptions::{Options, SubscriptionIndex};
+use super::{Batch, Client, ClientKey, Hub};
+use crate::codec::QoS;
+use crate::session::{Content, Handed, Manner, Note, OutboundLimits, ShareKey, release};
+
+/// The members of a shared subscription, in the order in which they joined.
+#[derive(Default)]
+pub(super) struct Group {
+    members: Vec<Member>,
+    /// Whose turn it is, counted on and on.
+    turn: AtomicUsize,
+}
+
+/// A client's part in a shared subscription.
+pub(super) struct Member {
+    client: Arc<Client>,
+    qos: QoS,
+    retain_as_published: bool,
+    /// Goes with each delivery, and tells where it came from.
+    note: Arc<Note>,
+}
+
+/// Which members may get a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    All,
+    Connected,
+}
+
+/// One round through the members: see the module's documentation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Now,
+    Soon,
+    Later,
+}
+
+impl Member {
+    pub(super) fn new(client: &Arc<Client>, options: Options, share: ShareKey) -> Self {
+        let subscription_ids: Box<[NonZeroU32]> = options.identifier.into_iter().collect();
+        Self {
+            client: Arc::clone(client),
+            qos: options.qos,
+            retain_as_published: options.retain_as_published,
+            note: Arc::new(Note { subscription_ids, share: Some(share) }),
+        }
+    }
+
+    /// How it gets a message that was published at that QoS.
+    fn manner(&self, qos: QoS, retain: bool) -> Manner {
+        Manner {
+            retain: retain && self.retain_as_published,
+            note: Some(Arc::clone(&self.note)),
+            ..Manner::at(qos.min(self.qos))
+        }
+    }
+}
+
+impl Group {
+    /// False if the client was a member before: it stays in its place, with other options.
+    pub(super) fn join(&mut self, member: Member) -> bool {
+        match self.members.iter_mut().find(|known| known.client.key == member.client.key) {
+            Some(known) => {
+                *known = member;
+                false
+            }
+            None => {
+                self.members.push(member);
+                true
+            }
+        }
+    }
+
+    /// False if the client was no member.
+    pub(super) fn leave(&mut self, client: ClientKey) -> bool {
+        let at = self.members.iter().position(|member| member.client.key == client);
+        at.map(|at| self.members.remove(at)).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Gives the message to one member within reach, if any can take it.
+    pub(super) fn deliver(
+        &self,
+        sending: &mut Sending<'_, '_>,
+        retain: bool,
+        reach: Reach,
+    ) -> Result<(), Unsent> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (mut is_somebody_here, mut is_somebody_away) = (false, false);
+        // Unless it would have fit for somebody.
+        let mut unsent = Unsent::TooLarge;
+        for choice in [Choice::Now, Choice::Soon, Choice::Later] {
+            let is_possible = match choice {
+                Choice::Now => true,
+                Choice::Soon => is_somebody_here,
+                Choice::Later => is_somebody_away && reach == Reach::All,
+            };
+            let members = self.from(first).enumerate().take_while(|_| is_possible);
+            for (step, member) in members {
+                sending.count_look();
+                let mut session = member.client.session.lock();
+                let is_here = session.link.is_some();
+                is_somebody_here |= is_here;
+                is_somebody_away |= !is_here;
+                if is_here == (choice == Choice::Later) {
+                    continue;
+                }
+                let limits = match choice {
+                    Choice::Now => OutboundLimits { queued_messages: 0, ..sending.limits.here },
+                    Choice::Soon => sending.limits.here,
+                    Choice::Later => sending.limits.away,
+                };
+                let manner = member.manner(sending.content.qos(), retain);
+                match sending.try_deliver(&mut session, &manner, &limits) {
+                    Ok(()) if step == 0 => return Ok(()),
+                    Ok(()) => {
+                        // The next turn is the following member's: it does not get those of all who were passed over.
+                        self.turn.store(first.wrapping_add(step).wrapping_add(1), Ordering::Relaxed);
+                        return Ok(());
+                    }
+                    Err(Unsent::TooLarge) => {}
+                    Err(Unsent::NoRoom) => unsent = Unsent::NoRoom,
+                }
+            }
+        }
+        Err(unsent)
+    }
+
+    /// Counts a message that no member got.
+    pub(super) fn give_up(&self, unsent: Unsent, sending: &mut Sending<'_, '_>) {
+        let granted = self.members.iter().map(|member| member.qos).max();
+        let qos = granted.unwrap_or(QoS::AtMostOnce).min(sending.content.qos());
+        let is_somebody_here = self.members.iter().any(|member| member.client.session.lock().link.is_some());
+        sending.give_up(unsent, is_somebody_here, qos);
+    }
+
+    /// All members, beginning with the one whose turn it is.
+    fn from(&self, turn: usize) -> impl Iterator<Item = &Member> {
+        let (before, after) = self.members.split_at(turn.checked_rem(self.members.len()).unwrap_or(0));
+        after.iter().chain(before)
+    }
+}
+
+#[cfg(test)]
+impl Group {
+    /// The keys of the clients, in order.
+    pub(super) fn members(&self) -> Vec<ClientKey> {
+        let mut members: Vec<_> = self.members.iter().map(|member| member.client.key).collect();
+        members.sort_unstable();
+        members
+    }
+}
+
+impl Hub {
+    /// A client's connection ended, and its session stays: gives what waits for it in vain to members that are here.
+    pub(super) fn pass_on(&self, client: &Client, batch: &mut Batch) {
+        if self.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        // Until this is let go of, the session neither unsubscribes nor ends.
+        let index = self.index.read();
+        let mut session = client.session.lock();
+        if session.subscriptions.is_empty() {
+            return;
+        }
+        let waiting = session.outbound.take_shared_queued();
+        drop(session);
+        if waiting.is_empty() {
+            return;
+        }
+        let kept = self.offer(waiting, Reach::Connected, &index, batch);
+        let mut session = client.session.lock();
+        session.outbound.put_back(kept);
+        // It may have come back in the meantime.
+        batch.wakers.extend(session.link.as_mut().and_then(|link| link.wake_for_output()));
+        session.settle(&mut batch.tally);
+    }
+
+    /// A session ended: gives what it leaves to the other members. Where there are none, or the broker stops, it is over
+    /// with the session.
+    pub(super) fn hand_on(&self, left: Vec<Handed>, batch: &mut Batch) {
+        let left = match left.is_empty() || self.stopping.load(Ordering::Acquire) {
+            true => left,
+            false => self.offer(left, Reach::All, &self.index.read(), batch),
+        };
+        for Handed { message, .. } in left {
+            release(message, &mut batch.tally);
+        }
+    }
+
+    /// Gives messages to members of the groups that they came by. Gives back what nobody has room for: of a group, all
+    /// behind the first. Within the reach of all, that is counted.
+    fn offer(
+        &self,
+        messages: Vec<Handed>,
+        reach: Reach,
+        index: &SubscriptionIndex,
+        batch: &mut Batch,
+    ) -> Vec<Handed> {
+        let limits = self.delivery_limits();
+        let mut full = Vec::new();
+        let mut kept = Vec::new();
+        for handed in messages {
+            let Batch { wakers, bytes, tally, now, .. } = &mut *batch;
+            if handed.message.is_expired(*now) {
+                tally.expired_messages += 1;
+                release(handed.message, tally);
+                continue;
+            }
+            let sent = index.group(handed.share).map(|group| {
+                let content = Content::shared(&handed.message);
+                let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
+                let sent = match full.contains(&handed.share) {
+                    true => Err(Unsent::NoRoom),
+                    false => group.deliver(&mut sending, handed.manner.retain, reach),
+                };
+                if let (Err(unsent), Reach::All) = (sent, reach) {
+                    group.give_up(unsent, &mut sending);
+                }
+                sent
+            });
+            if let Some(Ok(())) = sent {
+                release(handed.message, tally);
+            } else {
+                full.push(handed.share);
+                kept.push(handed);
+            }
+        }
+        kept
+    }
+}
