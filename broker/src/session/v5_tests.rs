@@ -278,7 +278,7 @@ impl Client {
             }
             Step::AcknowledgeEarly if self.outbox.is_some() => {
                 let begun = self.owed.iter().filter_map(|(number, owed)| Some((owed.id?, *number)));
-                if let Some((id, number)) = begun.filter(|known| !self.has.contains(known)).last() {
+                if let Some((id, number)) = begun.filter(|known| !self.has.contains(known)).next_back() {
                     self.acknowledge(id, number);
                 }
             }
