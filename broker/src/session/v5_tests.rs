@@ -277,8 +277,8 @@ impl Client {
                 self.acknowledge(id, number);
             }
             Step::AcknowledgeEarly if self.outbox.is_some() => {
-                let begun = self.owed.iter().filter_map(|(number, owed)| Some((owed.id?, *number)));
-                if let Some((id, number)) = begun.filter(|known| !self.has.contains(known)).last() {
+                let mut begun = self.owed.iter().filter_map(|(number, owed)| Some((owed.id?, *number)));
+                if let Some((id, number)) = begun.rfind(|known| !self.has.contains(known)) {
                     self.acknowledge(id, number);
                 }
             }
