@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::farewell::encode_fitting;
+use super::publish::is_as_said;
 use super::{Batch, Ending, Hub, auth};
 use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
 use crate::session::{Expiry, Terms};
@@ -71,6 +72,12 @@ impl Hub {
             // [5.0 MQTT-3.2.2-13]
             if will.retain && !limits.retain_available {
                 return Err((Reason::RetainNotSupported, "the will is to be retained, and nothing is here"));
+            }
+            if limits.check_payload_format && !is_as_said(will.payload, will.properties) {
+                return Err((
+                    Reason::PayloadFormatInvalid,
+                    "the will's payload is not UTF-8, as it should be",
+                ));
             }
         }
         let (mut asked, mut wants_response_information) = (Expiry::AT_ONCE, false);

@@ -13,7 +13,7 @@ use super::peer::Connected;
 use super::share::Reach;
 use super::subscriptions::SubscriptionIndex;
 use super::{Batch, Client, ClientKey, Ending, Hub, Stage};
-use crate::codec::{AckType, Delivery, Property, Publish, QoS, Reason, Version};
+use crate::codec::{AckType, Delivery, PacketId, Properties, Property, Publish, QoS, Reason, Version};
 use crate::session::{
     Content, Manner, Message, OutboundLimits, Outcome, Received, ReceivedAliases, Session, Tally, Will,
     release,
@@ -137,27 +137,7 @@ impl Hub {
         let refusal = self.refusal(connected.version, topic, publish)?;
         let is_new = match publish.delivery {
             Delivery::ExactlyOnce(packet_id) => {
-                let mut session = connected.client.session.lock();
-                session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
-                let maximum = match connected.version {
-                    Version::V5 => self.limits.max_received_messages,
-                    _ => u16::MAX,
-                };
-                let received = session.inbound.receive(packet_id, maximum);
-                if received == Received::New && refusal.is_some() {
-                    // After a PUBREC with an error the identifier is free [5.0 MQTT-4.3.3-9].
-                    session.inbound.release(packet_id);
-                }
-                session.settle(&mut batch.tally);
-                match received {
-                    Received::New => true,
-                    Received::Again => false,
-                    // [5.0 MQTT-3.3.4-7]
-                    Received::TooMany => {
-                        let what = "more QoS 2 messages before PUBREL than Receive Maximum allows";
-                        return Err(violation(Reason::ReceiveMaximumExceeded, what));
-                    }
-                }
+                self.receive_exactly_once(connected, packet_id, refusal.is_none(), &mut batch.tally)?
             }
             _ => true,
         };
@@ -193,6 +173,36 @@ impl Hub {
         Ok(())
     }
 
+    /// A QoS 2 PUBLISH came. Says whether its message is new.
+    fn receive_exactly_once(
+        &self,
+        connected: &Connected,
+        packet_id: PacketId,
+        is_accepted: bool,
+        tally: &mut Tally,
+    ) -> Result<bool, Ending> {
+        let mut session = connected.client.session.lock();
+        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+        let maximum = match connected.version {
+            Version::V5 => self.limits.max_received_messages,
+            Version::V31 | Version::V311 => u16::MAX,
+        };
+        let received = session.inbound.receive(packet_id, maximum);
+        if received == Received::New && !is_accepted {
+            // After a PUBREC with an error the identifier is free [5.0 MQTT-4.3.3-9].
+            session.inbound.release(packet_id);
+        }
+        session.settle(tally);
+        match received {
+            Received::New => Ok(true),
+            Received::Again => Ok(false),
+            Received::TooMany => {
+                let what = "more QoS 2 messages before PUBREL than Receive Maximum allows [MQTT-3.3.4-7]";
+                Err(violation(Reason::ReceiveMaximumExceeded, what))
+            }
+        }
+    }
+
     /// The topic of a PUBLISH, by its topic alias if need be. None if that stands for nothing.
     fn topic<'a>(
         &self,
@@ -216,9 +226,8 @@ impl Hub {
             }
         }
         let Some(alias) = alias else { return Ok(publish.topic) };
-        // [5.0 MQTT-3.3.2-9]
         if alias.get() > self.limits.max_topic_alias {
-            let what = "a topic alias above Topic Alias Maximum";
+            let what = "a topic alias above Topic Alias Maximum [MQTT-3.3.2-9]";
             return Err(violation(Reason::TopicAliasInvalid, what));
         }
         if let Some(topic) = publish.topic {
@@ -242,22 +251,20 @@ impl Hub {
             return Ok(None);
         }
         let qos = publish.delivery.qos();
-        // [5.0 MQTT-3.2.2-11]
         if qos > self.limits.max_qos {
-            let what = format!("PUBLISH at QoS {qos}, above Maximum QoS");
+            let what = format!("PUBLISH at QoS {qos}, above Maximum QoS [MQTT-3.2.2-11]");
             return Err(violation(Reason::QosNotSupported, what));
         }
-        // [5.0 MQTT-3.2.2-14]
         if publish.retain && !self.limits.retain_available {
-            return Err(violation(Reason::RetainNotSupported, "PUBLISH with RETAIN, which is not available"));
+            return Err(violation(
+                Reason::RetainNotSupported,
+                "PUBLISH with RETAIN, which is not available [MQTT-3.2.2-14]",
+            ));
         }
         if is_the_brokers(topic) {
             return Ok(Some(Reason::NotAuthorized));
         }
-        if self.limits.check_payload_format
-            && publish.properties.iter().any(|property| property == Property::PayloadFormatIndicator(true))
-            && str::from_utf8(publish.payload).is_err()
-        {
+        if self.limits.check_payload_format && !is_as_said(publish.payload, publish.properties) {
             return match qos {
                 QoS::AtMostOnce => {
                     let what = "PUBLISH whose payload is not UTF-8, which its format indicator says it is";
@@ -437,6 +444,12 @@ pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut
         (QoS::AtMostOnce, true) => tally.dropped_outbox_full += 1,
         _ => tally.dropped_queue_full += 1,
     }
+}
+
+/// Whether a payload is UTF-8 if its Payload Format Indicator says so.
+pub(super) fn is_as_said(payload: &[u8], properties: Properties<'_>) -> bool {
+    properties.iter().all(|property| property != Property::PayloadFormatIndicator(true))
+        || str::from_utf8(payload).is_ok()
 }
 
 /// The trees that the broker alone publishes to.

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sol::codec::QoS;
+use sol::codec::{QoS, Version};
 
 /// One of [`CLIENTS`], by its place.
 pub(crate) type Who = usize;
@@ -24,6 +24,17 @@ pub(crate) struct Sent {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) empty: bool,
+    /// What a client of 5.0 says besides: the message expiry interval, in seconds, and other properties.
+    pub(crate) expiry: Option<u32>,
+    pub(crate) labels: bool,
+}
+
+/// What a client says in CONNECT about itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) version: Version,
+    /// Of a client of 5.0.
+    pub(crate) receive_maximum: u16,
 }
 
 /// A step; of a client that is not connected, nothing but `Connect` has an effect.
@@ -31,6 +42,7 @@ pub(crate) struct Sent {
 pub(crate) enum Action {
     Connect {
         who: Who,
+        terms: Terms,
         clean: bool,
         keep_alive: u16,
         will: Option<Sent>,
@@ -64,8 +76,11 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
     use Action::*;
     let who = || 0..CLIENTS.len();
     prop_oneof![
-        6 => (who(), weighted(0.3), select(&[0, 0, 1, 2][..]), option::of(sent()), weighted(0.6))
-            .prop_map(|(who, clean, keep_alive, will, acknowledges)| Connect { who, clean, keep_alive, will, acknowledges }),
+        6 => (who(), terms(), weighted(0.3), select(&[0, 0, 1, 2][..]), option::of(sent()), weighted(0.6)).prop_map(
+            |(who, terms, clean, keep_alive, will, acknowledges)| Connect {
+                who, terms, clean, keep_alive, will, acknowledges,
+            }
+        ),
         3 => who().prop_map(Break),
         1 => who().prop_map(Disconnect),
         5 => (who(), vec((select(&FILTERS), qos()), 1..4)).prop_map(|(who, filters)| Subscribe(who, filters)),
@@ -78,17 +93,20 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         2 => (who(), any::<bool>()).prop_map(|(who, on)| Read(who, on)),
         3 => (who(), any::<bool>()).prop_map(|(who, on)| Acknowledge(who, on)),
         3 => (who(), 1..4_usize).prop_map(|(who, count)| AcknowledgeSome(who, count)),
-        1 => (0..2000_u64).prop_map(PassMillis),
+        2 => (0..2000_u64).prop_map(PassMillis),
     ]
 }
 
+fn terms() -> impl Strategy<Value = Terms> {
+    let version = select(&[Version::V311, Version::V5][..]);
+    let receive_maximum = select(&[1, 2, 3, u16::MAX][..]);
+    (version, receive_maximum).prop_map(|(version, receive_maximum)| Terms { version, receive_maximum })
+}
+
 fn sent() -> impl Strategy<Value = Sent> {
-    (topic(), qos(), weighted(0.3), weighted(0.2)).prop_map(|(topic, qos, retain, empty)| Sent {
-        topic,
-        qos,
-        retain,
-        empty,
-    })
+    (topic(), qos(), weighted(0.3), weighted(0.2), option::of(0..4_u32), weighted(0.3)).prop_map(
+        |(topic, qos, retain, empty, expiry, labels)| Sent { topic, qos, retain, empty, expiry, labels },
+    )
 }
 
 /// Mostly the same one, so that order and limits matter.

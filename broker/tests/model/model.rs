@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use sol::Limits;
 use sol::codec::{
-    Ack, Connack, Packet, PacketId, Properties, Publish, QoS, Reason, Suback, SubscribeCode, Unsuback,
+    Ack, Connack, Packet, PacketId, Properties, PropertiesBuf, Property, Publish, QoS, Reason, Suback,
+    SubscribeCode, Unsuback, Version,
 };
 
-use crate::action::Who;
+use crate::action::{Terms, Who};
 
 /// An application message.
 #[derive(Clone, Debug)]
@@ -18,9 +19,45 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// As the client sends them.
+    pub(crate) properties: PropertiesBuf,
+    /// Those of them that go on unaltered.
+    pub(crate) forwarded: PropertiesBuf,
+    /// The message expiry interval, in seconds.
+    pub(crate) expiry: Option<u32>,
+    /// When it was published.
+    since: Option<Instant>,
+}
+
+impl Message {
+    pub(crate) fn new(topic: &'static str, payload: Vec<u8>, qos: QoS, retain: bool) -> Self {
+        let none = PropertiesBuf::new;
+        Self { topic, payload, qos, retain, properties: none(), forwarded: none(), expiry: None, since: None }
+    }
+
+    fn is_expired(&self, now: Instant) -> bool {
+        let end =
+            self.since.zip(self.expiry).map(|(since, seconds)| since + Duration::from_secs(seconds.into()));
+        end.is_some_and(|end| end <= now)
+    }
+
+    /// Those that a client of 5.0 gets with it.
+    fn properties(&self, now: Instant) -> PropertiesBuf {
+        let mut properties = PropertiesBuf::new();
+        if let (Some(since), Some(seconds)) = (self.since, self.expiry) {
+            let waited = u32::try_from((now - since).as_secs()).unwrap();
+            // [5.0 MQTT-3.3.2-6]
+            properties.push(Property::MessageExpiryInterval(seconds.saturating_sub(waited))).unwrap();
+        }
+        for property in self.forwarded.as_properties().iter() {
+            properties.push(property).unwrap();
+        }
+        properties
+    }
 }
 
 pub(crate) struct Model {
+    pub(crate) now: Instant,
     limits: Limits,
     pub(crate) sessions: BTreeMap<Who, Session>,
     /// By the levels of the topic.
@@ -42,6 +79,7 @@ pub(crate) struct Session {
 }
 
 pub(crate) struct Link {
+    terms: Terms,
     pub(crate) will: Option<Message>,
     /// Due to the client, in this order: all packets but PUBLISH.
     pub(crate) answers: VecDeque<Packet<'static>>,
@@ -52,10 +90,12 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct Owed {
     message: Message,
-    /// On its way; otherwise it waits in the queue.
+    /// On its way over this connection.
     pub(crate) sent: bool,
-    /// It was on its way over an earlier connection.
+    /// It was on its way over an earlier connection; what neither is nor was waits in the queue.
     dup: bool,
+    /// When it was put on its way last.
+    sent_at: Instant,
     /// Known once the client has read it.
     id: Option<PacketId>,
     /// Read by the client over this connection.
@@ -63,8 +103,9 @@ pub(crate) struct Owed {
 }
 
 impl Model {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Self {
+            now,
             limits,
             sessions: BTreeMap::new(),
             retained: BTreeMap::new(),
@@ -85,6 +126,15 @@ impl Model {
         self.session(who).link.as_mut().expect("connected")
     }
 
+    fn is_v5(&mut self, who: Who) -> bool {
+        self.link(who).terms.version == Version::V5
+    }
+
+    /// The reason code of an answer; before 5.0 there is only success.
+    fn reason(&mut self, who: Who, reason: Reason) -> Reason {
+        if self.is_v5(who) { reason } else { Reason::Success }
+    }
+
     fn answer(&mut self, who: Who, packet: Packet<'static>) {
         self.link(who).answers.push_back(packet);
     }
@@ -93,11 +143,12 @@ impl Model {
     pub(crate) fn connect(
         &mut self,
         who: Who,
+        terms: Terms,
         clean: bool,
         keep_alive: u16,
         will: Option<Message>,
-        now: Instant,
     ) -> bool {
+        let now = self.now;
         if self.is_connected(who) {
             self.end(who, false); // [MQTT-3.1.4-2]
         }
@@ -113,7 +164,7 @@ impl Model {
         let mut answers = VecDeque::from([Packet::Connack(Connack::new(session_present, code))]);
         // [MQTT-4.4.0-1]
         answers.extend(session.released.iter().map(|id| Packet::Pubrel(Ack::new(*id))));
-        session.link = Some(Link { will, answers, keep_alive, last_packet: now });
+        session.link = Some(Link { terms, will, answers, keep_alive, last_packet: now });
         true
     }
 
@@ -123,7 +174,8 @@ impl Model {
         let link = session.link.take().expect("connected");
         session.owed.retain(|owed| owed.message.qos != QoS::AtMostOnce);
         for owed in &mut session.owed {
-            owed.dup = owed.sent;
+            owed.dup |= owed.sent;
+            owed.sent = false;
             owed.arrived = false;
         }
         if session.clean {
@@ -131,7 +183,7 @@ impl Model {
         }
         // [MQTT-3.1.2-8] [MQTT-3.14.4-3]
         if !disconnect && let Some(will) = link.will {
-            self.publish(&will);
+            self.publish(&will, false);
         }
     }
 
@@ -141,23 +193,28 @@ impl Model {
         (*keep_alive > 0).then(|| *last_packet + Duration::from_secs((*keep_alive).into()) * 3 / 2)
     }
 
-    pub(crate) fn spoke(&mut self, who: Who, now: Instant) {
+    pub(crate) fn spoke(&mut self, who: Who) {
+        let now = self.now;
         self.link(who).last_packet = now;
     }
 
     pub(crate) fn subscribe(&mut self, who: Who, packet_id: PacketId, filters: &[(&'static str, QoS)]) {
         let mut codes = Vec::new();
+        let refusal = if self.is_v5(who) { Reason::QuotaExceeded } else { Reason::Unspecified };
         for (filter, qos) in filters {
             let (most, deepest) = (self.limits.max_subscriptions, self.limits.max_filter_levels);
             let subscriptions = &mut self.session(who).subscriptions;
             let is_refused = (!subscriptions.contains_key(filter) && subscriptions.len() >= most)
                 || filter.split('/').count() > deepest;
             if is_refused {
-                codes.push(SubscribeCode::Refused(Reason::Unspecified));
+                codes.push(SubscribeCode::Refused(refusal));
                 continue;
             }
             subscriptions.insert(filter, *qos); // [MQTT-3.8.4-3]
             codes.push(SubscribeCode::Granted(*qos));
+            // [5.0 MQTT-3.3.2-5]
+            let now = self.now;
+            self.retained.retain(|_, message| !matches(filter, message.topic) || !message.is_expired(now));
             // [MQTT-3.3.1-6]
             let matching = self.retained.values().filter(|message| matches(filter, message.topic));
             for message in matching.cloned().collect::<Vec<_>>() {
@@ -173,10 +230,17 @@ impl Model {
     }
 
     pub(crate) fn unsubscribe(&mut self, who: Who, packet_id: PacketId, filters: &[&'static str]) {
+        let mut codes = Vec::new();
         for filter in filters {
-            self.session(who).subscriptions.remove(filter);
+            let was_there = self.session(who).subscriptions.remove(filter).is_some();
+            codes.push(if was_there { Reason::Success } else { Reason::NoSubscriptionExisted });
         }
-        self.answer(who, Packet::Unsuback(Unsuback::new(packet_id, &[]))); // [MQTT-3.10.4-5]
+        if !self.is_v5(who) {
+            codes.clear();
+        }
+        // [MQTT-3.10.4-5]
+        let codes = Cow::Owned(codes);
+        self.answer(who, Packet::Unsuback(Unsuback { codes, ..Unsuback::new(packet_id, &[]) }));
     }
 
     /// A client's PUBLISH came.
@@ -187,21 +251,27 @@ impl Model {
             // Always [MQTT-4.3.2-2].
             _ => true,
         };
+        let is_v5 = self.is_v5(who);
+        let reason = if is_new { self.publish(message, is_v5) } else { Reason::Success };
+        if reason.is_error() {
+            self.session(who).received.remove(&packet_id); // [5.0 MQTT-4.3.3-9]
+        }
+        let ack = Ack { reason: self.reason(who, reason), ..Ack::new(packet_id) };
         match message.qos {
             QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.answer(who, Packet::Puback(Ack::new(packet_id))),
-            QoS::ExactlyOnce => self.answer(who, Packet::Pubrec(Ack::new(packet_id))),
-        }
-        if is_new {
-            self.publish(message);
+            QoS::AtLeastOnce => self.answer(who, Packet::Puback(ack)),
+            QoS::ExactlyOnce => self.answer(who, Packet::Pubrec(ack)),
         }
     }
 
-    fn publish(&mut self, message: &Message) {
-        // The broker's own: acknowledged and nothing else.
+    /// Gives the reason code that a client of 5.0 is answered with.
+    fn publish(&mut self, message: &Message, is_v5: bool) -> Reason {
+        // The broker's own: before 5.0, acknowledged and nothing else.
         if message.topic.starts_with("$SYS/") {
-            return;
+            return if is_v5 { Reason::NotAuthorized } else { Reason::Success };
         }
+        let message = &Message { since: Some(self.now), ..message.clone() };
+        let mut reason = Reason::NoMatchingSubscribers;
         if message.retain {
             self.retain(message);
         }
@@ -211,9 +281,11 @@ impl Model {
                 subscriptions.filter(|(filter, _)| matches(filter, message.topic)).map(|(_, qos)| *qos);
             // [MQTT-3.3.5-1] [MQTT-3.8.4-6] [MQTT-3.3.1-9]
             if let Some(highest) = granted.max() {
+                reason = Reason::Success;
                 self.owe(who, message, message.qos.min(highest), false);
             }
         }
+        reason
     }
 
     fn retain(&mut self, message: &Message) {
@@ -231,17 +303,18 @@ impl Model {
     /// False if there is no room for it.
     fn owe(&mut self, who: Who, message: &Message, qos: QoS, retain: bool) -> bool {
         let (window, queue) = (self.limits.max_in_flight_messages, self.limits.max_queued_messages);
+        let now = self.now;
         let session = self.session(who);
         let message = Message { qos, retain, ..message.clone() };
-        let waiting = session.owed.iter().filter(|owed| !owed.sent).count();
+        let waiting = session.owed.iter().filter(|owed| !owed.sent && !owed.dup).count();
         let sent = match qos {
             QoS::AtMostOnce if session.link.is_none() => return true,
             QoS::AtMostOnce => true,
-            _ => session.link.is_some() && waiting == 0 && session.in_flight() < usize::from(window),
+            _ => waiting == 0 && session.to_repeat() == 0 && session.in_flight() < session.window(window),
         };
         let has_room = sent || waiting < queue;
         if has_room {
-            session.owed.push(Owed { message, sent, dup: false, id: None, arrived: false });
+            session.owed.push(Owed { message, sent, dup: false, sent_at: now, id: None, arrived: false });
         } else {
             self.dropped_queue_full += 1;
         }
@@ -250,17 +323,35 @@ impl Model {
 
     /// The client's batch is handled: what waited goes as far as the window allows.
     pub(crate) fn refill(&mut self, who: Who) {
-        let window = usize::from(self.limits.max_in_flight_messages);
+        let (now, limit) = (self.now, self.limits.max_in_flight_messages);
         let session = self.session(who);
-        while session.in_flight() < window
-            && let Some(next) = session.owed.iter_mut().find(|owed| !owed.sent)
+        // [5.0 MQTT-3.3.4-9]
+        while session.in_flight() - session.to_repeat() < session.window(u16::MAX)
+            && let Some(next) = session.owed.iter_mut().find(|owed| owed.dup && !owed.sent)
         {
-            next.sent = true;
+            (next.sent, next.sent_at) = (true, now);
+        }
+        while session.to_repeat() == 0
+            && let Some(next) = session.owed.iter().position(|owed| !owed.sent)
+        {
+            // [5.0 MQTT-3.3.2-5]
+            if session.owed[next].message.is_expired(now) {
+                session.owed.remove(next);
+            } else if session.in_flight() < session.window(limit) {
+                (session.owed[next].sent, session.owed[next].sent_at) = (true, now);
+            } else {
+                break;
+            }
         }
     }
 
     /// A client's acknowledgement came.
     pub(crate) fn acknowledged(&mut self, who: Who, packet: &Packet<'_>) {
+        let is_v5 = self.is_v5(who);
+        let reason = |is_known| match is_known {
+            false if is_v5 => Reason::PacketIdentifierNotFound,
+            _ => Reason::Success,
+        };
         let Session { owed, released, received, .. } = self.session(who);
         match packet {
             Packet::Puback(ack) => {
@@ -272,12 +363,13 @@ impl Model {
                 if owed.len() < before {
                     released.push(ack.packet_id);
                 }
-                self.answer(who, Packet::Pubrel(Ack::new(ack.packet_id)));
+                let reason = reason(released.contains(&ack.packet_id));
+                self.answer(who, Packet::Pubrel(Ack { reason, ..Ack::new(ack.packet_id) }));
             }
             Packet::Pubcomp(ack) => released.retain(|id| *id != ack.packet_id),
             Packet::Pubrel(ack) => {
-                received.remove(&ack.packet_id);
-                self.answer(who, Packet::Pubcomp(Ack::new(ack.packet_id)));
+                let reason = reason(received.remove(&ack.packet_id));
+                self.answer(who, Packet::Pubcomp(Ack { reason, ..Ack::new(ack.packet_id) }));
             }
             other => panic!("{other:?} acknowledges nothing"),
         }
@@ -287,7 +379,7 @@ impl Model {
     pub(crate) fn arrived(&mut self, who: Who, packet: &Packet<'_>) {
         match packet {
             Packet::Publish(publish) => self.session(who).message_arrived(publish),
-            other => assert_eq!(Some(other), self.link(who).answers.pop_front().as_ref(), "to client {who}"),
+            other => assert_eq!(Some(bare(other)), self.link(who).answers.pop_front(), "to client {who}"),
         }
     }
 }
@@ -305,8 +397,21 @@ impl Session {
     }
 
     fn in_flight(&self) -> usize {
-        let sent = self.owed.iter().filter(|owed| owed.sent && owed.message.qos != QoS::AtMostOnce);
-        sent.count() + self.released.len()
+        let begun = |owed: &&Owed| (owed.sent || owed.dup) && owed.message.qos != QoS::AtMostOnce;
+        self.owed.iter().filter(begun).count() + self.released.len()
+    }
+
+    /// What was in flight over an earlier connection and is not yet over this one.
+    fn to_repeat(&self) -> usize {
+        self.owed.iter().filter(|owed| owed.dup && !owed.sent).count()
+    }
+
+    /// How many may be in flight, within the limit.
+    fn window(&self, limit: u16) -> usize {
+        self.link.as_ref().map_or(0, |link| match link.terms.version {
+            Version::V5 => link.terms.receive_maximum.min(limit).into(),
+            _ => limit.into(),
+        })
     }
 
     /// It must be the next of its topic and QoS [MQTT-4.6.0-6].
@@ -316,6 +421,7 @@ impl Session {
             || self.owed.iter().any(|owed| owed.arrived && owed.id.is_some() && owed.id == id);
         assert!(!is_used, "{publish:?}: the packet identifier is in use");
 
+        let is_v5 = self.link.as_ref().is_some_and(|link| link.terms.version == Version::V5);
         let (topic, qos) = (publish.topic.unwrap().as_str(), publish.delivery.qos());
         let next = self
             .owed
@@ -326,6 +432,8 @@ impl Session {
         assert_eq!(publish.payload, owed.message.payload, "{publish:?} is not the next, but {owed:?}");
         assert_eq!(publish.retain, owed.message.retain, "RETAIN of {publish:?}");
         assert_eq!(publish.dup, owed.dup, "DUP of {publish:?}");
+        let properties = if is_v5 { owed.message.properties(owed.sent_at) } else { PropertiesBuf::new() };
+        assert_eq!(publish.properties, properties.as_properties(), "{publish:?}");
         assert!(owed.sent, "{publish:?} is beyond the window");
         assert!(owed.id.is_none() || owed.id == id, "{publish:?} came as {:?} before", owed.id);
         owed.id = id;
@@ -333,6 +441,29 @@ impl Session {
         if qos == QoS::AtMostOnce {
             self.owed.remove(next);
         }
+    }
+}
+
+/// The packet without its properties, which are not the standard's to say.
+fn bare(packet: &Packet<'_>) -> Packet<'static> {
+    let ack = |ack: &Ack<'_>| Ack { reason: ack.reason, ..Ack::new(ack.packet_id) };
+    match packet {
+        Packet::Connack(connack) => Packet::Connack(Connack::new(connack.session_present, connack.reason)),
+        Packet::Puback(fields) => Packet::Puback(ack(fields)),
+        Packet::Pubrec(fields) => Packet::Pubrec(ack(fields)),
+        Packet::Pubrel(fields) => Packet::Pubrel(ack(fields)),
+        Packet::Pubcomp(fields) => Packet::Pubcomp(ack(fields)),
+        Packet::Suback(suback) => Packet::Suback(Suback {
+            packet_id: suback.packet_id,
+            codes: Cow::Owned(suback.codes.to_vec()),
+            properties: Properties::EMPTY,
+        }),
+        Packet::Unsuback(unsuback) => Packet::Unsuback(Unsuback {
+            codes: Cow::Owned(unsuback.codes.to_vec()),
+            ..Unsuback::new(unsuback.packet_id, &[])
+        }),
+        Packet::Pingresp => Packet::Pingresp,
+        other => panic!("{other:?}"),
     }
 }
 

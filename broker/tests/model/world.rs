@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
@@ -10,18 +11,16 @@ use std::time::{Duration, Instant};
 
 use sol::auth::Access;
 use sol::codec::{
-    Ack, Connack, Connect, Decoded, Delivery, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason,
-    Subscribe, Unsubscribe, Version, Will, decode,
+    Ack, Connect, Decoded, Delivery, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS,
+    Reason, Subscribe, Unsubscribe, Version, Will, decode,
 };
 use sol::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use sol::session::Outbox;
 use sol::topic::{Filter, Name};
 use sol::{Limits, Stats};
 
-use crate::action::{Action, CLIENTS, Sent, Who};
+use crate::action::{Action, CLIENTS, Sent, Terms, Who};
 use crate::model::{Message, Model};
-
-const VERSION: Version = Version::V311;
 
 /// An identifier that no message in these tests gets to.
 const STRAY: PacketId = PacketId::new(60_000).unwrap();
@@ -35,6 +34,8 @@ pub(crate) struct World {
     connections: [Option<Connection>; CLIENTS.len()],
     /// Messages so far: each has its number as payload.
     messages: u32,
+    /// Whether messages of clients of 5.0 expire.
+    expires: bool,
 }
 
 /// What a client remembers from one connection to the next.
@@ -45,6 +46,7 @@ struct Client {
 }
 
 struct Connection {
+    version: Version,
     peer: Peer,
     unsent: Outbox,
     woken: Arc<Woken>,
@@ -65,16 +67,17 @@ impl Wake for Woken {
 }
 
 impl World {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, expires: bool) -> Self {
         let now = Instant::now();
         Self {
             hub: Hub::new(limits.clone()),
-            model: Model::new(limits),
+            model: Model::new(limits, now),
             now,
             batch: Batch::new(now),
             clients: Default::default(),
             connections: Default::default(),
             messages: 0,
+            expires,
         }
     }
 
@@ -89,9 +92,9 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Connect { who, clean, keep_alive, will, acknowledges } => {
-                let will = will.map(|will| self.message(will));
-                self.connect(who, clean, keep_alive, will);
+            Action::Connect { who, terms, clean, keep_alive, will, acknowledges } => {
+                let will = will.map(|will| self.message(will, terms.version));
+                self.connect(who, terms, clean, keep_alive, will);
                 if let Some(connection) = &mut self.connections[who] {
                     connection.acknowledges = acknowledges;
                 }
@@ -168,17 +171,30 @@ impl World {
         (1..).filter_map(PacketId::new).find(is_free).unwrap()
     }
 
-    fn message(&mut self, sent: Sent) -> Message {
+    fn message(&mut self, sent: Sent, version: Version) -> Message {
         self.messages += 1;
-        let payload = if sent.empty { Vec::new() } else { self.messages.to_string().into_bytes() };
-        Message { topic: sent.topic, payload, qos: sent.qos, retain: sent.retain }
+        let number = self.messages.to_string();
+        let payload = if sent.empty { Vec::new() } else { number.clone().into_bytes() };
+        let mut message = Message::new(sent.topic, payload, sent.qos, sent.retain);
+        if version == Version::V5 {
+            let labels = [Property::UserProperty("number", &number), Property::ContentType("a number")];
+            for label in labels.into_iter().filter(|_| sent.labels) {
+                message.properties.push(label).unwrap();
+                message.forwarded.push(label).unwrap();
+            }
+            message.expiry = sent.expiry.filter(|_| self.expires);
+            let expiry = message.expiry.map(Property::MessageExpiryInterval);
+            expiry.iter().for_each(|expiry| message.properties.push(*expiry).unwrap());
+        }
+        message
     }
 
-    fn connect(&mut self, who: Who, clean: bool, keep_alive: u16, will: Option<Message>) {
+    fn connect(&mut self, who: Who, terms: Terms, clean: bool, keep_alive: u16, will: Option<Message>) {
         let older = self.connections[who].take();
-        let accepted = self.model.connect(who, clean, keep_alive, will.clone(), self.now);
+        let accepted = self.model.connect(who, terms, clean, keep_alive, will.clone());
         let peer = self.hub.accept(address(), Arc::new(Access::open()), self.now).expect("there is room");
         self.connections[who] = Some(Connection {
+            version: terms.version,
             peer,
             unsent: Outbox::default(),
             woken: Arc::default(),
@@ -187,8 +203,14 @@ impl World {
             acknowledges: true,
             held_back: Vec::new(),
         });
+        let mut properties = PropertiesBuf::new();
+        if terms.version == Version::V5 {
+            let receive_maximum = NonZeroU16::new(terms.receive_maximum).unwrap();
+            properties.push(Property::ReceiveMaximum(receive_maximum)).unwrap();
+            properties.push(Property::SessionExpiryInterval(if clean { 0 } else { u32::MAX })).unwrap();
+        }
         let connect = Packet::Connect(Connect {
-            version: VERSION,
+            version: terms.version,
             clean_session: clean,
             keep_alive,
             client_id: CLIENTS[who],
@@ -197,11 +219,11 @@ impl World {
                 payload: &will.payload,
                 qos: will.qos,
                 retain: will.retain,
-                properties: Properties::EMPTY,
+                properties: will.properties.as_properties(),
             }),
             user_name: None,
             password: None,
-            properties: Properties::EMPTY,
+            properties: properties.as_properties(),
         });
         if accepted {
             self.send(who, &[connect]);
@@ -218,8 +240,13 @@ impl World {
         let Next::End(ending @ Ending::Refused { .. }) = handled.next else { panic!("{handled:?}") };
         let mut connection = self.connections[who].take().unwrap();
         self.hub.collect(&connection.peer, &mut connection.unsent, &mut self.batch).unwrap();
-        let refusal = Connack::new(false, Reason::ServerUnavailable);
-        assert_eq!(packets(&drain(&mut connection.unsent)), [Packet::Connack(refusal)]);
+        let expected = match connection.version {
+            Version::V5 => Reason::QuotaExceeded,
+            _ => Reason::ServerUnavailable,
+        };
+        let bytes = drain(&mut connection.unsent);
+        let [Packet::Connack(refusal)] = packets(&bytes, connection.version)[..] else { panic!("{bytes:?}") };
+        assert_eq!(refusal.reason, expected);
         self.hub.close(connection.peer, &ending, self.now, &mut self.batch);
         self.batch.wake();
     }
@@ -229,7 +256,7 @@ impl World {
         assert!(!older.asleep || older.woken.0.load(Ordering::Relaxed), "the older connection sleeps on");
         let mut bytes = Vec::new();
         let filters = vec![(Filter::new("#").unwrap(), QoS::ExactlyOnce)];
-        Packet::Subscribe(Subscribe::new(STRAY, filters)).encode(VERSION, &mut bytes).unwrap();
+        Packet::Subscribe(Subscribe::new(STRAY, filters)).encode(older.version, &mut bytes).unwrap();
         let handled = self.hub.handle(&mut older.peer, &bytes, self.now, &mut self.batch);
         assert!(matches!(handled.next, Next::End(Ending::TakenOver)), "{handled:?}");
         let collected = self.hub.collect(&older.peer, &mut older.unsent, &mut self.batch);
@@ -254,7 +281,8 @@ impl World {
         }
         let mut sent = Vec::new();
         for message in messages {
-            let message = self.message(*message);
+            let version = self.connection(who).version;
+            let message = self.message(*message, version);
             let id = self.identifier(who);
             self.model.receive(who, id, &message);
             match message.qos {
@@ -276,6 +304,10 @@ impl World {
             QoS::ExactlyOnce => client.unreleased.front().cloned(),
         };
         if let Some((id, message)) = sent {
+            let message = match self.connection(who).version {
+                Version::V5 => message,
+                _ => Message::new(message.topic, message.payload, message.qos, message.retain),
+            };
             self.model.receive(who, id, &message);
             self.send(who, &[publish(id, &message, true)]);
         }
@@ -290,7 +322,7 @@ impl World {
 
     /// The connection reads a batch; all of it is to be handled.
     fn send(&mut self, who: Who, packets: &[Packet<'_>]) {
-        self.model.spoke(who, self.now);
+        self.model.spoke(who);
         let handled = self.handle(who, packets);
         assert!(matches!(handled.next, Next::Read(1)), "{handled:?}");
         let connection = self.connections[who].as_mut().unwrap();
@@ -301,10 +333,10 @@ impl World {
 
     fn handle(&mut self, who: Who, packets: &[Packet<'_>]) -> Handled {
         let mut bytes = Vec::new();
-        for packet in packets {
-            packet.encode(VERSION, &mut bytes).unwrap();
-        }
         let connection = self.connections[who].as_mut().unwrap();
+        for packet in packets {
+            packet.encode(connection.version, &mut bytes).unwrap();
+        }
         let handled = self.hub.handle(&mut connection.peer, &bytes, self.now, &mut self.batch);
         self.batch.wake();
         assert!(handled.consumed == bytes.len() || matches!(handled.next, Next::End(Ending::Refused { .. })));
@@ -314,6 +346,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.batch.at(self.now);
+        self.model.now = self.now;
         for who in 0..CLIENTS.len() {
             let Some(connection) = &self.connections[who] else { continue };
             let deadline = connection.peer.deadline();
@@ -351,7 +384,7 @@ impl World {
         let connection = self.connections[who].as_mut().unwrap();
         connection.woken.0.store(false, Ordering::Relaxed);
         if connection.reads {
-            for packet in packets(&drain(&mut connection.unsent)) {
+            for packet in packets(&drain(&mut connection.unsent), connection.version) {
                 self.model.arrived(who, &packet);
                 connection.held_back.extend(acknowledgement(&packet));
             }
@@ -387,7 +420,8 @@ impl World {
     fn finish(mut self) {
         for who in self.model.sessions.keys().copied().collect::<Vec<_>>() {
             if !self.is_connected(who) {
-                self.connect(who, false, 0, None);
+                let terms = Terms { version: Version::V5, receive_maximum: 1 };
+                self.connect(who, terms, false, 0, None);
             }
             for action in [Action::Read(who, true), Action::Acknowledge(who, true)] {
                 self.act(action);
@@ -421,6 +455,7 @@ fn publish(id: PacketId, message: &Message, dup: bool) -> Packet<'_> {
     Packet::Publish(Publish {
         dup,
         retain: message.retain,
+        properties: message.properties.as_properties(),
         ..Publish::new(topic, delivery, &message.payload)
     })
 }
@@ -450,10 +485,10 @@ fn drain(unsent: &mut Outbox) -> Vec<u8> {
     bytes
 }
 
-fn packets(mut bytes: &[u8]) -> Vec<Packet<'_>> {
+fn packets(mut bytes: &[u8], version: Version) -> Vec<Packet<'_>> {
     let mut packets = Vec::new();
     while !bytes.is_empty() {
-        match decode(bytes, Some(VERSION), usize::MAX) {
+        match decode(bytes, Some(version), usize::MAX) {
             Ok(Decoded::Packet { packet, length }) => {
                 packets.push(packet);
                 bytes = &bytes[length..];

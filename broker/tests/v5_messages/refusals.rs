@@ -98,3 +98,27 @@ fn a_payload_is_what_it_is_said_to_be_where_that_is_checked() {
         }
     }
 }
+
+#[test]
+fn a_will_is_checked_like_a_message() {
+    let mut world = World::new(Limits { check_payload_format: true, ..Limits::default() });
+    let utf8 = properties(&[Property::PayloadFormatIndicator(true)]);
+    let topic = Name::new("t").unwrap();
+    let will = |payload| Will {
+        topic,
+        payload,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: utf8.as_properties(),
+    };
+    world.connect_with("fine", &[], Some(will("grün".as_bytes())));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let mut peer = world.hub.accept(address, Arc::new(Access::open()), world.now).unwrap();
+    let mut bytes = Vec::new();
+    Packet::Connect(connect(Version::V5, "wrong", Some(will(b"\xff"))))
+        .encode(Version::V5, &mut bytes)
+        .unwrap();
+    let handled = world.hub.handle(&mut peer, &bytes, world.now, &mut world.batch);
+    let Next::End(Ending::Refused { code, .. }) = handled.next else { panic!("{handled:?}") };
+    assert_eq!(code, Reason::PayloadFormatInvalid);
+}
