@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use conformance::Version;
 use conformance::scenario::{Duty, LoadError, Scenario, load};
-use conformance::statements::Statements;
+use conformance::statements::{Statements, unproven};
 
 fn scenarios() -> Vec<Scenario> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
@@ -83,31 +83,142 @@ fn there_are_scenarios_for_every_chapter() {
     }
 }
 
-/// Every statement is proven by a scenario that can fail against any broker, or stands in `unproven-3.1.1.tsv`.
+/// Statements of 5.0 whose scenarios are still being written. When the last is, this goes.
+const TO_COME: &[&str] = &[
+    "MQTT-1.5.5-1",
+    "MQTT-1.5.7-1",
+    "MQTT-2.2.2-1",
+    "MQTT-3.1.2-6",
+    "MQTT-3.1.2-24",
+    "MQTT-3.1.2-25",
+    "MQTT-3.1.2-26",
+    "MQTT-3.1.2-27",
+    "MQTT-3.1.2-28",
+    "MQTT-3.1.2-29",
+    "MQTT-3.1.2-30",
+    "MQTT-3.1.3-9",
+    "MQTT-3.1.3-10",
+    "MQTT-3.2.0-2",
+    "MQTT-3.2.2-1",
+    "MQTT-3.2.2-8",
+    "MQTT-3.2.2-9",
+    "MQTT-3.2.2-10",
+    "MQTT-3.2.2-11",
+    "MQTT-3.2.2-12",
+    "MQTT-3.2.2-13",
+    "MQTT-3.2.2-14",
+    "MQTT-3.2.2-15",
+    "MQTT-3.2.2-17",
+    "MQTT-3.2.2-18",
+    "MQTT-3.2.2-19",
+    "MQTT-3.2.2-20",
+    "MQTT-3.2.2-21",
+    "MQTT-3.2.2-22",
+    "MQTT-3.3.1-10",
+    "MQTT-3.3.1-11",
+    "MQTT-3.3.1-13",
+    "MQTT-3.3.2-4",
+    "MQTT-3.3.2-5",
+    "MQTT-3.3.2-6",
+    "MQTT-3.3.2-7",
+    "MQTT-3.3.2-8",
+    "MQTT-3.3.2-9",
+    "MQTT-3.3.2-11",
+    "MQTT-3.3.2-12",
+    "MQTT-3.3.2-13",
+    "MQTT-3.3.2-14",
+    "MQTT-3.3.2-15",
+    "MQTT-3.3.2-16",
+    "MQTT-3.3.2-17",
+    "MQTT-3.3.2-18",
+    "MQTT-3.3.2-19",
+    "MQTT-3.3.2-20",
+    "MQTT-3.3.4-3",
+    "MQTT-3.3.4-4",
+    "MQTT-3.3.4-5",
+    "MQTT-3.3.4-6",
+    "MQTT-3.3.4-7",
+    "MQTT-3.3.4-9",
+    "MQTT-3.3.4-10",
+    "MQTT-3.4.2-1",
+    "MQTT-3.4.2-2",
+    "MQTT-3.4.2-3",
+    "MQTT-3.5.2-1",
+    "MQTT-3.5.2-2",
+    "MQTT-3.5.2-3",
+    "MQTT-3.6.2-1",
+    "MQTT-3.6.2-2",
+    "MQTT-3.6.2-3",
+    "MQTT-3.7.2-1",
+    "MQTT-3.7.2-2",
+    "MQTT-3.7.2-3",
+    "MQTT-3.8.3-3",
+    "MQTT-3.8.3-4",
+    "MQTT-3.9.2-1",
+    "MQTT-3.9.2-2",
+    "MQTT-3.11.2-1",
+    "MQTT-3.11.2-2",
+    "MQTT-3.11.3-1",
+    "MQTT-3.11.3-2",
+    "MQTT-3.14.0-1",
+    "MQTT-3.14.2-1",
+    "MQTT-3.14.2-2",
+    "MQTT-3.14.2-3",
+    "MQTT-3.14.2-4",
+    "MQTT-3.14.4-1",
+    "MQTT-3.14.4-2",
+    "MQTT-3.15.1-1",
+    "MQTT-3.15.2-1",
+    "MQTT-3.15.2-2",
+    "MQTT-3.15.2-3",
+    "MQTT-4.1.0-2",
+    "MQTT-4.3.3-7",
+    "MQTT-4.3.3-9",
+    "MQTT-4.3.3-13",
+    "MQTT-4.4.0-2",
+    "MQTT-4.8.2-1",
+    "MQTT-4.8.2-2",
+    "MQTT-4.8.2-3",
+    "MQTT-4.8.2-4",
+    "MQTT-4.8.2-5",
+    "MQTT-4.8.2-6",
+    "MQTT-4.9.0-1",
+    "MQTT-4.9.0-2",
+    "MQTT-4.9.0-3",
+    "MQTT-4.12.0-2",
+    "MQTT-4.12.0-3",
+    "MQTT-4.12.0-4",
+    "MQTT-4.12.0-5",
+    "MQTT-4.12.0-6",
+    "MQTT-4.12.1-1",
+    "MQTT-4.12.1-2",
+    "MQTT-4.13.2-1",
+];
+
+/// Every statement is proven by a scenario that can fail against any broker, or stands in `unproven-VERSION.tsv`.
 #[test]
 fn every_statement_has_a_scenario_or_a_reason() {
     let scenarios = scenarios();
-    let binding = scenarios.iter().filter(|found| found.duty == Duty::Must && found.promises.is_empty());
-    let proofs = binding.flat_map(|scenario| &scenario.proves);
-    let proofs = proofs.filter(|proof| proof.version == Version::V3_1_1).flat_map(|proof| &proof.ids);
-    let proven: HashSet<_> = proofs.map(|cited| cited.id.as_str()).collect();
-
-    let page = include_str!("../../scenarios/unproven-3.1.1.tsv");
-    let rows = page.lines().skip(1).map(|line| line.split_once('\t').expect("an id and a reason"));
-    let reasons: HashMap<_, _> = rows.collect();
-    let statements = Statements::of(Version::V3_1_1);
-    for (id, statement) in statements.iter() {
-        assert!(
-            proven.contains(id) != reasons.get(id).is_some_and(|reason| !reason.is_empty()),
-            "{id} ({}) has neither a scenario nor a reason, or both",
-            statement.paraphrase
-        );
+    for version in Version::ALL {
+        let binding = scenarios.iter().filter(|found| found.duty == Duty::Must && found.promises.is_empty());
+        let proven: HashSet<_> = binding.flat_map(|scenario| scenario.cited(version)).collect();
+        let reasons: HashMap<_, _> = unproven(version).collect();
+        let statements = Statements::of(version);
+        for (id, statement) in statements.iter() {
+            let to_come = version == Version::V5_0 && TO_COME.contains(&id);
+            assert!(
+                to_come || proven.contains(id) != reasons.get(id).is_some_and(|reason| !reason.is_empty()),
+                "{version}: {id} ({}) has neither a scenario nor a reason, or both",
+                statement.paraphrase
+            );
+        }
+        let shows =
+            |id: &str| statements.get(id).is_some_and(|s| s.duty != "client" && s.observable == "yes");
+        let open: Vec<_> = reasons.keys().filter(|id| shows(id)).collect();
+        assert!(open.is_empty(), "{version}: bind a broker and show from outside: {open:?}");
+        let unknown: Vec<_> = reasons.keys().filter(|id| statements.get(id).is_none()).collect();
+        assert!(unknown.is_empty(), "{version}: {unknown:?}");
     }
-    let shows = |id: &str| statements.get(id).is_some_and(|s| s.duty != "client" && s.observable == "yes");
-    let open: Vec<_> = reasons.keys().filter(|id| shows(id)).collect();
-    assert!(open.is_empty(), "bind a broker and show from outside: {open:?}");
-    let unknown: Vec<_> = reasons.keys().filter(|id| statements.get(id).is_none()).collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 /// A deviation of a scenario that was renamed or removed would explain nothing. A row is `| SECTION: `NAME`, `NAME`;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bundled::Bundled;
+use bundled::{Bundled, only_what_is_finished};
 use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::Target;
@@ -40,7 +40,7 @@ fn tests() -> Result<ExitCode, String> {
     let tested = if arguments.list { Tested::nobody() } else { Tested::start()? };
     let conclusion = libtest_mimic::run(&arguments, trials(scenarios, &tested.targets));
     if let Some(bundled) = tested.bundled {
-        bundled.broker.stop();
+        bundled.stop();
     }
     Ok(conclusion.exit_code())
 }
@@ -75,6 +75,9 @@ impl Tested {
             let mut target = target.configured(told).map_err(|error| error.to_string())?;
             let found = find_out(&mut target).map_err(|error| error.to_string())?;
             found.apply(&mut target);
+            if bundled.is_some() {
+                only_what_is_finished(&mut target);
+            }
             // What is said of the broker goes before what was found.
             target.configured(told).map(Arc::new).map_err(|error| error.to_string())
         };

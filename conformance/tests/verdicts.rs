@@ -414,7 +414,6 @@ fn in_5_0_fields_are_there_or_not() {
         "user_property=\"a=1\" user_property=\"b=2\" user_property=none",
         "subscription_id=200 subscription_id=3",
         "subscription_id=$one subscription_id!=$one",
-        "message_expiry=$n message_expiry=9",
     ] {
         let verdict = said(step);
         assert!(matches!(verdict.outcome, Outcome::Passed), "{step}: {verdict}");

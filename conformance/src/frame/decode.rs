@@ -351,7 +351,7 @@ impl Form {
         while !body.is_empty() {
             let (rest, topic) = text("topic filter", body)?;
             packet = packet.with("topic", topic);
-            let (rest, options) = number8("options", rest)?;
+            let (rest, options) = number8(if self.is_5_0() { "options" } else { "requested QoS" }, rest)?;
             packet = if !self.is_5_0() {
                 packet.with("qos", options)
             } else if options & 0xc0 != 0 || options & 3 == 3 || options >> 4 & 3 == 3 {

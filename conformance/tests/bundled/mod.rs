@@ -2,14 +2,16 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
+use conformance::Version;
 use conformance::target::{Credentials, Target};
 use tempfile::NamedTempFile;
 
-/// The broker of this repository, closed at one port and open at another.
+/// The broker of this repository, as often as there are configurations to be tested.
 pub(crate) struct Bundled {
-    pub(crate) broker: sol::Broker,
+    brokers: Vec<sol::Broker>,
     _passwords: NamedTempFile,
 }
 
@@ -18,7 +20,38 @@ const USERNAME: &str = "kit";
 const PASSWORD: &str = "right pässword";
 const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPbpGiG/V8K3ClBvkOKGPbtI2ZH2hrhfgn7Z9HhTVQ0uh.ZPXgSIDNnGJd/";
 
+/// Brokers beside the usual one, so that whatever a scenario `needs`, one of them has it. What each has is found out, as it
+/// is of any broker; a scenario runs against the first that does.
+const OTHERS: [fn(sol::Limits) -> sol::Limits; 2] = [narrow, bare];
+
+/// One that has everything, within limits that CONNACK tells of.
+fn narrow(limits: sol::Limits) -> sol::Limits {
+    sol::Limits {
+        max_packet_bytes: 64 << 10,
+        max_qos: sol::codec::QoS::AtLeastOnce,
+        max_received_messages: 10,
+        max_topic_alias: 3,
+        max_keep_alive: NonZeroU16::new(2),
+        max_session_expiry: Some(Duration::from_secs(5)),
+        ..limits
+    }
+}
+
+/// One that lacks what it may lack.
+fn bare(limits: sol::Limits) -> sol::Limits {
+    sol::Limits {
+        max_qos: sol::codec::QoS::AtMostOnce,
+        retain_available: false,
+        max_topic_alias: 0,
+        wildcard_available: false,
+        shared_available: false,
+        subscription_ids_available: false,
+        ..limits
+    }
+}
+
 impl Bundled {
+    /// The usual one is closed at one port, which is the first target, and open at another.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
         let password_file = || -> std::io::Result<NamedTempFile> {
             let mut file = NamedTempFile::new()?;
@@ -40,13 +73,21 @@ impl Bundled {
             login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
             ..usual
         };
-        let config = sol::Config { listeners: vec![closed, anywhere()], limits, ..sol::Config::default() };
-        let broker = sol::Broker::start(config)
-            .map_err(|error| format!("the bundled broker does not start: {error}"))?;
+        let mut configurations =
+            vec![sol::Config { listeners: vec![closed, anywhere()], limits, ..sol::Config::default() }];
+        configurations.extend(OTHERS.map(|change| sol::Config {
+            listeners: vec![anywhere()],
+            limits: change(sol::Limits::default()),
+            ..sol::Config::default()
+        }));
+        let start = |config| {
+            sol::Broker::start(config).map_err(|error| format!("the bundled broker does not start: {error}"))
+        };
+        let brokers = configurations.into_iter().map(start).collect::<Result<Vec<_>, String>>()?;
 
-        let mut targets: Vec<_> = broker
-            .local_addrs()
+        let mut targets: Vec<_> = brokers
             .iter()
+            .flat_map(sol::Broker::local_addrs)
             .map(|address| Target { promises: true, ..Target::new(*address) })
             .collect();
         let closed = targets.remove(0).with_credentials(Credentials {
@@ -54,6 +95,19 @@ impl Bundled {
             password: Some(PASSWORD.as_bytes().to_vec()),
         });
         targets.insert(0, closed);
-        Ok((Bundled { broker, _passwords: passwords }, targets))
+        Ok((Bundled { brokers, _passwords: passwords }, targets))
+    }
+
+    pub(crate) fn stop(self) {
+        self.brokers.into_iter().for_each(sol::Broker::stop);
+    }
+}
+
+// Not every test asks for everything.
+#[allow(dead_code)]
+/// Until the bundled broker speaks all of 5.0, it is not asked to: `SOL_5_0=1` asks it nevertheless.
+pub(crate) fn only_what_is_finished(target: &mut Target) {
+    if std::env::var_os("SOL_5_0").is_none() {
+        target.versions.retain(|version| *version < Version::V5_0);
     }
 }

@@ -107,7 +107,7 @@ fn says_what_was_expected_and_where() {
         ("c > hex 00", "4:5: expected a packet or `drop`: only a `raw` actor sends bytes, found `hex`"),
         (
             "c > PUBLISH dup=1",
-            "4:13: expected a field of PUBLISH (qos, retain, topic, payload, payload_format, message_expiry, topic_alias, response_topic, correlation_data, user_property, subscription_id, content_type), found `dup=1`",
+            "4:13: expected a field of PUBLISH (qos, retain, topic, payload, payload_format, message_expiry, topic_alias, response_topic, correlation_data, user_property, content_type), found `dup=1`",
         ),
         ("c < PUBREL", "4:5: expected another packet: a `client` handles this one by itself, found `PUBREL`"),
         ("proves 3.1 [MQTT-1.5.3-1]", "4:8: expected a version (3.1.1, 5.0), found `3.1`"),
