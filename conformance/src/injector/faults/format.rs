@@ -249,7 +249,11 @@ pub(super) const FAULTS: &[Fault] = &[
         takes_wrong(Kind::Subscribe, "it ends within the topic filter")
     }),
     fault("subscribe-without-qos-taken", "It takes a SUBSCRIBE that ends before the QoS.", "4.8.0-1", || {
-        takes_wrong(Kind::Subscribe, "it ends within the options")
+        takes(|_, frame| {
+            is(frame, Kind::Subscribe)
+                && (wrong(frame, "it ends within the requested QoS")
+                    || wrong(frame, "it ends within the options"))
+        })
     }),
     fault("short-unsubscribe-taken", "It takes an UNSUBSCRIBE that ends within a filter.", "4.8.0-1", || {
         takes_wrong(Kind::Unsubscribe, "it ends within")
