@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bundled::{Bundled, only_what_is_finished};
+use bundled::Bundled;
 use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::Target;
@@ -75,9 +75,6 @@ impl Tested {
             let mut target = target.configured(told).map_err(|error| error.to_string())?;
             let found = find_out(&mut target).map_err(|error| error.to_string())?;
             found.apply(&mut target);
-            if bundled.is_some() {
-                only_what_is_finished(&mut target);
-            }
             // What is said of the broker goes before what was found.
             target.configured(told).map(Arc::new).map_err(|error| error.to_string())
         };

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use clap::Args;
-use conformance::Version;
 use conformance::injector::{self, self_test};
+use conformance::select::{Pattern, select};
 
 use super::connect::Connect;
 use super::output::Output;
@@ -15,6 +15,12 @@ use super::{Error, Found, Source};
 pub(super) struct Options {
     #[command(flatten)]
     connect: Connect,
+    /// Only these scenarios: a section (4.3), a statement (MQTT-4.3.3-2), a name or a glob (*qos2*)
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<Pattern>,
+    /// Only faults of this name: a name or a glob (may be repeated)
+    #[arg(long = "fault", value_name = "NAME")]
+    faults: Vec<glob::Pattern>,
     /// Play every fault against every scenario that cites one of its statements, not only what is needed
     #[arg(long)]
     full: bool,
@@ -26,19 +32,24 @@ pub(super) struct Options {
 }
 
 pub(super) fn main(options: &Options) -> Result<Found, Error> {
-    if options.source.versions.iter().any(|version| *version != Version::V3_1_1) {
-        return Err(Error::Usage("there are faults for 3.1.1 only".to_owned()));
-    }
-    let scenarios = options.source.all()?;
+    let items = options.source.items()?;
+    let items = select(&items, &options.patterns, &[]).map_err(Error::Usage)?;
     let (target, _) = options.connect.target()?;
     let usual = injector::Options::default();
-    let how = injector::Options {
+    let mut how = injector::Options {
         threads: options.jobs.into(),
         deadline: usual.deadline.mul_f64(options.connect.timeout_scale),
         full: options.full,
+        ..usual
     };
+    if !options.faults.is_empty() {
+        how.faults.retain(|fault| options.faults.iter().any(|pattern| pattern.matches(fault.name)));
+    }
+    if how.faults.is_empty() {
+        return Err(Error::Usage("no fault has this name".to_owned()));
+    }
     let trials = Trials::new();
-    let report = self_test(&scenarios, &[target], how, |trial| trials.told(&trial.scenario));
+    let report = self_test(&items, &[target], &how, |trial| trials.told(&trial.scenario));
     trials.end();
     write!(Output::stdout(), "{report}")?;
     let is_unseen = !report.unseen().is_empty() || !report.statements().missing.is_empty();

@@ -1,7 +1,11 @@
 //! A fault: what a broker that has it does wrong, which statements that breaks, and how it is feigned. Most are one of
 //! the few forms below.
 
+use std::collections::BTreeSet;
+
 use super::hand::{Event, Hand};
+use super::twins::twins;
+use crate::Version;
 use crate::frame::decode::Frame;
 use crate::frame::{Kind, Packet, Value};
 
@@ -12,25 +16,53 @@ pub struct Fault {
     pub name: &'static str,
     /// What the broker does wrong, in a sentence.
     pub wrong: &'static str,
-    /// The statements it breaks: `3.1.2-8 4.1.0-1`.
-    pub(super) breaks: &'static str,
+    /// The statements of 3.1.1 that it breaks: `3.1.2-8 4.1.0-1`.
+    breaks: &'static str,
+    /// Those of 5.0, unless they are the twins of the others.
+    breaks_5_0: Option<&'static str>,
     pub(super) make: fn() -> Meddler,
 }
 
-/// For tables of faults.
+/// For tables of faults: one of every version. It breaks these statements of 3.1.1, and in 5.0 their twins.
 pub(super) const fn fault(
     name: &'static str,
     wrong: &'static str,
     breaks: &'static str,
     make: fn() -> Meddler,
 ) -> Fault {
-    Fault { name, wrong, breaks, make }
+    Fault { name, wrong, breaks, breaks_5_0: None, make }
+}
+
+/// One of 5.0 alone.
+pub(super) const fn fault_5_0(
+    name: &'static str,
+    wrong: &'static str,
+    breaks: &'static str,
+    make: fn() -> Meddler,
+) -> Fault {
+    Fault { name, wrong, breaks: "", breaks_5_0: Some(breaks), make }
 }
 
 impl Fault {
-    /// The ids of the statements it breaks, as in `statements-3.1.1.tsv`.
-    pub fn statements(&self) -> impl Iterator<Item = String> {
-        self.breaks.split_whitespace().map(|id| format!("MQTT-{id}"))
+    /// In 5.0 it breaks these statements; if it breaks none, it is no fault there.
+    pub(super) const fn in_5_0(self, breaks: &'static str) -> Fault {
+        Fault { breaks_5_0: Some(breaks), ..self }
+    }
+
+    /// In 5.0 a broker may do so.
+    pub(super) const fn not_in_5_0(self) -> Fault {
+        self.in_5_0("")
+    }
+
+    /// The ids of the statements it breaks in this version, each once: `MQTT-3.1.2-8`.
+    pub fn statements(&self, version: Version) -> BTreeSet<String> {
+        let ids = self.breaks.split_whitespace();
+        let ids: Vec<&str> = match (version, self.breaks_5_0) {
+            (Version::V3_1_1, _) => ids.collect(),
+            (Version::V5_0, Some(of_5_0)) => of_5_0.split_whitespace().collect(),
+            (Version::V5_0, None) => ids.flat_map(twins).collect(),
+        };
+        ids.into_iter().map(|id| format!("MQTT-{id}")).collect()
     }
 }
 
@@ -199,7 +231,8 @@ pub(super) fn answer(frame: &[u8]) -> Option<Packet> {
         Kind::Pubrec => ack(Kind::Pubrel),
         Kind::Pubrel => ack(Kind::Pubcomp),
         Kind::Subscribe => Some(Packet::new(Kind::Suback).with("id", id(body)).with("reason", 0u64)),
-        Kind::Unsubscribe => ack(Kind::Unsuback),
+        // [MQTT-3.11.3-1]: in 5.0 there is a code.
+        Kind::Unsubscribe => ack(Kind::Unsuback).map(|packet| packet.with("reason", 0u64)),
         Kind::Pingreq => Some(Packet::new(Kind::Pingresp)),
         _ => None,
     }
@@ -240,6 +273,10 @@ pub(super) trait Bend: Sized {
     fn map(self, name: &str, change: impl Fn(&[u8]) -> Vec<u8>) -> Self;
     /// Only the fields that fulfil the condition.
     fn only(self, keep: impl FnMut(&str) -> bool) -> Self;
+    /// None of this name.
+    fn without(self, name: &str) -> Self {
+        self.only(|field| field != name)
+    }
     /// The field as a number, 0 if there is none.
     fn get(&self, name: &str) -> u64;
     /// The field as bytes, empty if there is none.
@@ -306,7 +343,7 @@ mod tests {
         assert_eq!(bent.get("id"), 1);
         let topics: Vec<_> = bent.all("topic").collect();
         assert_eq!(topics, [&Value::from("a/#"), &Value::from("b/#")]);
-        assert_eq!(subscribe().only(|name| name != "qos").all("qos").count(), 0);
+        assert_eq!(subscribe().without("qos").all("qos").count(), 0);
         assert_eq!(Packet::new(Kind::Pingreq).set("flags", 1u64).get("flags"), 1);
     }
 

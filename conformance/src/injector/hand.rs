@@ -57,6 +57,8 @@ pub(super) struct Link {
     pub(super) connect: Option<Packet>,
     /// Whether CONNACK with code 0 came, and whether it told of a session.
     pub(super) accepted: Option<bool>,
+    /// That CONNACK: what the broker says of itself.
+    pub(super) connack: Option<Packet>,
     /// How many frames came from the client.
     pub(super) sent: u64,
     /// How many frames came from the broker.
@@ -81,6 +83,7 @@ impl Link {
             version: Version::V3_1_1,
             connect: None,
             accepted: None,
+            connack: None,
             sent: 0,
             came: 0,
             goodbye: false,
@@ -113,6 +116,7 @@ impl Link {
                     && packet.number("reason") == Some(0)
                 {
                     self.accepted = Some(packet.number("session_present") == Some(1));
+                    self.connack = Some(packet.clone());
                 }
             }
             Event::ClientEnd => self.client_ended = true,
@@ -144,9 +148,17 @@ impl Link {
         self.connect.as_ref().and_then(|connect| connect.bytes("client_id")).unwrap_or_default().to_vec()
     }
 
-    /// Whether the client asked for a clean session.
-    pub(super) fn is_clean(&self) -> bool {
+    /// Whether the client asked for a new session: CleanSession 1, Clean Start 1.
+    pub(super) fn starts_clean(&self) -> bool {
         self.connect.as_ref().is_none_or(|connect| connect.number("clean") == Some(1))
+    }
+
+    /// Whether the client asked for a session that outlives the connection.
+    pub(super) fn is_kept(&self) -> bool {
+        self.connect.as_ref().is_some_and(|connect| match self.version {
+            Version::V3_1_1 => connect.number("clean") == Some(0),
+            Version::V5_0 => connect.number("session_expiry").is_some_and(|time| time > 0),
+        })
     }
 
     /// Whether one of its filters matches.
@@ -281,8 +293,13 @@ impl Hand<'_> {
     }
 
     /// What is spoken on this connection.
-    fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         self.links.get(&self.me).map_or(self.world.version, |link| link.version)
+    }
+
+    /// What 3.1.1 and 5.0 have different codes for.
+    pub(super) fn code(&self, of_3_1_1: u64, of_5_0: u64) -> u64 {
+        if self.version() >= Version::V5_0 { of_5_0 } else { of_3_1_1 }
     }
 
     fn write(&mut self, up: bool, out: Out) {

@@ -9,6 +9,7 @@ mod hand;
 mod proxy;
 mod self_test;
 mod topic;
+mod twins;
 
 pub use fault::Fault;
 pub use faults::FAULTS;

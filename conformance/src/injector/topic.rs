@@ -1,7 +1,8 @@
 //! Names and filters, as far as faults need them.
 
-/// Whether the filter matches the name, as section 4.7 says.
+/// Whether the filter matches the name, as section 4.7 says; of a shared one what is behind the share's name.
 pub(super) fn matches(filter: &[u8], name: &[u8]) -> bool {
+    let filter = share(filter).map_or(filter, |(_, filter)| filter);
     if name.first() == Some(&b'$') && matches!(filter.first(), Some(b'+' | b'#')) {
         return false;
     }
@@ -16,6 +17,13 @@ pub(super) fn matches(filter: &[u8], name: &[u8]) -> bool {
         }
     }
     names.next().is_none()
+}
+
+/// The share's name and the filter in `$share/name/filter`.
+pub(super) fn share(filter: &[u8]) -> Option<(&[u8], &[u8])> {
+    let behind = filter.strip_prefix(b"$share/")?;
+    let end = behind.iter().position(|byte| *byte == b'/')?;
+    Some((behind.get(..end)?, behind.get(end + 1..)?))
 }
 
 /// Whether it is a topic name that every broker takes.
@@ -41,6 +49,7 @@ mod tests {
             ("/+", "/a"),
             ("a/+/c", "a//c"),
             ("$x/#", "$x/a"),
+            ("$share/s/a/+", "a/b"),
         ] {
             assert!(matches(filter.as_bytes(), name.as_bytes()), "{filter} {name}");
         }
@@ -54,6 +63,8 @@ mod tests {
             ("a/#", "ab"),
             ("#", "$x"),
             ("+/a", "$x/a"),
+            ("$share/s/+/a", "$x/a"),
+            ("$share/s/a", "$share/s/a"),
         ] {
             assert!(!matches(filter.as_bytes(), name.as_bytes()), "{filter} {name}");
         }

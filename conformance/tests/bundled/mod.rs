@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use conformance::Version;
 use conformance::target::{Credentials, Target};
 use tempfile::NamedTempFile;
 
@@ -100,14 +99,5 @@ impl Bundled {
 
     pub(crate) fn stop(self) {
         self.brokers.into_iter().for_each(sol::Broker::stop);
-    }
-}
-
-// Not every test asks for everything.
-#[allow(dead_code)]
-/// Until the bundled broker speaks all of 5.0, it is not asked to: `SOL_5_0=1` asks it nevertheless.
-pub(crate) fn only_what_is_finished(target: &mut Target) {
-    if std::env::var_os("SOL_5_0").is_none() {
-        target.versions.retain(|version| *version < Version::V5_0);
     }
 }

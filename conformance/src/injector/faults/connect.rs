@@ -30,8 +30,13 @@ fn takes_first(kind: Kind) -> Meddler {
 }
 
 /// CONNACK with a code other than 0 is changed.
-fn refusal(change: fn(Packet) -> Vec<Packet>) -> Meddler {
-    down(Kind::Connack, move |_, packet| if packet.get("reason") > 0 { change(packet) } else { vec![packet] })
+fn refusal(change: fn(&Hand<'_>, Packet) -> Vec<Packet>) -> Meddler {
+    down(
+        Kind::Connack,
+        move |hand, packet| {
+            if packet.get("reason") > 0 { change(hand, packet) } else { vec![packet] }
+        },
+    )
 }
 
 /// CONNACK with code 0 is changed.
@@ -50,23 +55,40 @@ const WILL_RETAIN: u8 = 0x20;
 const WILL_QOS: u8 = 0x18;
 const HAS_WILL: u8 = 0x04;
 
-fn is_strange_level(packet: &Packet) -> bool {
-    packet.number("level").is_some_and(|level| level != 4)
+/// The broker takes a CONNECT with such a protocol name.
+fn takes_protocol(which: fn(&[u8]) -> bool) -> Meddler {
+    takes(move |_, frame| opening(frame).is_some_and(|(name, _)| which(name)))
 }
 
-fn is_strange_protocol(packet: &Packet) -> bool {
-    packet.bytes("protocol").is_some_and(|name| name != b"MQTT")
+/// The broker takes a CONNECT with such a protocol level.
+fn takes_level(which: fn(u8) -> bool) -> Meddler {
+    takes(move |_, frame| opening(frame).is_some_and(|(name, level)| name == b"MQTT" && which(level)))
+}
+
+/// Protocol name and level, if the frame is a CONNECT: what follows depends on them.
+fn opening(frame: &Frame) -> Option<(&[u8], u8)> {
+    let body = is(frame, Kind::Connect).then(|| body(&frame.bytes))?;
+    let length = usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
+    Some((body.get(2..2 + length)?, *body.get(2 + length)?))
 }
 
 fn needs_an_id(packet: &Packet) -> bool {
     packet.text("client_id").is_empty() && packet.get("clean") == 0
 }
 
-/// The broker refuses client identifiers like this, with code 2.
+/// Whether no broker takes it: in 3.1.1 without an identifier, in 5.0 with a method that there is not.
+fn is_hopeless(packet: &Packet) -> bool {
+    match packet.bytes("authentication_method") {
+        Some(method) => !method.starts_with(b"SCRAM"),
+        None => needs_an_id(packet),
+    }
+}
+
+/// The broker refuses client identifiers like this, with code 2 or 0x85.
 fn refuses_id(which: fn(&[u8]) -> bool) -> Meddler {
     Box::new(move |hand, event| match &event {
         Event::Up(frame) if good(frame, Kind::Connect, |packet| which(&packet.text("client_id"))) => {
-            hand.tell_client(&Packet::new(Kind::Connack).with("reason", 2u64));
+            hand.tell_client(&Packet::new(Kind::Connack).with("reason", hand.code(2, 0x85)));
             hand.close();
             None
         }
@@ -94,17 +116,21 @@ pub(super) const FAULTS: &[Fault] = &[
         takes(|hand, frame| is(frame, Kind::Connect) && hand.link(|link| link.sent > 1))
     }),
     fault("protocol-name-taken", "It takes any protocol name.", "3.1.2-1", || {
-        takes_connect(is_strange_protocol)
+        takes_protocol(|name| name != b"MQTT")
     }),
-    fault("level-taken", "It takes any protocol level.", "3.1.2-2", || takes_connect(is_strange_level)),
+    fault("level-taken", "It takes any protocol level.", "3.1.2-2", || {
+        takes_level(|level| !matches!(level, 4 | 5))
+    }),
     fault("level-refused-by-other-code", "It refuses an unknown level by code 5.", "3.1.2-2", || {
-        refusal(
-            |packet| if packet.get("reason") == 1 { vec![packet.set("reason", 5u64)] } else { vec![packet] },
-        )
+        refusal(|hand, packet| {
+            let is_level = packet.get("reason") == hand.code(1, 0x84);
+            vec![if is_level { packet.set("reason", hand.code(5, 0x87)) } else { packet }]
+        })
     }),
     fault("level-refused-by-closing", "It closes on an unknown level without CONNACK.", "3.1.2-2", || {
-        refusal(|packet| if packet.get("reason") == 1 { vec![] } else { vec![packet] })
-    }),
+        refusal(|_, packet| if packet.get("reason") == 1 { vec![] } else { vec![packet] })
+    })
+    .not_in_5_0(),
     fault("reserved-flag-taken", "It does not look at the reserved connect flag.", "3.1.2-3 3.1.4-1", || {
         takes_connect_flags(|flags| flags & 1 != 0)
     }),
@@ -203,7 +229,8 @@ pub(super) const FAULTS: &[Fault] = &[
                 Some(event)
             })
         },
-    ),
+    )
+    .not_in_5_0(),
     // Client identifiers
     fault(
         "client-id-over-20-refused",
@@ -240,25 +267,26 @@ pub(super) const FAULTS: &[Fault] = &[
         "It takes an empty client identifier with CleanSession 0.",
         "3.1.3-8",
         || takes_connect(needs_an_id),
-    ),
+    )
+    .not_in_5_0(),
     fault(
         "client-id-empty-other-code",
         "It refuses an empty client identifier by code 5.",
         "3.1.3-8 3.1.3-9",
         || {
-            refusal(
-                |packet| {
-                    if packet.get("reason") == 2 { vec![packet.set("reason", 5u64)] } else { vec![packet] }
-                },
-            )
+            refusal(|_, packet| {
+                vec![if packet.get("reason") == 2 { packet.set("reason", 5u64) } else { packet }]
+            })
         },
-    ),
+    )
+    .not_in_5_0(),
     fault(
         "client-id-empty-no-connack",
         "It closes on an empty client identifier without CONNACK.",
         "3.1.3-8 3.1.3-9",
-        || refusal(|packet| if packet.get("reason") == 2 { vec![] } else { vec![packet] }),
-    ),
+        || refusal(|_, packet| if packet.get("reason") == 2 { vec![] } else { vec![packet] }),
+    )
+    .not_in_5_0(),
     fault("client-id-case-folded", "Client identifiers that differ by case are one.", "3.1.3-2", || {
         up(Kind::Connect, |_, packet| vec![packet.map("client_id", <[u8]>::to_ascii_lowercase)])
     }),
@@ -278,7 +306,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("take-over-refused", "It refuses a client identifier that is in use.", "3.1.4-2", || {
         Box::new(|hand, event| match &event {
             Event::Up(frame) if good(frame, Kind::Connect, |_| true) && is_taken_over(hand) => {
-                hand.tell_client(&Packet::new(Kind::Connack).with("reason", 2u64));
+                hand.tell_client(&Packet::new(Kind::Connack).with("reason", hand.code(2, 0x85)));
                 hand.close();
                 None
             }
@@ -305,7 +333,7 @@ pub(super) const FAULTS: &[Fault] = &[
     // CONNACK
     fault("connack-missing", "It does not answer CONNECT.", "3.1.4-4", || acceptance(|_, _| vec![])),
     fault("connack-code-5", "It refuses everybody.", "3.1.4-4", || {
-        acceptance(|_, packet| vec![packet.set("reason", 5u64)])
+        acceptance(|hand, packet| vec![packet.set("reason", hand.code(5, 0x87))])
     }),
     fault("connack-twice", "It sends CONNACK twice.", "3.1.4-4 3.2.0-1", || {
         acceptance(|_, packet| vec![packet.clone(), packet])
@@ -344,7 +372,7 @@ pub(super) const FAULTS: &[Fault] = &[
         acceptance(|_, packet| vec![packet.set("session_present", 2u64)])
     }),
     fault("refusal-with-session-present", "Its refusals say Session Present 1.", "3.2.2-4", || {
-        refusal(|packet| vec![packet.set("session_present", 1u64)])
+        refusal(|_, packet| vec![packet.set("session_present", 1u64)])
     }),
     fault("refusal-leaves-open", "It does not close after a refusal.", "3.2.2-5 3.1.2-2 3.1.3-8", || {
         Box::new(|hand, event| {
@@ -366,7 +394,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 if let Event::Up(Frame { packet: Ok(packet), .. }) = &event
                     && packet.kind == Kind::Publish
                     && hand.link(|link| {
-                        link.accepted.is_none() && link.connect.as_ref().is_some_and(needs_an_id)
+                        link.accepted.is_none() && link.connect.as_ref().is_some_and(is_hopeless)
                     })
                 {
                     hand.publish(packet);
@@ -413,27 +441,19 @@ pub(super) const FAULTS: &[Fault] = &[
         || takes_first(Kind::Unsubscribe),
     ),
     fault("protocol-name-without-case", "It takes the protocol name in small letters.", "3.1.2-1", || {
-        takes_connect(|packet| {
-            packet.bytes("protocol").is_some_and(|name| name != b"MQTT" && name.eq_ignore_ascii_case(b"MQTT"))
-        })
+        takes_protocol(|name| name != b"MQTT" && name.eq_ignore_ascii_case(b"MQTT"))
     }),
     fault("protocol-name-by-beginning", "It takes a protocol name that begins with MQTT.", "3.1.2-1", || {
-        takes_connect(|packet| {
-            packet.bytes("protocol").is_some_and(|name| name.len() > 4 && name.starts_with(b"MQTT"))
-        })
+        takes_protocol(|name| name.len() > 4 && name.starts_with(b"MQTT"))
     }),
     fault("protocol-name-empty-taken", "It takes an empty protocol name.", "3.1.2-1", || {
-        takes_connect(|packet| packet.bytes("protocol").is_some_and(<[u8]>::is_empty))
+        takes_protocol(<[u8]>::is_empty)
     }),
-    fault("level-0-taken", "It takes protocol level 0.", "3.1.2-2", || {
-        takes_connect(|packet| packet.number("level") == Some(0))
-    }),
+    fault("level-0-taken", "It takes protocol level 0.", "3.1.2-2", || takes_level(|level| level == 0)),
     fault("level-below-4-taken", "It takes every protocol level up to 4.", "3.1.2-2", || {
-        takes_connect(|packet| packet.number("level").is_some_and(|level| level < 4))
+        takes_level(|level| level < 4)
     }),
-    fault("level-255-taken", "It takes protocol level 255.", "3.1.2-2", || {
-        takes_connect(|packet| packet.number("level") == Some(255))
-    }),
+    fault("level-255-taken", "It takes protocol level 255.", "3.1.2-2", || takes_level(|level| level == 255)),
     fault("client-id-cut-at-23", "Of a client identifier it keeps 23 bytes.", "3.1.3-2", || {
         up(Kind::Connect, |_, packet| vec![packet.map("client_id", |id| id.get(..23).unwrap_or(id).to_vec())])
     }),

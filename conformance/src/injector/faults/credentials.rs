@@ -65,7 +65,7 @@ fn at_refusal(then: fn(&mut Hand<'_>, &Packet)) -> Meddler {
     down(Kind::Connack, move |hand, packet| {
         let connect = hand.link(|link| link.connect.clone());
         if let Some(connect) = connect
-            && matches!(packet.get("reason"), 4 | 5)
+            && matches!(packet.get("reason"), 4 | 5 | 0x86 | 0x87)
         {
             then(hand, &connect);
         }
@@ -135,7 +135,8 @@ pub(super) const FAULTS: &[Fault] = &[
                 |_, packet| if matches!(packet.get("reason"), 4 | 5) { vec![] } else { vec![packet] },
             )
         },
-    ),
+    )
+    .not_in_5_0(),
     fault(
         "refused-client-takes-over",
         "A client that is refused ends the connection whose identifier it names.",

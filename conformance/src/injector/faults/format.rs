@@ -1,6 +1,7 @@
 //! Chapters 1.5, 2 and 4.8: strings, fixed headers, packets that are none, streams.
 
-use crate::frame::decode::Frame;
+use crate::Version;
+use crate::frame::decode::{Frame, connect_version};
 use crate::frame::{Kind, Packet};
 use crate::injector::fault::{
     Bend, Fault, Meddler, all, body, down, down_set, fault, flags, good, ignores, is, takes, wrong,
@@ -56,6 +57,11 @@ fn has_bytes(frame: &Frame, bytes: &[u8]) -> bool {
 /// The broker adds a byte to packets of this kind.
 fn too_long(kind: Kind) -> Meddler {
     down_set(kind, "tail", vec![0])
+}
+
+/// How long a CONNECT is before the client identifier: in 5.0 without properties.
+fn fixed(frame: &Frame) -> usize {
+    if connect_version(&frame.bytes) == Some(Version::V5_0) { 11 } else { 10 }
 }
 
 /// The connection ended, and it was the broker that ended it.
@@ -177,13 +183,20 @@ pub(super) const FAULTS: &[Fault] = &[
         sends_flags(Kind::Pingresp)
     }),
     // Lengths
-    fault("puback-too-long", "Its PUBACK has a third byte.", "4.3.2-2", || too_long(Kind::Puback)),
-    fault("unsuback-with-codes", "Its UNSUBACK has codes, as in 5.0.", "3.10.4-4", || {
-        too_long(Kind::Unsuback)
-    }),
-    fault("connack-with-properties", "Its CONNACK has properties, as in 5.0.", "3.1.4-4", || {
-        too_long(Kind::Connack)
-    }),
+    fault("puback-too-long", "Its PUBACK has a third byte.", "4.3.2-2", || too_long(Kind::Puback))
+        .not_in_5_0(),
+    fault(
+        "unsuback-with-codes",
+        "Its UNSUBACK has a code too many: in 3.1.1 it has none.",
+        "3.10.4-4",
+        || too_long(Kind::Unsuback),
+    ),
+    fault(
+        "connack-with-properties",
+        "Its CONNACK has a byte too many, in 3.1.1 a length of properties.",
+        "3.1.4-4",
+        || too_long(Kind::Connack),
+    ),
     fault("puback-extra-byte-taken", "It takes a PUBACK with a byte too many.", "4.8.0-1", || {
         takes_wrong(Kind::Puback, "too many")
     }),
@@ -236,7 +249,11 @@ pub(super) const FAULTS: &[Fault] = &[
         takes_wrong(Kind::Subscribe, "it ends within the topic filter")
     }),
     fault("subscribe-without-qos-taken", "It takes a SUBSCRIBE that ends before the QoS.", "4.8.0-1", || {
-        takes_wrong(Kind::Subscribe, "it ends within the requested QoS")
+        takes(|_, frame| {
+            is(frame, Kind::Subscribe)
+                && (wrong(frame, "it ends within the requested QoS")
+                    || wrong(frame, "it ends within the options"))
+        })
     }),
     fault("short-unsubscribe-taken", "It takes an UNSUBSCRIBE that ends within a filter.", "4.8.0-1", || {
         takes_wrong(Kind::Unsubscribe, "it ends within")
@@ -249,7 +266,7 @@ pub(super) const FAULTS: &[Fault] = &[
             takes(|_, frame| {
                 is(frame, Kind::Connect)
                     && wrong(frame, "it ends within the client identifier")
-                    && body(&frame.bytes).len() > 10
+                    && body(&frame.bytes).len() > fixed(frame)
             })
         },
     ),
@@ -261,7 +278,7 @@ pub(super) const FAULTS: &[Fault] = &[
             takes(|_, frame| {
                 is(frame, Kind::Connect)
                     && wrong(frame, "it ends within the client identifier")
-                    && body(&frame.bytes).len() <= 10
+                    && body(&frame.bytes).len() <= fixed(frame)
             })
         },
     ),
@@ -374,7 +391,8 @@ pub(super) const FAULTS: &[Fault] = &[
             }
             Some(event)
         })
-    }),
+    })
+    .not_in_5_0(),
     // 7.1.1 a stream of bytes
     fault("pieces-close", "It closes when a packet comes in pieces.", "7.1.1-1", || {
         Box::new(|hand, event| {

@@ -12,6 +12,7 @@ mod session;
 mod subscribe;
 mod topics;
 mod unsubscribe;
+mod v5_disconnect;
 mod websocket;
 mod will;
 
@@ -33,6 +34,7 @@ pub const FAULTS: &[&[Fault]] = &[
     redeliver::FAULTS,
     topics::FAULTS,
     websocket::FAULTS,
+    v5_disconnect::FAULTS,
 ];
 
 #[cfg(test)]
@@ -45,14 +47,20 @@ mod tests {
 
     #[test]
     fn every_fault_has_a_name_of_its_own_and_breaks_statements_that_there_are() {
-        let statements = Statements::of(Version::V3_1_1);
         let mut names = HashSet::new();
         for fault in FAULTS.iter().copied().flatten() {
             assert!(names.insert(fault.name), "{} twice", fault.name);
             assert!(fault.wrong.ends_with('.'), "{}: a sentence", fault.name);
-            assert!(fault.statements().next().is_some(), "{} breaks nothing", fault.name);
-            for id in fault.statements() {
-                assert!(statements.get(&id).is_some(), "{}: {id}", fault.name);
+            let ids = |version| fault.statements(version);
+            assert!(
+                Version::ALL.into_iter().any(|version| !ids(version).is_empty()),
+                "{} breaks nothing",
+                fault.name
+            );
+            for version in Version::ALL {
+                for id in ids(version) {
+                    assert!(Statements::of(version).get(&id).is_some(), "{}: {version} {id}", fault.name);
+                }
             }
         }
     }

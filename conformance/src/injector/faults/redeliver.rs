@@ -81,7 +81,7 @@ pub(super) const FAULTS: &[Fault] = &[
         repeated(|_, packet| vec![packet.set("payload", "")])
     }),
     fault("again-with-qos0", "An open message comes again with QoS 0.", "4.4.0-1", || {
-        repeated(|_, packet| vec![packet.set("qos", 0u64).set("dup", 0u64).only(|name| name != "id")])
+        repeated(|_, packet| vec![packet.set("qos", 0u64).set("dup", 0u64).without("id")])
     }),
     fault("again-out-of-order", "Open messages come again in the wrong order.", "4.6.0-1 4.6.0-6", || {
         swaps(Kind::Publish, |_, packet| packet.get("dup") == 1)

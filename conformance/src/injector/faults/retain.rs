@@ -79,7 +79,7 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     fault("retained-with-qos0", "Retained messages come with QoS 0.", "3.3.1-5 3.8.4-6", || {
-        replayed(|_, packet| vec![packet.set("qos", 0u64).only(|name| name != "id")])
+        replayed(|_, packet| vec![packet.set("qos", 0u64).without("id")])
     }),
     fault("retained-missing", "New subscribers get no retained messages.", "3.3.1-6 3.3.1-8", || {
         replayed(|_, _| vec![])

@@ -42,7 +42,7 @@ fn loses_waiting(which: fn(&mut Hand<'_>, &Packet) -> bool) -> Meddler {
 /// The session is lost when this happens.
 fn loses_session(when: fn(&Hand<'_>, &Event) -> bool) -> Meddler {
     Box::new(move |hand, event| {
-        if when(hand, &event) && !hand.link(|link| link.is_clean() || link.client_id().is_empty()) {
+        if when(hand, &event) && hand.link(|link| link.is_kept() && !link.client_id().is_empty()) {
             let id = hand.link(|link| link.client_id());
             hand.pass(event);
             hand.end_session(&id);
@@ -175,7 +175,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "session-present-for-new",
         "It says Session Present 1 whenever CleanSession is 0.",
         "3.2.2-3",
-        || says(|hand, was| was || !hand.link(|link| link.is_clean())),
+        || says(|hand, was| was || !hand.link(|link| link.starts_clean())),
     ),
     fault(
         "session-present-for-clean",
@@ -207,7 +207,7 @@ pub(super) const FAULTS: &[Fault] = &[
         || {
             all(vec![
                 clean(|_, packet| packet.set("clean", 0u64)),
-                says(|hand, was| was && !hand.link(|link| link.is_clean())),
+                says(|hand, was| was && !hand.link(|link| link.starts_clean())),
             ])
         },
     ),
@@ -215,7 +215,7 @@ pub(super) const FAULTS: &[Fault] = &[
         clean(|hand, packet| {
             let id = packet.text("client_id");
             hand.end_session(&id);
-            packet.set("clean", 0u64)
+            packet.set("clean", 0u64).set("session_expiry", 3600u64)
         })
     }),
     fault(
@@ -240,7 +240,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("waiting-with-qos0", "Messages that waited come with QoS 0.", "3.1.2-5 3.8.4-6", || {
         down(Kind::Publish, |hand, packet| {
             let waited = hand.link(|link| link.is_fresh()) && packet.get("qos") > 0;
-            if waited { vec![packet.set("qos", 0u64).only(|name| name != "id")] } else { vec![packet] }
+            if waited { vec![packet.set("qos", 0u64).without("id")] } else { vec![packet] }
         })
     }),
     fault("waiting-in-wrong-order", "Messages that waited come in the wrong order.", "4.6.0-6", || {
@@ -341,7 +341,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 let returned =
                     hand.link(|link| link.accepted == Some(true) && !link.wants(&packet.text("topic")));
                 if returned && packet.get("qos") > 0 {
-                    vec![packet.set("qos", 0u64).only(|name| name != "id")]
+                    vec![packet.set("qos", 0u64).without("id")]
                 } else {
                     vec![packet]
                 }

@@ -11,9 +11,10 @@ fn takes_subscribe(which: fn(&Packet) -> bool) -> Meddler {
     takes(move |_, frame| good(frame, Kind::Subscribe, which))
 }
 
-/// The requested QoS bytes.
+/// The bytes with the requested QoS: of 5.0 only those that are wrong.
 fn any_option(packet: &Packet, which: fn(u64) -> bool) -> bool {
-    packet.all("qos").any(|value| matches!(value, Value::Number(number) if which(*number)))
+    let mut options = packet.all("qos").chain(packet.all("options"));
+    options.any(|value| matches!(value, Value::Number(number) if which(*number)))
 }
 
 /// A SUBSCRIBE or SUBACK with these entries.
@@ -180,7 +181,8 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault("suback-reserved-code", "It answers by code 0x87, as in 5.0.", "3.9.3-2", || {
         down_set(Kind::Suback, "reason", 0x87u64)
-    }),
+    })
+    .not_in_5_0(),
     fault("subscribe-has-no-effect", "It answers SUBSCRIBE and forgets it.", "3.8.4-1 4.5.0-1", || {
         up(Kind::Subscribe, |hand, packet| {
             hand.tell_client(&suback(packet.get("id"), granted(&packet)));

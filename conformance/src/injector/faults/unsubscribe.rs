@@ -18,6 +18,12 @@ fn unsubscribe(id: u64, filters: impl IntoIterator<Item = Vec<u8>>) -> Packet {
         .fold(Packet::new(Kind::Unsubscribe).with("id", id), |packet, filter| packet.with("topic", filter))
 }
 
+/// The answer to it: in 5.0 with a code for each filter.
+fn unsuback(unsubscribe: &Packet) -> Packet {
+    let codes = topics(unsubscribe);
+    codes.iter().fold(ack(Kind::Unsuback, unsubscribe.get("id")), |packet, _| packet.with("reason", 0u64))
+}
+
 /// Removes other filters than it is told to.
 fn removes(which: fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>) -> Meddler {
     up(Kind::Unsubscribe, move |_, packet| {
@@ -85,7 +91,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault("unsubscribe-removes-nothing", "It answers UNSUBSCRIBE and removes nothing.", "3.10.4-2", || {
         up(Kind::Unsubscribe, |hand, packet| {
-            hand.tell_client(&ack(Kind::Unsuback, packet.get("id")));
+            hand.tell_client(&unsuback(&packet));
             vec![]
         })
     }),
@@ -102,11 +108,11 @@ pub(super) const FAULTS: &[Fault] = &[
         || {
             all(vec![
                 up(Kind::Unsubscribe, |hand, packet| {
-                    if hand.link(|link| link.is_clean()) {
+                    if !hand.link(|link| link.is_kept()) {
                         return vec![packet];
                     }
                     hand.note(format!("removed {}", hand.me), "");
-                    hand.tell_client(&ack(Kind::Unsuback, packet.get("id")));
+                    hand.tell_client(&unsuback(&packet));
                     vec![]
                 }),
                 down(Kind::Publish, |hand, packet| {

@@ -1,7 +1,7 @@
 //! Chapter 3.1.2: wills. And DISCONNECT, which ends them.
 
 use crate::frame::{Kind, Packet};
-use crate::injector::fault::{Bend, Fault, Meddler, all, body, fault, flags, is, up};
+use crate::injector::fault::{Bend, Fault, Meddler, all, fault, flags, is, up};
 use crate::injector::hand::{Event, Hand, Link};
 
 /// CONNECT with a will is changed.
@@ -238,15 +238,22 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault("disconnect-body-taken", "It takes a DISCONNECT with a body.", "4.8.0-1", || {
-        Box::new(|hand, event| match &event {
-            Event::Up(frame) if is(frame, Kind::Disconnect) && !body(&frame.bytes).is_empty() => {
-                say_goodbye(hand);
-                None
-            }
-            _ => Some(event),
-        })
-    }),
+    fault(
+        "disconnect-body-taken",
+        "It takes a DISCONNECT with a body that it must not have.",
+        "4.8.0-1",
+        || {
+            Box::new(|hand, event| match &event {
+                Event::Up(frame)
+                    if is(frame, Kind::Disconnect) && flags(frame) == 0 && frame.packet.is_err() =>
+                {
+                    say_goodbye(hand);
+                    None
+                }
+                _ => Some(event),
+            })
+        },
+    ),
     fault("disconnect-with-flags-ignored", "It ignores a DISCONNECT with flags.", "3.14.1-1 2.2.2-2", || {
         crate::injector::fault::ignores(|_, frame| is(frame, Kind::Disconnect) && flags(frame) != 0)
     }),
