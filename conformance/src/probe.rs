@@ -61,10 +61,13 @@ pub struct Announced {
     pub response_information: bool,
     /// Whether it begins an authentication by SCRAM-SHA-256.
     pub scram: bool,
+    /// Whether it refuses a payload that is said to be UTF-8 and is not.
+    #[serde(default)]
+    pub checks_payloads: bool,
 }
 
 impl Announced {
-    fn of(connack: &Packet, scram: bool) -> Self {
+    fn of(connack: &Packet, scram: bool, checks_payloads: bool) -> Self {
         let number = |name: &str, default| connack.number(name).unwrap_or(default);
         let has = |name: &str| number(name, 1) == 1;
         Announced {
@@ -79,6 +82,7 @@ impl Announced {
             server_keep_alive: connack.number("server_keep_alive"),
             response_information: connack.bytes("response_information").is_some(),
             scram,
+            checks_payloads,
         }
     }
 
@@ -93,6 +97,7 @@ impl Announced {
             ("server-keep-alive", self.server_keep_alive.is_some_and(|time| time <= 10)),
             ("response-information", self.response_information),
             ("scram", self.scram),
+            ("payload-check", self.checks_payloads),
             ("no-qos1", self.maximum_qos < 1),
             ("no-qos2", self.maximum_qos < 2),
             ("no-retain", !self.retain),
@@ -136,6 +141,7 @@ impl fmt::Display for Announced {
         said.extend(self.server_keep_alive.map(|time| format!("Server Keep Alive {time} s")));
         said.extend(self.response_information.then(|| "Response Information".to_owned()));
         said.extend(self.scram.then(|| "SCRAM-SHA-256".to_owned()));
+        said.extend(self.checks_payloads.then(|| "checks of payloads".to_owned()));
         write!(f, "in 5.0 {}", said.join(", "))
     }
 }
@@ -304,7 +310,16 @@ impl Probe<'_> {
             .with("authentication_method", "SCRAM-SHA-256")
             .with("authentication_data", format!("n,,n={username},r={}", self.token).as_str());
         let begun = self.answer(Version::V5_0, scram).is_some_and(|answer| answer.kind == Kind::Auth);
-        Some(Announced::of(&connack, begun))
+        Some(Announced::of(&connack, begun, self.checks_payloads() == Some(true)))
+    }
+
+    /// What PUBACK has to say to a payload that is not what it is said to be.
+    fn checks_payloads(&self) -> Option<bool> {
+        let mut plain = Plain::connect(self.target, Version::V5_0, self.id().as_bytes()).ok()?;
+        let message = Packet::new(Kind::Publish).with("topic", self.topic("text").as_str());
+        let message = message.with("payload_format", 1u64).with("payload", vec![0xff]);
+        plain.send(&message.with("qos", 1u64).with("id", 1u64)).ok()?;
+        Some(plain.await_kind(Kind::Puback).ok()?.number("reason") == Some(0x99))
     }
 
     /// The code that SUBACK has for this filter. `None`: no SUBACK.

@@ -14,11 +14,13 @@ mod v5;
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::wire::{Connection, Owner};
+use super::allowed::Allowed;
+use super::wire::{Connection, Owner, lock};
 use crate::Version;
 use crate::frame::{Kind, Packet, Side, decode::Frames};
 use crate::trace::Direction;
@@ -77,8 +79,8 @@ pub fn connect(
     loopback.set_nodelay(true)?;
     let mut connection = Connection::open(endpoint, owner.clone(), Some(loopback.try_clone()?), deadline)?;
     let (passed_sender, passed) = channel();
-    let (reading, writer) = (loopback.try_clone()?, connection.transport());
-    thread::spawn(move || upstream(reading, &owner, &*writer, &passed_sender));
+    let (reading, writer, allowed) = (loopback.try_clone()?, connection.transport(), connection.allowed());
+    thread::spawn(move || upstream(reading, &owner, &allowed, &*writer, &passed_sender));
     let played = Played { client, passed, loopback };
     played.await_passed(Kind::Connect, deadline)?;
     connection.played = Some(played);
@@ -135,13 +137,22 @@ fn accept(listener: &TcpListener, deadline: Duration) -> std::io::Result<TcpStre
 }
 
 /// Passes on what rumqttc sends, frame by frame.
-fn upstream(mut stream: TcpStream, owner: &Owner, broker: &dyn Transport, passed: &Sender<Kind>) {
+fn upstream(
+    mut stream: TcpStream,
+    owner: &Owner,
+    allowed: &Mutex<Allowed>,
+    broker: &dyn Transport,
+    passed: &Sender<Kind>,
+) {
     let mut frames = Frames::of(Side::Client, owner.version);
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         frames.push(buffer.get(..length).unwrap_or_default());
         for frame in frames.by_ref() {
             owner.trace.frame(&owner.name, Direction::Sent, frame.packet.as_ref(), &frame.bytes);
+            if let Ok(packet) = &frame.packet {
+                lock(allowed).sent(packet);
+            }
             if broker.write_all(&frame.bytes).is_err() {
                 return;
             }

@@ -1,5 +1,6 @@
 //! Those who talk to the broker: [`Connection`] plays a scenario's actor, [`Plain`] is the kit's own errand boy.
 
+mod allowed;
 mod client;
 mod plain;
 mod wire;

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::allowed::Allowed;
 use crate::Version;
-use crate::frame::{Packet, Side, decode::Frames, encode::encode};
+use crate::frame::{Packet, Side, decode::Frame, decode::Frames, encode::encode};
 use crate::trace::{Direction, Trace};
 use crate::transport::{Endpoint, Transport};
 
@@ -69,6 +70,7 @@ pub struct Manner {
 pub struct Connection {
     owner: Owner,
     transport: Arc<dyn Transport>,
+    allowed: Arc<Mutex<Allowed>>,
     /// Nothing is ever sent here: it ends when the reading thread does.
     reader_ended: Receiver<()>,
     /// rumqttc's side, if rumqttc plays the actor.
@@ -92,18 +94,24 @@ impl Connection {
                 owner.trace.frame(&owner.name, Direction::Came, Err(&error.to_string()), &[]);
             }
         })?;
-        let reading = transport.clone();
+        let allowed = Arc::<Mutex<Allowed>>::default();
+        let (reading, held) = (transport.clone(), allowed.clone());
         let (running, reader_ended) = channel::<()>();
         let reader = owner.clone();
         thread::spawn(move || {
-            read_all(&*reading, &reader, copy);
+            read_all(&*reading, &reader, &held, copy);
             drop(running);
         });
-        Ok(Connection { owner, transport, reader_ended, played: None })
+        Ok(Connection { owner, transport, allowed, reader_ended, played: None })
     }
 
     pub(super) fn transport(&self) -> Arc<dyn Transport> {
         self.transport.clone()
+    }
+
+    /// What its CONNECT allows the broker.
+    pub(super) fn allowed(&self) -> Arc<Mutex<Allowed>> {
+        self.allowed.clone()
     }
 
     /// Which of the actor's connections this is, from 1.
@@ -126,6 +134,9 @@ impl Connection {
     /// Writes down that this is sent: a packet, or bytes that are none.
     pub fn note_sent(&self, what: Option<&Packet>, bytes: &[u8]) {
         let Owner { name, trace, .. } = &self.owner;
+        if let Some(packet) = what {
+            lock(&self.allowed).sent(packet);
+        }
         match what {
             Some(packet) => trace.frame(name, Direction::Sent, Ok(packet), bytes),
             None => trace.bytes(name, Direction::Sent, bytes),
@@ -159,8 +170,12 @@ impl Drop for Connection {
     }
 }
 
+pub(super) fn lock(allowed: &Mutex<Allowed>) -> MutexGuard<'_, Allowed> {
+    allowed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Reads until the end, telling and copying everything.
-fn read_all(transport: &dyn Transport, owner: &Owner, mut copy: Option<TcpStream>) {
+fn read_all(transport: &dyn Transport, owner: &Owner, allowed: &Mutex<Allowed>, mut copy: Option<TcpStream>) {
     let mut frames = Frames::of(Side::Broker, owner.version);
     let mut buffer = vec![0; 64 * 1024];
     let tell = |place, what| {
@@ -183,10 +198,13 @@ fn read_all(transport: &dyn Transport, owner: &Owner, mut copy: Option<TcpStream
         };
         frames.push(bytes);
         for frame in frames.by_ref() {
-            let place = owner.trace.frame(&owner.name, Direction::Came, frame.packet.as_ref(), &frame.bytes);
+            let Frame { bytes, packet } = frame;
+            let admitted = packet.clone().and_then(|packet| lock(allowed).admit(packet, bytes.len()));
+            let shown = admitted.as_ref().and(packet.as_ref());
+            let place = owner.trace.frame(&owner.name, Direction::Came, shown, &bytes);
             tell(
                 place,
-                match frame.packet {
+                match admitted {
                     Ok(packet) => Came::Packet(packet),
                     Err(reason) => Came::Malformed(reason),
                 },

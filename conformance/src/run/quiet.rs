@@ -39,7 +39,7 @@ fn listens(step: &Step) -> bool {
     let own = |piece: &Piece| match piece {
         Piece::Own(text) => !text.is_empty(),
         Piece::Exact(text) => text.windows(3).any(|window| window == b"{u}"),
-        Piece::Hex(_) | Piece::Pattern(_) | Piece::PatternOf(_) | Piece::Variable(_) => false,
+        Piece::Hex(_) | Piece::Pattern(_) | Piece::PatternOf(..) | Piece::Variable(_) => false,
     };
     let others = |value: &Expression| match value {
         Expression::Bytes(pieces) => !pieces.iter().any(own),

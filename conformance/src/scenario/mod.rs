@@ -171,6 +171,10 @@ pub const CAPABILITIES: &[Capability] = &[
     announced("server-keep-alive", "the broker announces no Server Keep Alive of at most 10 s"),
     announced("response-information", "the broker gives no Response Information"),
     announced("scram", "the broker was not seen to answer SCRAM-SHA-256"),
+    announced(
+        "payload-check",
+        "the broker was not seen to refuse a payload that is not what it is said to be",
+    ),
     announced("no-qos1", "the broker has QoS 1"),
     announced("no-qos2", "the broker has QoS 2"),
     announced("no-retain", "the broker has retained messages"),

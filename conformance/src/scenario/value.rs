@@ -33,8 +33,8 @@ pub enum Piece {
     Hex(Vec<u8>),
     /// `bytes(N)`
     Pattern(usize),
-    /// `bytes($name)`
-    PatternOf(String),
+    /// `bytes($name)`, `bytes($name - 20)`
+    PatternOf(String, i64),
     /// `$name` among others; a number is written in decimal.
     Variable(String),
 }
@@ -74,7 +74,7 @@ impl Expression {
             Expression::Bytes(pieces) => (None, pieces.as_slice()),
         };
         alone.into_iter().chain(pieces.iter().filter_map(|piece| match piece {
-            Piece::Variable(name) | Piece::PatternOf(name) => Some(name),
+            Piece::Variable(name) | Piece::PatternOf(name, _) => Some(name),
             _ => None,
         }))
     }
@@ -88,7 +88,9 @@ impl Expression {
             Expression::Bytes(pieces) => {
                 let fill = |piece| match piece {
                     Piece::Variable(found) if found == name => Piece::Hex(number.to_string().into_bytes()),
-                    Piece::PatternOf(found) if found == name => Piece::Pattern(number as usize),
+                    Piece::PatternOf(found, more) if found == name => {
+                        Piece::Pattern(sum(number, more).min(MAX_PATTERN_BYTES) as usize)
+                    }
                     other => other,
                 };
                 Expression::Bytes(pieces.into_iter().map(fill).collect())
@@ -129,8 +131,8 @@ impl Expression {
                         Piece::Exact(text) => bytes.extend(with_token(text, token)),
                         Piece::Hex(hex) => bytes.extend(hex),
                         Piece::Pattern(length) => bytes.extend(pattern(*length)),
-                        Piece::PatternOf(name) => {
-                            let length = bound_number(name, bindings)?.min(MAX_PATTERN_BYTES);
+                        Piece::PatternOf(name, more) => {
+                            let length = sum(bound_number(name, bindings)?, *more).min(MAX_PATTERN_BYTES);
                             bytes.extend(pattern(length as usize));
                         }
                         Piece::Variable(name) => match bindings.get(name) {

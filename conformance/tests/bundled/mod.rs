@@ -21,7 +21,7 @@ const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPb
 
 /// Brokers beside the usual one, so that whatever a scenario `needs`, one of them has it. What each has is found out, as it
 /// is of any broker; a scenario runs against the first that does.
-const OTHERS: [fn(sol::Limits) -> sol::Limits; 2] = [narrow, bare];
+const OTHERS: [fn(sol::Limits) -> sol::Limits; 3] = [narrow, bare, strict];
 
 /// One that has everything, within limits that CONNACK tells of.
 fn narrow(limits: sol::Limits) -> sol::Limits {
@@ -34,6 +34,11 @@ fn narrow(limits: sol::Limits) -> sol::Limits {
         max_session_expiry: Some(Duration::from_secs(5)),
         ..limits
     }
+}
+
+/// One that looks at payloads, and takes few QoS 2 messages at once.
+fn strict(limits: sol::Limits) -> sol::Limits {
+    sol::Limits { check_payload_format: true, max_received_messages: 5, ..limits }
 }
 
 /// One that lacks what it may lack.

@@ -116,10 +116,7 @@ pub(super) fn duration(input: &str) -> Read<'_, Duration> {
 
 /// What may stand behind `field=`.
 pub(super) fn expression(input: &str) -> Read<'_, Expression> {
-    let more = (delimited(blank, one_of("+-"), blank), map_opt(digits, |digits: &str| digits.parse().ok()));
-    let sum = map((variable, more), |(name, (sign, more)): (&str, (char, i64))| {
-        Expression::Sum(name.to_owned(), if sign == '-' { -more } else { more })
-    });
+    let sum = map((variable, more), |(name, more)| Expression::Sum(name.to_owned(), more));
     let range =
         map(separated_pair(number, tag(".."), number), |(least, most)| Expression::Range(least, most));
     let absent = value(Expression::Absent, verify(name, |found: &str| found == "none"));
@@ -131,6 +128,16 @@ pub(super) fn expression(input: &str) -> Read<'_, Expression> {
     expect(
         "a value (7, 0x80, \"text\", 'text', x\"00 ff\", bytes(9), $name)",
         alt((sum, joined, range, map(number, Expression::Number), absent)),
+    )
+    .parse(input)
+}
+
+/// `+ 1`, `- 1` behind a `$name`.
+fn more(input: &str) -> Read<'_, i64> {
+    let digits = map_opt(digits, |digits: &str| digits.parse::<i64>().ok());
+    map(
+        (delimited(blank, one_of("+-"), blank), digits),
+        |(sign, more)| if sign == '-' { -more } else { more },
     )
     .parse(input)
 }
@@ -165,8 +172,10 @@ fn pattern(input: &str) -> Read<'_, Piece> {
     let fixed = map_opt(number, |length| {
         (length <= MAX_PATTERN_BYTES).then_some(length).and_then(|length| usize::try_from(length).ok())
     });
-    let length =
-        alt((map(fixed, Piece::Pattern), map(variable, |name: &str| Piece::PatternOf(name.to_owned()))));
+    let bound = map((variable, opt(more)), |(name, more): (&str, _)| {
+        Piece::PatternOf(name.to_owned(), more.unwrap_or(0))
+    });
+    let length = alt((map(fixed, Piece::Pattern), bound));
     let length = cut(expect("a number of at most 16777216, or a $name", length));
     delimited(tag("bytes("), length, cut(expect("`)`", char(')')))).parse(input)
 }
