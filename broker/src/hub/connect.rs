@@ -1,5 +1,6 @@
 //! CONNECT, take-over, and the end of a connection.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -110,7 +111,9 @@ impl Hub {
         batch.tally.connects += 1;
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
-        let connected = peer.connected.insert(Connected { client, connection, version, terms, keep_alive });
+        let is_greeted = Cell::new(false);
+        let connected =
+            peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
         debug!(
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,

@@ -1,5 +1,6 @@
 //! The server's last word to a client of 5.0: why its connection ends.
 
+use super::peer::Connected;
 use super::{Batch, Ending, Hub, Peer};
 use crate::codec::{Disconnect, Packet, PropertiesBuf, Property, Reason, Version};
 use crate::session::{Outbox, Terms};
@@ -25,9 +26,9 @@ impl Hub {
     /// the client should get to read it. There is none before CONNACK [5.0 MQTT-3.14.0-1], behind the client's own
     /// DISCONNECT, or before 5.0.
     pub fn farewell(&self, peer: &Peer, ending: &Ending, unsent: &mut Outbox, batch: &mut Batch) -> bool {
-        let Some(connected) = peer.connected.as_ref().filter(|peer| peer.terms.version == Version::V5) else {
-            return false;
-        };
+        let is_listening =
+            |connected: &&Connected| connected.terms.version == Version::V5 && connected.is_greeted.get();
+        let Some(connected) = peer.connected.as_ref().filter(is_listening) else { return false };
         let Some(mut reason) = ending.reason() else { return false };
         let mut properties = Vec::new();
         let redirect = if *ending == Ending::Stopping { self.redirect.lock().clone() } else { None };

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use super::peer::Connected;
 use super::{Batch, Ending, Hub, Peer};
-use crate::session::{ConnectionId, Link, Outbox, Session};
+use crate::session::{Link, Outbox, Session};
 
 /// What [`Hub::sleep`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,7 @@ impl Hub {
             link.outbox.append(&batch.replies);
         }
         batch.replies.clear();
-        let waiting =
-            self.fill(&mut session, connected.connection, unsent, batch).map(|link| link.outbox.bytes());
+        let waiting = self.fill(&mut session, connected, unsent, batch).map(|link| link.outbox.bytes());
         drop(session);
         self.absorb(batch);
         waiting
@@ -69,7 +69,7 @@ impl Hub {
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
-        let link = self.fill(&mut session, connected.connection, unsent, batch)?;
+        let link = self.fill(&mut session, connected, unsent, batch)?;
         if !unsent.is_empty() {
             return Ok(Sleep::Output);
         }
@@ -85,12 +85,13 @@ impl Hub {
     fn fill<'s>(
         &self,
         session: &'s mut Session,
-        connection: ConnectionId,
+        connected: &Connected,
         unsent: &mut Outbox,
         batch: &mut Batch,
     ) -> Result<&'s mut Link, Ending> {
         let Session { outbound, link, .. } = session;
-        let link = link.as_mut().filter(|link| link.connection == connection).ok_or(Ending::TakenOver)?;
+        let link =
+            link.as_mut().filter(|link| link.connection == connected.connection).ok_or(Ending::TakenOver)?;
         if link.cut {
             return Err(Ending::MemoryShort);
         }
@@ -98,6 +99,7 @@ impl Hub {
         if unsent.is_empty() {
             link.outbox.move_into(unsent);
             link.stale_looks = 0;
+            connected.is_greeted.set(true);
         }
         session.settle(&mut batch.tally);
         session.link.as_mut().ok_or(Ending::TakenOver)

@@ -1,5 +1,6 @@
 //! A network connection as the hub sees it.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,6 +63,9 @@ pub(super) struct Connected {
     pub(super) terms: Terms,
     /// The one that is enforced, in seconds; 0 is off.
     pub(super) keep_alive: u16,
+    /// CONNACK was handed over for writing. It is the first in the outbox, which is lost when the session is
+    /// taken over before.
+    pub(super) is_greeted: Cell<bool>,
 }
 
 impl Peer {

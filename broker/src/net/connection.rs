@@ -392,8 +392,11 @@ impl<S: Socket> Served<'_, S> {
         let Handled { consumed, next } =
             self.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
         batch.wake();
-        self.connection.waiting =
-            self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch)?;
+        let waiting = self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
+        // A client that said DISCONNECT is not told that it must go.
+        if !matches!(next, Next::End(_)) {
+            self.connection.waiting = waiting?;
+        }
         let rest = bytes.get(consumed..).unwrap_or_default();
         self.connection.received.append(rest);
         match next {

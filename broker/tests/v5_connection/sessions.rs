@@ -1,12 +1,15 @@
 //! Session expiry.
 
+use std::num::NonZeroUsize;
+use std::thread;
 use std::time::Duration;
 
-use sol::Limits;
-use sol::codec::{Connect, Packet, Property, QoS, Reason, Version};
+use sol::codec::{Connect, Packet, Property, QoS, Reason, Version, Will};
+use sol::topic::Name;
+use sol::{Broker, Config, Limits};
 
 use super::common::{self, Client, eventually, publish};
-use super::{broker, connect, disconnect, expect_disconnect, opened};
+use super::{broker, connect, disconnect, expect_disconnect, opened, properties};
 
 const LONG: Property<'_> = Property::SessionExpiryInterval(1000);
 const NEVER: Property<'_> = Property::SessionExpiryInterval(u32::MAX);
@@ -115,4 +118,61 @@ fn sessions_of_3_1_1_expire_where_that_is_configured() {
     drop(Client::connect_as(broker.local_addr(), old, false));
     eventually("the session is over", || broker.stats().clients_expired == 1);
     drop(Client::connect_as(broker.local_addr(), old, false));
+}
+
+#[test]
+fn clients_that_take_each_other_over_leave_nothing_behind() {
+    const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let config = Config {
+        threads: NonZeroUsize::new(3).unwrap(),
+        spread: true,
+        stats_interval: None,
+        ..Config::on("127.0.0.1:0".parse().unwrap())
+    };
+    let broker = Broker::start(config).unwrap();
+    let address = broker.local_addr();
+    thread::scope(|scope| {
+        for number in 0..4_usize {
+            scope.spawn(move || {
+                for round in 0..100 {
+                    // Each meets each other in every combination of these, sooner or later.
+                    let turn = round * (number + 3) + number;
+                    let expiry = [0, 1, 1000, u32::MAX][turn % 4];
+                    let delay = properties(&[Property::WillDelayInterval([0, 1, 1000][turn % 3])]);
+                    let will = Will {
+                        topic: Name::new("will").unwrap(),
+                        payload: b"gone",
+                        qos: QoS::AtLeastOnce,
+                        retain: false,
+                        properties: delay.as_properties(),
+                    };
+                    let connect = Connect {
+                        clean_session: turn.is_multiple_of(5),
+                        will: Some(will),
+                        ..connect(IDS[(turn / 2) % IDS.len()])
+                    };
+                    let with = properties(&[Property::SessionExpiryInterval(expiry)]);
+                    let mut client = Client::open(address);
+                    client.send(&[Packet::Connect(Connect { properties: with.as_properties(), ..connect })]);
+                    // Another may have taken it over before there was a CONNACK, and then there is nothing else.
+                    match client.receive_or_end() {
+                        None => continue,
+                        Some(Packet::Connack(connack)) => assert_eq!(connack.reason, Reason::Success),
+                        Some(other) => panic!("{other:?} for CONNACK"),
+                    }
+                    if turn.is_multiple_of(7) {
+                        _ = client.try_send_bytes(b"\x82\x0a\0\x01\0\0\x04will\x01");
+                        _ = client.receive_or_end();
+                    }
+                }
+            });
+        }
+    });
+    for id in IDS {
+        opened(address, Connect { clean_session: true, ..connect(id) }, &[]).0.ping();
+    }
+    eventually("nothing is left", || {
+        let stats = broker.stats();
+        (stats.sessions, stats.clients_connected, stats.subscriptions, stats.stored) == (0, 0, 0, 0)
+    });
 }
