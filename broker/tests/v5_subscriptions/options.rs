@@ -15,6 +15,14 @@ fn no_local_keeps_a_clients_own_messages_from_it() {
     say(&mut two, "a/b", "from two", QoS::AtMostOnce, false);
     assert_eq!(payloads(&mut two), ["from one"]);
     assert_eq!(payloads(&mut one), ["from two"]);
+
+    drop(two);
+    common::eventually("the other is gone", || broker.stats().sessions == 1);
+    say(&mut one, "a/b", "to nobody", QoS::AtLeastOnce, false);
+    match one.receive() {
+        Packet::Puback(ack) => assert_eq!(ack.reason, Reason::NoMatchingSubscribers),
+        other => panic!("{other:?} for PUBACK"),
+    }
 }
 
 #[test]
