@@ -20,6 +20,7 @@
 //!   What was sent at QoS 2 goes to nobody [5.0 MQTT-4.8.2-5].
 //! - It unsubscribes: what it was given before stays its own [5.0 MQTT-3.10.4-3], until one of the above happens.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,7 +126,7 @@ impl Group {
                 Choice::Soon => is_somebody_here,
                 Choice::Later => is_somebody_away && reach == Reach::All,
             };
-            let members = self.from(first).enumerate().take_while(|_| is_possible);
+            let members = self.in_turn(first).enumerate().take_while(|_| is_possible);
             for (step, member) in members {
                 sending.count_look();
                 let mut session = member.client.session.lock();
@@ -165,7 +166,7 @@ impl Group {
     }
 
     /// All members, beginning with the one whose turn it is.
-    fn from(&self, turn: usize) -> impl Iterator<Item = &Member> {
+    fn in_turn(&self, turn: usize) -> impl Iterator<Item = &Member> {
         let (before, after) = self.members.split_at(turn.checked_rem(self.members.len()).unwrap_or(0));
         after.iter().chain(before)
     }
@@ -218,8 +219,8 @@ impl Hub {
         }
     }
 
-    /// Gives messages to members of the groups that they came by. Gives back what nobody has room for: of a group, all
-    /// behind the first. Within the reach of all, that is counted.
+    /// Gives messages to members of the groups that they came by. Gives back what nobody takes; where nobody has room, all
+    /// of that group that follows, too. Within the reach of all, that is counted.
     fn offer(
         &self,
         messages: Vec<Handed>,
@@ -228,7 +229,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> Vec<Handed> {
         let limits = self.delivery_limits();
-        let mut full = Vec::new();
+        let mut full = HashSet::<ShareKey, ahash::RandomState>::default();
         let mut kept = Vec::new();
         for handed in messages {
             let Batch { wakers, bytes, tally, now, .. } = &mut *batch;
@@ -249,12 +250,15 @@ impl Hub {
                 }
                 sent
             });
-            if let Some(Ok(())) = sent {
-                release(handed.message, tally);
-            } else {
-                full.push(handed.share);
-                kept.push(handed);
+            match sent {
+                Some(Ok(())) => {
+                    release(handed.message, tally);
+                    continue;
+                }
+                Some(Err(Unsent::NoRoom)) => _ = full.insert(handed.share),
+                Some(Err(Unsent::TooLarge)) | None => {}
             }
+            kept.push(handed);
         }
         kept
     }

@@ -95,12 +95,14 @@ impl Running<'_> {
             connections,
             sessions,
             subscriptions,
+            shared_subscriptions,
             retained,
             dropped_queue_full,
             dropped_outbox_full,
             dropped_retained_full,
             ..
         } = self.broker.stats();
+        let subscriptions = subscriptions + shared_subscriptions;
         info!(
             "state: {connections} connections, {sessions} sessions, {subscriptions} subscriptions, {retained} retained; \
              dropped: {dropped_queue_full} for full queues, {dropped_outbox_full} for slow readers, \

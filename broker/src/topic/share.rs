@@ -1,5 +1,3 @@
-use std::fmt;
-
 use super::{Filter, FilterError};
 
 /// What the topic filter of a shared subscription begins with [5.0 MQTT-4.8.2-1].
@@ -44,12 +42,6 @@ impl<'a> SharedFilter<'a> {
     /// What topic names are matched with.
     pub fn filter(self) -> Filter<'a> {
         self.filter
-    }
-}
-
-impl fmt::Display for SharedFilter<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.whole.fmt(f)
     }
 }
 

@@ -5,6 +5,7 @@
 mod codes;
 #[path = "../common/mod.rs"]
 mod common;
+mod model;
 mod options;
 mod shared;
 

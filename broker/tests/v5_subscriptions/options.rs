@@ -1,5 +1,10 @@
 //! No Local, Retain As Published, Retain Handling, and subscription identifiers.
 
+use std::process::{Command, Stdio};
+
+use common::peers::has_mosquitto;
+use common::{eventually, running};
+
 use super::*;
 
 #[test]
@@ -15,6 +20,14 @@ fn no_local_keeps_a_clients_own_messages_from_it() {
     say(&mut two, "a/b", "from two", QoS::AtMostOnce, false);
     assert_eq!(payloads(&mut two), ["from one"]);
     assert_eq!(payloads(&mut one), ["from two"]);
+
+    drop(two);
+    eventually("the other is gone", || broker.stats().sessions == 1);
+    say(&mut one, "a/b", "to nobody", QoS::AtLeastOnce, false);
+    match one.receive() {
+        Packet::Puback(ack) => assert_eq!(ack.reason, Reason::NoMatchingSubscribers),
+        other => panic!("{other:?} for PUBACK"),
+    }
 }
 
 #[test]
@@ -96,7 +109,7 @@ fn a_live_message_with_retain_does_not_wait_for_an_absent_client_at_qos_0() {
     let as_published = SubscribeOptions { retain_as_published: true, ..at(QoS::ExactlyOnce) };
     subscribe(&mut client, 0, &[("t", as_published)]);
     drop(client);
-    common::eventually("the client is away", || broker.stats().clients_connected == 0);
+    eventually("the client is away", || broker.stats().clients_connected == 0);
     let mut publisher = open(broker.local_addr(), "publisher");
     publish(&mut publisher, "t", "0", QoS::AtMostOnce, true);
     publish(&mut publisher, "t", "1", QoS::AtLeastOnce, true);
@@ -177,9 +190,32 @@ fn identifiers_stay_with_messages_that_wait() {
     publish(&mut publisher, "t", "in flight", QoS::AtLeastOnce, false);
     assert_eq!(all(&mut client)[0].identifiers, [5]);
     drop(client);
-    common::eventually("the client is away", || broker.stats().clients_connected == 1);
+    eventually("the client is away", || broker.stats().clients_connected == 1);
     publish(&mut publisher, "t", "queued", QoS::AtLeastOnce, false);
     let got = all(&mut stay(broker.local_addr(), "client"));
     let got: Vec<_> = got.iter().map(|got| (got.payload.as_str(), got.dup, got.identifiers[0])).collect();
     assert_eq!(got, [("in flight", true, 5), ("queued", false, 5)]);
+}
+
+#[test]
+fn mosquitto_sees_retain_and_identifiers() {
+    if !has_mosquitto() {
+        return;
+    }
+    let broker = broker(Limits::default());
+    let port = broker.local_addr().port().to_string();
+    let mut command = Command::new("mosquitto_sub");
+    command.args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-t", "t/#", "-C", "2", "-F", "%r %S %p"]);
+    command.args(["--retain-as-published", "-D", "subscribe", "subscription-identifier", "42"]);
+    let subscriber = running({
+        command.stdin(Stdio::null());
+        command
+    });
+    eventually("it is subscribed", || broker.stats().subscriptions == 1);
+    let mut publisher = open(broker.local_addr(), "publisher");
+    publish(&mut publisher, "t/a", "one", QoS::AtMostOnce, true);
+    publish(&mut publisher, "t/b", "two", QoS::AtMostOnce, false);
+    let output = subscriber.output();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 42 one\n0 42 two\n");
 }
