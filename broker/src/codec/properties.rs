@@ -48,6 +48,10 @@ impl<'a> Properties<'a> {
                     | Property::CorrelationData(_)
                     | Property::UserProperty(..)
             ) {
+                if out.0.is_empty() {
+                    // No spare room: messages are kept with it.
+                    out.0.reserve_exact(self.0.len());
+                }
                 out.0.extend_from_slice(bytes);
             }
         }

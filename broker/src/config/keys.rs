@@ -273,7 +273,7 @@ pub const KEYS: &[Key] = &[
         default: "10",
         example: "",
         meaning: "Topic aliases that a client of 5.0 may use, as CONNACK tells it; each keeps one topic name in \
-                  memory.",
+                  memory. A client whose names take more than 1MB is disconnected (0x97).",
     },
     Key {
         name: "receive_maximum",

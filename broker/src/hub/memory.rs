@@ -269,8 +269,9 @@ impl Hub {
         }
     }
 
-    /// Looks at memory even if little has changed, and logs how it is. To be called once a second.
+    /// Gives back what nobody has asked for, looks at memory even if little has changed, and logs how it is. To be called once a second.
     pub fn watch_memory(&self, batch: &mut Batch) {
+        self.sweep_retained(batch);
         self.look_at_memory(batch);
         if self.memory.stage() >= Stage::Refuse {
             let _relieving = self.memory.relieving.lock();

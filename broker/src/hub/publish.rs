@@ -27,6 +27,8 @@ const LOOK_BYTES: usize = 16;
 
 /// A full store is looked through for messages that have expired, at most so often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// One that is not full, so long after a message may have expired: looking holds up everybody who publishes with RETAIN.
+const SWEEP_DELAY: Duration = Duration::from_secs(60);
 
 /// Retained messages and the memory they take.
 #[derive(Default)]
@@ -404,6 +406,16 @@ impl Hub {
                 tally.expired_messages += 1;
             }
             release(message, tally);
+        }
+    }
+
+    /// Removes retained messages that have expired and that nobody has found.
+    pub(super) fn sweep_retained(&self, batch: &mut Batch) {
+        let Batch { now, tally, .. } = batch;
+        let is_due = |store: &RetainedStore| store.next_expiry.is_some_and(|at| at + SWEEP_DELAY <= *now);
+        if is_due(&self.retained.read()) {
+            self.forget_expired(&mut self.retained.write(), *now, tally);
+            self.absorb(batch);
         }
     }
 

@@ -185,7 +185,8 @@ impl Outbox {
     ) {
         let payload = content.payload();
         if payload.len() < SHARED_PAYLOAD_BYTES {
-            if self.tail.len() + payload.len() >= CHUNK_BYTES {
+            let properties_len = properties.map_or(0, |properties| properties.forwarded.as_bytes().len());
+            if self.tail.len() + payload.len() + properties_len >= CHUNK_BYTES {
                 self.seal_tail();
                 self.tail.reserve_exact(CHUNK_BYTES);
             }

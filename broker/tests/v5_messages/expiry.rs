@@ -97,6 +97,22 @@ fn a_retained_message_that_expired_is_removed_when_it_is_found() {
 }
 
 #[test]
+fn a_retained_message_that_nobody_asks_for_is_removed_in_the_end() {
+    let mut world = World::new(Limits::default());
+    let mut publisher = world.connect("publisher", &[]);
+    for (topic, sent) in [("t/1", after(5)), ("t/2", after(200)), ("t/3", properties(&[]))] {
+        let retained = Publish { retain: true, ..expiring(topic, b"x", &sent) };
+        world.send(&mut publisher, &[Packet::Publish(retained)]);
+    }
+    for (seconds, retained) in [(5, 3), (60, 2), (100, 2), (100, 1), (1000, 1)] {
+        world.pass(Duration::from_secs(seconds));
+        world.hub.watch_memory(world.batch.at(world.now));
+        assert_eq!(world.hub.stats().retained, retained, "{seconds}");
+    }
+    assert_eq!(world.hub.stats().stored, 1);
+}
+
+#[test]
 fn expired_messages_make_room_in_a_full_store() {
     let mut world = World::new(Limits { max_retained_messages: 2, ..Limits::default() });
     let mut publisher = world.connect("publisher", &[]);
