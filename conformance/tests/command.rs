@@ -492,6 +492,23 @@ fn lists_scenarios_and_statements() {
     assert_eq!(statements.lines().filter(|line| line.starts_with("  MQTT-")).count(), 251);
 }
 
+/// The versions have sections and statements of the same numbers.
+#[test]
+fn the_versions_stand_apart() {
+    let (directory, broker) = (directory(), forgetful());
+    let page = format!("html={}", path(&directory, "html"));
+    let arguments = ["run", &url(broker.endpoint()), GOOD[0], "--report", &page];
+    let ran = conformance(&arguments).expect(0);
+    assert!(ran.stdout.contains("3.1.1 3.12-ping") && ran.stdout.contains("5.0 3.12-ping"), "{}", ran.stdout);
+    let page = read(&directory, "html");
+    for part in ["id=\"s-3.1.1-3.12-ping\"", "id=\"s-5.0-3.12-ping\"", "href=\"#5.0-MQTT-3.12.4-1\""] {
+        assert!(page.contains(part), "{part}");
+    }
+    for id in ["3.1.1-MQTT-3.12.4-1", "5.0-MQTT-3.12.4-1"] {
+        assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+    }
+}
+
 #[test]
 fn explains_and_shows() {
     let text = conformance(&["explain", "mqtt-3.1.2-24"]).expect(0).stdout;
@@ -548,8 +565,8 @@ fn the_page_opens_in_chromium() {
     let dom = opened_in_chromium(&directory, "page.html");
     assert_eq!(dom.matches("<div class=\"statement ").count(), 141);
     assert_eq!(dom.matches("<details class=\"scenario ").count(), 4);
-    assert!(dom.contains("<div class=\"statement fail\" id=\"MQTT-4.3.2-2\">"));
-    assert!(dom.contains("<div class=\"statement pass\" id=\"MQTT-3.12.4-1\">"));
+    assert!(dom.contains("<div class=\"statement fail\" id=\"3.1.1-MQTT-4.3.2-2\">"));
+    assert!(dom.contains("<div class=\"statement pass\" id=\"3.1.1-MQTT-3.12.4-1\">"));
     assert!(dom.contains(&format!("<details class=\"scenario fail\" id=\"{BAD_NAME}\" open=\"\">")));
     assert_eq!(dom.matches("<svg class=\"chart\"").count(), 3);
     // The script ran: it shows the filters that stand hidden in the file.

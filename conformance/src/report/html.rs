@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::chart;
 use super::summary::{trace_text, verdict_line};
-use super::{Case, Report, Row, section_key, statement_key};
+use super::{Case, Report, Row, Section, statement_key};
 use crate::verdict::Grade;
 
 /// The page on these brokers.
@@ -80,11 +80,9 @@ fn broker(report: &Report, label: Option<char>) -> Markup {
 }
 
 fn sections(reports: &[Report]) -> Markup {
-    let names: BTreeSet<(Vec<u32>, &str)> = reports
-        .iter()
-        .flat_map(|report| &report.scenarios)
-        .map(|case| (section_key(&case.section), case.section.as_str()))
-        .collect();
+    let places: BTreeSet<Section<'_>> =
+        reports.iter().flat_map(|report| &report.scenarios).map(Case::place).collect();
+    let with_version = are_several(&places);
     html! {
         section id="sections" {
             h2 { "Sections" }
@@ -93,9 +91,9 @@ fn sections(reports: &[Report]) -> Markup {
                     thead { tr { th { "section" } @for (n, report) in reports.iter().enumerate() {
                         th { @match label(reports, n) { Some(label) => (label), None => (report.broker.url) } }
                     } } }
-                    tbody { @for (_, name) in &names { tr {
-                        th scope="row" { a href={ "#s-" (name) } { (name) } }
-                        @for report in reports { td { (bar(report, name)) } }
+                    tbody { @for place in &places { tr {
+                        th scope="row" { a href={ "#" (section_anchor(place)) } { (place.label(with_version)) } }
+                        @for report in reports { td { (bar(report, place)) } }
                     } } }
                 }
             }
@@ -103,9 +101,23 @@ fn sections(reports: &[Report]) -> Markup {
     }
 }
 
+/// Whether they are of several versions.
+fn are_several(places: &BTreeSet<Section<'_>>) -> bool {
+    places.iter().map(|place| place.version).collect::<BTreeSet<_>>().len() > 1
+}
+
+fn section_anchor(section: &Section<'_>) -> String {
+    format!("s-{}-{}", section.version, section.name)
+}
+
+/// Where a statement of this version stands: the versions have other statements under the same numbers.
+fn statement_anchor(version: &str, id: &str) -> String {
+    format!("{version}-{id}")
+}
+
 /// One section of one broker: a bar of verdicts, and its figures.
-fn bar(report: &Report, section: &str) -> Markup {
-    let cases: Vec<&Case> = report.scenarios.iter().filter(|case| case.section == section).collect();
+fn bar(report: &Report, section: &Section<'_>) -> Markup {
+    let cases: Vec<&Case> = report.scenarios.iter().filter(|case| case.place() == *section).collect();
     let count = |grade: Grade| cases.iter().filter(|case| case.verdict == grade).count();
     html! {
         @if cases.is_empty() { "–" } @else {
@@ -132,8 +144,8 @@ fn statements(reports: &[Report]) -> Markup {
             @let shown = rows.values().flatten().map(|(_, row)| row.verdict);
             (filter("statement", shown))
             @for found in rows.values() { @if let Some((_, first)) = found.first() {
-                div class={ "statement " (worst(found.iter().map(|(_, row)| row.verdict))) } id=(first.id) {
-                    div class="id" { a href={ "#" (first.id) } { (first.id) } small { (first.version) ", " (first.statement.duty) } }
+                div class={ "statement " (worst(found.iter().map(|(_, row)| row.verdict))) } id=(statement_anchor(&first.version, &first.id)) {
+                    div class="id" { a href={ "#" (statement_anchor(&first.version, &first.id)) } { (first.id) } small { (first.version) ", " (first.statement.duty) } }
                     div class="words" {
                         (first.statement.paraphrase)
                         @if let Some(reason) = &first.reason { small class="reason" { "Not looked at: " (reason) } }
@@ -174,10 +186,10 @@ fn bare(name: &str) -> &str {
 type Named<'a> = BTreeMap<&'a str, Vec<(usize, &'a Report, &'a Case)>>;
 
 fn scenarios(reports: &[Report]) -> Markup {
-    let mut sections: BTreeMap<(Vec<u32>, &str), Named<'_>> = BTreeMap::new();
+    let mut sections: BTreeMap<Section<'_>, Named<'_>> = BTreeMap::new();
     for (place, report) in reports.iter().enumerate() {
         for case in &report.scenarios {
-            let section = sections.entry((section_key(&case.section), &case.section)).or_default();
+            let section = sections.entry(case.place()).or_default();
             section.entry(&case.name).or_default().push((place, report, case));
         }
     }
@@ -186,8 +198,9 @@ fn scenarios(reports: &[Report]) -> Markup {
             h2 { "Scenarios " small { (sections.values().map(BTreeMap::len).sum::<usize>()) } }
             @let shown = reports.iter().flat_map(|report| &report.scenarios).map(|case| Some(case.verdict));
             (filter("scenario", shown))
-            @for ((_, section), cases) in &sections {
-                h3 id={ "s-" (section) } { (section) }
+            @let with_version = are_several(&sections.keys().cloned().collect());
+            @for (section, cases) in &sections {
+                h3 id=(section_anchor(section)) { (section.label(with_version)) }
                 @for (name, found) in cases { (scenario(reports, name, found)) }
             }
         }
@@ -205,7 +218,7 @@ fn scenario(reports: &[Report], name: &str, found: &[(usize, &Report, &Case)]) -
             }
             @if let Some((_, _, first)) = found.first() {
                 p { (first.about) }
-                p class="links" { (first.version) " " @for id in &first.statements { a href={ "#" (id) } { (id) } " " } }
+                p class="links" { (first.version) " " @for id in &first.statements { a href={ "#" (statement_anchor(&first.version, id)) } { (id) } " " } }
             }
             @if alone {
                 @for (_, _, case) in found { (conversation(case)) }

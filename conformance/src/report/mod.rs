@@ -200,13 +200,36 @@ impl Report {
         self.scenarios.iter().filter(|case| case.verdict == Grade::Pass).filter(fails)
     }
 
-    /// The directories of its scenarios, in the order of the standard, with their scenarios.
-    pub fn sections(&self) -> Vec<(&str, Vec<&Case>)> {
-        let mut sections: BTreeMap<(Vec<u32>, &str), Vec<&Case>> = BTreeMap::new();
+    /// The directories of its scenarios, in the order of the standard, with their scenarios; of one version after the
+    /// other, which is said where there are several.
+    pub fn sections(&self) -> Vec<(String, Vec<&Case>)> {
+        let mut sections: BTreeMap<Section<'_>, Vec<&Case>> = BTreeMap::new();
         for case in &self.scenarios {
-            sections.entry((section_key(&case.section), &case.section)).or_default().push(case);
+            sections.entry(case.place()).or_default().push(case);
         }
-        sections.into_iter().map(|((_, name), cases)| (name, cases)).collect()
+        let with_version = sections.keys().map(|section| section.version).collect::<BTreeSet<_>>().len() > 1;
+        sections.into_iter().map(|(section, cases)| (section.label(with_version), cases)).collect()
+    }
+}
+
+/// A section in one version, in the order in which they are reported.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Section<'a> {
+    version: &'a str,
+    key: Vec<u32>,
+    name: &'a str,
+}
+
+impl Section<'_> {
+    /// `3.1-connect`, or `5.0 3.1-connect`.
+    fn label(&self, with_version: bool) -> String {
+        if with_version { format!("{} {}", self.version, self.name) } else { self.name.to_owned() }
+    }
+}
+
+impl Case {
+    fn place(&self) -> Section<'_> {
+        Section { version: &self.version, key: section_key(&self.section), name: &self.section }
     }
 }
 
