@@ -423,7 +423,7 @@ mod tests {
         assert!(target.capabilities.contains("grants-qos1") && !target.capabilities.contains("grants-qos2"));
 
         let connack = Packet::new(Kind::Connack).with("maximum_qos", 1u64).with("receive_maximum", 20u64);
-        found.announced = Some(Announced::of(&connack.with("shared_available", 0u64), true));
+        found.announced = Some(Announced::of(&connack.with("shared_available", 0u64), true, false));
         assert!(
             found.to_string().ends_with(
                 "in 5.0 Maximum QoS 1, no shared subscriptions, Receive Maximum 20, Topic Alias Maximum 0, SCRAM-SHA-256"
