@@ -40,6 +40,8 @@ fn listens(step: &Step) -> bool {
         Piece::Own(text) => !text.is_empty(),
         Piece::Exact(text) => text.windows(3).any(|window| window == b"{u}"),
         Piece::Hex(_) | Piece::Pattern(_) | Piece::PatternOf(..) | Piece::Variable(_) => false,
+        // No topic.
+        Piece::Scram(..) => true,
     };
     let others = |value: &Expression| match value {
         Expression::Bytes(pieces) => !pieces.iter().any(own),

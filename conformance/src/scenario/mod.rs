@@ -2,12 +2,14 @@
 
 mod load;
 mod parse;
+mod scram;
 mod value;
 
 use std::time::Duration;
 
 pub use load::{LoadError, embedded, load, read};
 pub use parse::{ParseError, parse};
+pub use scram::Scram;
 pub use value::{Bindings, Expression, Piece, Unresolved, variables};
 
 use crate::Version;

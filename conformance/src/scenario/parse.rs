@@ -220,6 +220,9 @@ impl Reader {
                         if let Some(name) = value.names().find(|name| !self.is_bound(name)) {
                             return Err(name.clone());
                         }
+                        if value.has_scram() && !self.is_bound(variables::PASSWORD) {
+                            return Err(variables::PASSWORD.to_owned());
+                        }
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::scram::{Client, Scram};
 use crate::frame::{Value, pattern, table::Type};
 
 /// What stands behind `field=`.
@@ -37,6 +38,8 @@ pub enum Piece {
     PatternOf(String, i64),
     /// `$name` among others; a number is written in decimal.
     Variable(String),
+    /// `scram.first`, `scram.final($name)`: a message of SCRAM-SHA-256, given the broker's first one.
+    Scram(Scram, Option<String>),
 }
 
 /// What `$names` stand for so far.
@@ -75,8 +78,14 @@ impl Expression {
         };
         alone.into_iter().chain(pieces.iter().filter_map(|piece| match piece {
             Piece::Variable(name) | Piece::PatternOf(name, _) => Some(name),
+            Piece::Scram(_, answer) => answer.as_ref(),
             _ => None,
         }))
+    }
+
+    /// Whether the target's credentials are in it.
+    pub(super) fn has_scram(&self) -> bool {
+        matches!(self, Expression::Bytes(pieces) if pieces.iter().any(|piece| matches!(piece, Piece::Scram(..))))
     }
 
     /// The same with a number for this `$name`.
@@ -140,12 +149,29 @@ impl Expression {
                             Some(Value::Number(number)) => bytes.extend(number.to_string().bytes()),
                             None => return Err(Unresolved(name.clone())),
                         },
+                        Piece::Scram(scram, answer) => {
+                            let message = said(*scram, answer.as_deref(), token, bindings);
+                            bytes.extend(
+                                message.ok_or_else(|| Unresolved(answer.clone().unwrap_or_default()))?,
+                            );
+                        }
                     }
                 }
                 Ok(Value::Bytes(bytes))
             }
         }
     }
+}
+
+/// What a client with the target's credentials says in SCRAM-SHA-256; its nonce is the token.
+fn said(scram: Scram, answer: Option<&str>, token: &str, bindings: &Bindings) -> Option<Vec<u8>> {
+    let bytes = |name: &str| match bindings.get(name) {
+        Some(Value::Bytes(bytes)) => Some(bytes.as_slice()),
+        _ => None,
+    };
+    let (username, password) = (bytes(variables::USERNAME)?, bytes(variables::PASSWORD)?);
+    let answer = answer.map_or(Some(b"".as_slice()), bytes)?;
+    scram.message(Client { username, password, nonce: token }, answer)
 }
 
 /// The longest `bytes($name)`.

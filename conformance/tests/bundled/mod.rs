@@ -14,10 +14,11 @@ pub(crate) struct Bundled {
     _passwords: NamedTempFile,
 }
 
-/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
+/// A user of the bundled broker, and how it knows the password: `sol passwd -H scram-sha-256`, with as few iterations as
+/// there can be, so that clients may log in by SCRAM, too.
 const USERNAME: &str = "kit";
 const PASSWORD: &str = "right pässword";
-const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPbpGiG/V8K3ClBvkOKGPbtI2ZH2hrhfgn7Z9HhTVQ0uh.ZPXgSIDNnGJd/";
+const HASH: &str = "SCRAM-SHA-256$4096:Y29uZm9ybWFuY2Uga2l0Lg==$ARLOGdHRIi70PrNXNclYghS7g+HFV4Y2ypbcMdWnvvg=:4rGrNGsUQIjtMc9OaUZ9bYu5WuA49qDwSpfIi4UqmkU=";
 
 /// Brokers beside the usual one, so that whatever a scenario `needs`, one of them has it. What each has is found out, as it
 /// is of any broker; a scenario runs against the first that does.

@@ -11,7 +11,7 @@ use nom::multi::{many0, separated_list1};
 use nom::sequence::{delimited, pair, preceded, separated_pair, terminated};
 use nom::{IResult, Parser};
 
-use crate::scenario::{Expression, Piece};
+use crate::scenario::{Expression, Piece, Scram};
 
 /// What was expected, and the rest of the line where it should have been.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,9 +160,23 @@ fn piece(input: &str) -> Read<'_, Piece> {
             Piece::Hex,
         ),
         pattern,
+        scram,
         map(variable, |name: &str| Piece::Variable(name.to_owned())),
     ))
     .parse(input)
+}
+
+/// `scram.first`, `scram.final($answer)`
+fn scram(input: &str) -> Read<'_, Piece> {
+    let known = |found: &str| Scram::NAMES.into_iter().find(|(name, _)| *name == found);
+    let message = cut(expect("first, final($name), wrong($name) or signature($name)", map_opt(name, known)));
+    let (rest, (_, message)) = preceded(tag("scram."), message).parse(input)?;
+    if message == Scram::First {
+        return Ok((rest, Piece::Scram(message, None)));
+    }
+    let answer = delimited(char('('), variable, char(')'));
+    let answer = map(answer, |name: &str| Piece::Scram(message, Some(name.to_owned())));
+    cut(expect("($name), the broker's answer to `scram.first`", answer)).parse(rest)
 }
 
 /// The longest `bytes(N)`.
