@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use common::peers::{exit_status, has, has_mosquitto};
+use common::peers::{has_mosquitto, has_paho};
 use common::{PATIENCE, Running, broker, eventually, running};
 use rumqttc::{Event, Incoming, MqttOptions};
 use sol::{Broker, Limits};
@@ -123,9 +123,7 @@ fn mosquitto_comes_back_to_its_session() {
 
 /// Runs a test in `paho.py`.
 fn paho(arguments: &[&str]) {
-    const VERSION_2: &str = "from paho.mqtt.enums import CallbackAPIVersion";
-    let status = exit_status("python3", &["-c", VERSION_2]);
-    if !has("paho-mqtt 2 for python3", status.is_some_and(|status| status.success())) {
+    if !has_paho() {
         return;
     }
     let broker = broker(Limits::default());

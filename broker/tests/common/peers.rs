@@ -38,3 +38,18 @@ pub(crate) fn has_mosquitto() -> bool {
         .iter()
         .all(|program| has(program, exit_status(program, &["--help"]).is_some()))
 }
+
+/// paho-mqtt, for the first Python 3.
+pub(crate) fn has_paho() -> bool {
+    const VERSION_2: &str = "from paho.mqtt.enums import CallbackAPIVersion";
+    has("paho-mqtt 2 for python3", is_success("python3", &["-c", VERSION_2]))
+}
+
+/// MQTT.js, where `node` finds it.
+pub(crate) fn has_mqtt_js() -> bool {
+    has("MQTT.js for node", is_success("node", &["-e", "require('mqtt')"]))
+}
+
+fn is_success(program: &str, arguments: &[&str]) -> bool {
+    exit_status(program, arguments).is_some_and(|status| status.success())
+}
