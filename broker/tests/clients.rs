@@ -6,12 +6,11 @@
 
 mod common;
 
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
-use common::peers::{has_mosquitto, has_paho};
-use common::{PATIENCE, Running, broker, eventually, running};
+use common::peers::{has_mosquitto, has_paho, mosquitto, stdout};
+use common::{PATIENCE, broker, eventually, running};
 use rumqttc::{Event, Incoming, MqttOptions};
 use sol::{Broker, Limits};
 
@@ -22,22 +21,6 @@ fn lines(count: usize) -> String {
 }
 
 // mosquitto
-
-fn mosquitto(program: &str, address: SocketAddr, arguments: &[&str]) -> Running {
-    let mut command = Command::new(program);
-    command
-        .args(["-h", "127.0.0.1", "-p", &address.port().to_string()])
-        .args(arguments)
-        .stdin(Stdio::piped());
-    running(command)
-}
-
-/// What it printed.
-fn stdout(client: Running) -> String {
-    let output = client.output();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Publishes each line as a message.
 fn mosquitto_pub_lines(broker: &Broker, qos: &str, lines: &str) {

@@ -2,7 +2,10 @@
 //! is a failure where `SOL_REQUIRE_PEERS=1`.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Command, ExitStatus, Stdio};
+
+use super::{Running, running};
 
 /// Whether to go on with a test that needs a program.
 pub(crate) fn has(name: &str, is_installed: bool) -> bool {
@@ -37,6 +40,20 @@ pub(crate) fn has_mosquitto() -> bool {
     ["mosquitto_pub", "mosquitto_sub"]
         .iter()
         .all(|program| has(program, exit_status(program, &["--help"]).is_some()))
+}
+
+/// One of mosquitto's programs at work.
+pub(crate) fn mosquitto(program: &str, broker: SocketAddr, arguments: &[&str]) -> Running {
+    let mut command = Command::new(program);
+    command.args(["-h", "127.0.0.1", "-p", &broker.port().to_string()]).args(arguments).stdin(Stdio::piped());
+    running(command)
+}
+
+/// What a program printed that ended well.
+pub(crate) fn stdout(program: Running) -> String {
+    let output = program.output();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// paho-mqtt, for the first Python 3.

@@ -166,10 +166,13 @@ def a_request_is_answered():
 
 
 def messages_expire():
-    absent = Client("absent", SessionExpiryInterval=LONG)
-    absent.subscribe("t", 1)
-    absent.close()
     publisher = Client()
+    publisher.subscribe("absent")
+    absent = Client("absent", will=("absent", "now"), SessionExpiryInterval=LONG)
+    absent.subscribe("t", 1)
+    # Its will says when the broker has seen that it is gone.
+    absent.close(reason=4)
+    assert publisher.payloads(1) == ["now"]
     for payload, seconds in ("long", LONG), ("short", 1):
         publisher.publish("t", payload, MessageExpiryInterval=seconds)
     # Published last, so that it is the last to expire.
