@@ -6,12 +6,11 @@
 
 mod common;
 
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
-use common::peers::{exit_status, has, has_mosquitto};
-use common::{PATIENCE, Running, broker, eventually, running};
+use common::peers::{has_mosquitto, has_paho, mosquitto, stdout};
+use common::{PATIENCE, broker, eventually, running};
 use rumqttc::{Event, Incoming, MqttOptions};
 use sol::{Broker, Limits};
 
@@ -22,22 +21,6 @@ fn lines(count: usize) -> String {
 }
 
 // mosquitto
-
-fn mosquitto(program: &str, address: SocketAddr, arguments: &[&str]) -> Running {
-    let mut command = Command::new(program);
-    command
-        .args(["-h", "127.0.0.1", "-p", &address.port().to_string()])
-        .args(arguments)
-        .stdin(Stdio::piped());
-    running(command)
-}
-
-/// What it printed.
-fn stdout(client: Running) -> String {
-    let output = client.output();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Publishes each line as a message.
 fn mosquitto_pub_lines(broker: &Broker, qos: &str, lines: &str) {
@@ -123,9 +106,7 @@ fn mosquitto_comes_back_to_its_session() {
 
 /// Runs a test in `paho.py`.
 fn paho(arguments: &[&str]) {
-    const VERSION_2: &str = "from paho.mqtt.enums import CallbackAPIVersion";
-    let status = exit_status("python3", &["-c", VERSION_2]);
-    if !has("paho-mqtt 2 for python3", status.is_some_and(|status| status.success())) {
+    if !has_paho() {
         return;
     }
     let broker = broker(Limits::default());

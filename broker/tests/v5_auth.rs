@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
-use common::peers::{exit_status, has};
+use common::peers::has_mqtt_js;
 use common::{PATIENCE, connect, eventually, publish, running};
 use ring::{digest, hmac, pbkdf2};
 use sol::auth::DelayLimits;
@@ -630,8 +630,7 @@ fn auth_out_of_turn_ends_the_connection() {
 
 #[test]
 fn mqtt_js_logs_in_and_authenticates_again() {
-    let status = exit_status("node", &["-e", "require('mqtt')"]);
-    if !has("MQTT.js for node", status.is_some_and(|status| status.success())) {
+    if !has_mqtt_js() {
         return;
     }
     let world = World::new(undelayed());
