@@ -56,7 +56,7 @@ fn bare(limits: sol::Limits) -> sol::Limits {
 }
 
 impl Bundled {
-    /// The usual one is closed at one port, which is the first target, and open at another.
+    /// The usual one is open at one port, which is the first target, and closed at another: looking at passwords takes time.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
         let password_file = || -> std::io::Result<NamedTempFile> {
             let mut file = NamedTempFile::new()?;
@@ -79,7 +79,7 @@ impl Bundled {
             ..usual
         };
         let mut configurations =
-            vec![sol::Config { listeners: vec![closed, anywhere()], limits, ..sol::Config::default() }];
+            vec![sol::Config { listeners: vec![anywhere(), closed], limits, ..sol::Config::default() }];
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
             limits: change(sol::Limits::default()),
@@ -95,11 +95,11 @@ impl Bundled {
             .flat_map(sol::Broker::local_addrs)
             .map(|address| Target { promises: true, ..Target::new(*address) })
             .collect();
-        let closed = targets.remove(0).with_credentials(Credentials {
+        let closed = targets.remove(1).with_credentials(Credentials {
             username: USERNAME.to_owned(),
             password: Some(PASSWORD.as_bytes().to_vec()),
         });
-        targets.insert(0, closed);
+        targets.insert(1, closed);
         Ok((Bundled { brokers, _passwords: passwords }, targets))
     }
 
