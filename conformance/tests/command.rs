@@ -181,6 +181,7 @@ fn wrong_usage_is_exit_code_2() {
         (&["explain", "MQTT-9.9.9-9"], "is no statement"),
         (&["explain", "nonsense"], "is not of the form MQTT-3.1.2-24"),
         (&["show", "9.9"], "`conformance list` names them all"),
+        (&["self-test", nowhere, "--version", "4"], "3.1.1 or 5.0"),
         (&["compare", "/nowhere"], "/nowhere: "),
     ] {
         let ran = conformance(arguments).expect(2);
