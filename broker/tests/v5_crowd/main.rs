@@ -78,7 +78,7 @@ fn clients() -> usize {
     let files = files();
     let possible = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap();
     if possible < wanted {
-        common::peers::may(&format!("have {wanted} clients: {files} files are the limit"), false);
+        common::peers::may(&format!("have {wanted} clients: with {files} files it is {possible}"), false);
     }
     wanted.min(possible)
 }
