@@ -12,7 +12,15 @@ mod session;
 mod subscribe;
 mod topics;
 mod unsubscribe;
+mod v5_acks;
+mod v5_alias;
 mod v5_disconnect;
+mod v5_expiry;
+mod v5_flow;
+mod v5_malformed;
+mod v5_properties;
+mod v5_size;
+mod v5_subscriptions;
 mod websocket;
 mod will;
 
@@ -35,6 +43,14 @@ pub const FAULTS: &[&[Fault]] = &[
     topics::FAULTS,
     websocket::FAULTS,
     v5_disconnect::FAULTS,
+    v5_properties::FAULTS,
+    v5_expiry::FAULTS,
+    v5_alias::FAULTS,
+    v5_subscriptions::FAULTS,
+    v5_acks::FAULTS,
+    v5_flow::FAULTS,
+    v5_size::FAULTS,
+    v5_malformed::FAULTS,
 ];
 
 #[cfg(test)]
