@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::passwd;
 
-/// An MQTT broker: MQTT 3.1 and 3.1.1.
+/// An MQTT broker: MQTT 3.1, 3.1.1 and 5.0.
 ///
 /// Exit codes: 0 after a stop in order, 2 for a wrong command line, 78 for a wrong configuration,
 /// 1 for anything else.
