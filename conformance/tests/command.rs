@@ -103,7 +103,7 @@ fn read(directory: &TempDir, name: &str) -> String {
 #[test]
 fn the_bundled_broker_conforms() {
     let (broker, url) = sol();
-    let ran = conformance(&["run", &url, "--quiet", "--timeout-scale", "2", "--version", "3.1.1"]).expect(0);
+    let ran = conformance(&["run", &url, "--quiet", "--timeout-scale", "2"]).expect(0);
     broker.stop();
     assert!(ran.stdout.contains("Conforms as far as was tested"), "{}", ran.stdout);
     assert!(ran.stdout.contains("grants QoS 2"), "what was found is said: {}", ran.stdout);
@@ -456,7 +456,7 @@ fn a_failure_can_be_played_again() {
     let (good, good_url) = sol();
     let ran = play(&good_url).expect(0);
     good.stop();
-    assert!(ran.stdout.contains("passed") && ran.stdout.contains("<  PUBACK id=0xffff"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("passed") && ran.stdout.contains("<  PUBACK id=65535"), "{}", ran.stdout);
 }
 
 #[test]

@@ -170,7 +170,6 @@ const SHOWN_BYTES: usize = 48;
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Number(number) if *number >= 0x80 => write!(f, "{number:#x}"),
             Value::Number(number) => write!(f, "{number}"),
             Value::Bytes(bytes) if bytes.len() > SHOWN_BYTES && *bytes == pattern(bytes.len()) => {
                 write!(f, "bytes({})", bytes.len())
@@ -267,8 +266,16 @@ impl fmt::Display for Packet {
                 let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                 write!(f, " {name}=x\"{}\"", hex.join(" "))
             }
-            _ => write!(f, " {name}={value}"),
+            _ => write!(f, " {name}={}", shown(name, value)),
         })
+    }
+}
+
+/// The field's value as it is usually written: codes and bits from 0x80 in hexadecimal.
+pub fn shown(name: &str, value: &Value) -> String {
+    match value {
+        Value::Number(number @ 0x80..) if matches!(name, "reason" | "options") => format!("{number:#x}"),
+        other => other.to_string(),
     }
 }
 

@@ -352,7 +352,7 @@ mod tests {
         let answered = |bytes: &[u8]| answer(bytes).map(|packet| packet.to_string());
         assert_eq!(
             answered(&encode(&subscribe(), Version::V3_1_1)).as_deref(),
-            Some("SUBACK id=0x102 reason=0")
+            Some("SUBACK id=258 reason=0")
         );
         assert_eq!(answered(&[0xc7, 0]).as_deref(), Some("PINGRESP"));
         assert_eq!(answered(&[0x36, 5, 0, 1, b'a', 0, 7]).as_deref(), Some("PUBREC id=7"));

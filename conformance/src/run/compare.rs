@@ -1,7 +1,7 @@
 //! What was written against what came.
 
 use crate::Version;
-use crate::frame::{Kind, Packet, Value, table::Type};
+use crate::frame::{self, Kind, Packet, Value, table::Type};
 use crate::scenario::{Bindings, Expression, FieldText, PacketText};
 
 /// How a packet differs from what was written.
@@ -49,7 +49,10 @@ pub(super) fn packet(
         }
         if admits(actual, &known) == field.negated {
             wanted.push(shown(field, token, &known));
-            got.push(actual.map_or_else(|| format!("no {name}"), |actual| format!("{name}={actual}")));
+            got.push(actual.map_or_else(
+                || format!("no {name}"),
+                |actual| format!("{name}={}", frame::shown(name, actual)),
+            ));
         }
     }
     let written = |name: &str| numbered(text, version).filter(|(_, field)| field.field.name == name).count();
@@ -68,7 +71,7 @@ pub(super) fn packet(
     let refusal = came.all("reason").find(|code| matches!(code, Value::Number(0x80..)));
     if let (Some(code), 0, true) = (refusal, written_codes, is_acknowledgement(came.kind)) {
         wanted.push("reason below 0x80".to_owned());
-        got.push(format!("reason={code}"));
+        got.push(format!("reason={}", frame::shown("reason", code)));
     }
     if !wanted.is_empty() {
         return Err(Differs { expected: wanted.join(", "), actual: format!("{} came", got.join(", ")) });
@@ -102,7 +105,7 @@ pub(super) fn describe(text: &PacketText, version: Version, token: &str, binding
 
 pub(super) fn shown(field: &FieldText, token: &str, bindings: &Bindings) -> String {
     let value = |value: &Expression| match value.resolve(field.field.of, token, bindings) {
-        Ok(value) => value.to_string(),
+        Ok(value) => frame::shown(field.field.name, &value),
         Err(_) => value.to_string(),
     };
     let values: Vec<_> = field.values.iter().map(value).collect();

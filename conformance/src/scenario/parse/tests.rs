@@ -212,3 +212,41 @@ fn what_is_repeated_may_count() {
     let outside = parse("t", "t", &format!("{HEAD}repeat 2 {{\na < PUBLISH id=$m\n}}\na > PUBACK id=$m\n"));
     assert!(outside.expect_err("must be refused").to_string().contains("t:7:15"));
 }
+
+#[test]
+fn reads_what_5_0_needs() {
+    let scenario = good(
+        "needs retain\n@5.0 needs window-100\na < CONNACK receive_maximum=$max reason_string=none\n\
+         repeat $max {\n  a > PUBLISH topic=\"t\" payload=bytes($max) topic_alias=$max + 1\n}\n\
+         a < PUBLISH message_expiry=8..10|none\na < close reason=0x81|0x82 within 0s..1s",
+    );
+    let needs: Vec<_> = [Version::V3_1_1, Version::V5_0]
+        .map(|version| scenario.all_needs(version).map(str::to_owned).collect::<Vec<_>>())
+        .into();
+    assert_eq!(needs, [vec!["retain"], vec!["retain", "window-100"]]);
+    let Action::Repeat(Times::Bound(name), inner) = &scenario.steps[1].action else { panic!("a block") };
+    assert_eq!((name.as_str(), inner.len()), ("max", 1));
+    let Action::Send { what: Send::Packet(sent), .. } = &inner[0].action else { panic!("a packet") };
+    assert_eq!(sent.fields[1].values, [Expression::Bytes(vec![Piece::PatternOf("max".to_owned())])]);
+    assert_eq!(sent.fields[2].values, [Expression::Sum("max".to_owned(), 1)]);
+    let Action::Expect(Expect { what: Expected::Packet(came), .. }) = &scenario.steps[2].action else {
+        panic!("a packet")
+    };
+    assert_eq!(came.fields[0].values, [Expression::Range(8, 10), Expression::Absent]);
+    let Action::Expect(Expect { what: Expected::Close(Some(reason)), within: Some(_), .. }) =
+        &scenario.steps[3].action
+    else {
+        panic!("a close")
+    };
+    assert_eq!(reason.values, [Expression::Number(0x81), Expression::Number(0x82)]);
+
+    for (line, expected) in [
+        ("a > PUBLISH qos=0..1", "only `<` steps have"),
+        ("a < PUBLISH qos=2..1", "a number from 0 to 3"),
+        ("a < close id=1", "the end of the line"),
+        ("repeat $times {", "a $name that a `<` step above has bound"),
+        ("@5.0 needs wings", "expected one of"),
+    ] {
+        assert!(says(line).contains(expected), "{line}: {}", says(line));
+    }
+}
