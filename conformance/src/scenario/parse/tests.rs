@@ -227,7 +227,7 @@ fn reads_what_5_0_needs() {
     let Action::Repeat(Times::Bound(name), inner) = &scenario.steps[1].action else { panic!("a block") };
     assert_eq!((name.as_str(), inner.len()), ("max", 1));
     let Action::Send { what: Send::Packet(sent), .. } = &inner[0].action else { panic!("a packet") };
-    assert_eq!(sent.fields[1].values, [Expression::Bytes(vec![Piece::PatternOf("max".to_owned())])]);
+    assert_eq!(sent.fields[1].values, [Expression::Bytes(vec![Piece::PatternOf("max".to_owned(), 0)])]);
     assert_eq!(sent.fields[2].values, [Expression::Sum("max".to_owned(), 1)]);
     let Action::Expect(Expect { what: Expected::Packet(came), .. }) = &scenario.steps[2].action else {
         panic!("a packet")
