@@ -148,6 +148,7 @@ fn check_minimal(bytes: &[u8], version: Version, header_len: usize, remaining: u
     Ok(())
 }
 
+#[inline]
 fn decode_body(first: FirstByte, version: Version, body: &[u8]) -> Result<Packet<'_>, Error> {
     let packet_type = first.packet_type;
     Ok(match packet_type {

@@ -62,6 +62,7 @@ impl Delivery {
 ///
 /// The packet must fit: [`encoded_publish_len`] of it is at most
 /// [`MAX_PACKET_BYTES`](super::MAX_PACKET_BYTES). A message that came in a packet does, and so does a will.
+#[inline]
 pub fn encode_publish(
     out: &mut Vec<u8>,
     dup: bool,
@@ -79,6 +80,7 @@ pub fn encode_publish(
 /// Appends a PUBLISH but for the payload, which must follow: it is shared, and written from where it is.
 ///
 /// See [`encode_publish`] for what must hold.
+#[inline]
 pub fn encode_publish_header(
     out: &mut Vec<u8>,
     dup: bool,
@@ -119,6 +121,7 @@ fn put_head(
 }
 
 /// How many bytes a PUBLISH takes, fixed header included.
+#[inline]
 pub fn encoded_publish_len(
     qos: QoS,
     topic_len: usize,

@@ -65,7 +65,7 @@ pub use stats::Stats;
 
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode, encode_pingresp};
-use crate::session::{ReceivedAliases, Session, Tally};
+use crate::session::{Session, Tally};
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
@@ -239,20 +239,20 @@ impl Hub {
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
             match decode(rest, Some(connected.version), self.limits.max_packet_bytes) {
-                Ok(Decoded::Packet { packet: Packet::Auth(auth), length }) => {
-                    consumed += length;
-                    batch.tally.messages_received += 1;
-                    let authentication = peer.authentication.as_deref_mut();
-                    if let Err(ending) =
-                        self.handle_auth(authentication, &peer.access, &connected.terms, &auth, batch)
-                    {
-                        break Next::End(ending);
-                    }
-                }
                 Ok(Decoded::Packet { packet, length }) => {
                     consumed += length;
                     batch.tally.messages_received += 1;
-                    if let Err(ending) = self.handle_packet(connected, aliases, packet, &mut held, batch) {
+                    let handled = match &packet {
+                        Packet::Publish(publish) => {
+                            self.handle_publish(connected, aliases, publish, held.index(self), batch)
+                        }
+                        Packet::Auth(auth) => {
+                            let authentication = peer.authentication.as_deref_mut();
+                            self.handle_auth(authentication, &peer.access, &connected.terms, auth, batch)
+                        }
+                        _ => self.handle_packet(connected, &packet, &mut held, batch),
+                    };
+                    if let Err(ending) = handled {
                         break Next::End(ending);
                     }
                 }
@@ -267,18 +267,15 @@ impl Hub {
         Handled { consumed, next }
     }
 
+    /// Handles what is neither PUBLISH nor AUTH.
     fn handle_packet<'h>(
         &'h self,
         connected: &'h Connected,
-        aliases: &mut ReceivedAliases,
-        packet: Packet<'_>,
+        packet: &Packet<'_>,
         held: &mut Held<'h>,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         match packet {
-            Packet::Publish(publish) => {
-                return self.handle_publish(connected, aliases, &publish, held.index(self), batch);
-            }
             // An acknowledgement of an identifier that is not in flight changes nothing: it may answer a packet from
             // before the client lost its state. One with an error ends the delivery, too [5.0 MQTT-4.4.0-2].
             Packet::Puback(ack) => {
@@ -312,11 +309,11 @@ impl Hub {
             }
             Packet::Subscribe(subscribe) => {
                 *held = Held::Nothing;
-                return self.handle_subscribe(connected, &subscribe, batch);
+                return self.handle_subscribe(connected, subscribe, batch);
             }
             Packet::Unsubscribe(unsubscribe) => {
                 *held = Held::Nothing;
-                return self.handle_unsubscribe(connected, &unsubscribe, batch);
+                return self.handle_unsubscribe(connected, unsubscribe, batch);
             }
             Packet::Pingreq => {
                 encode_pingresp(&mut batch.replies);
@@ -324,16 +321,11 @@ impl Hub {
             }
             Packet::Disconnect(disconnect) => {
                 *held = Held::Nothing;
-                return Err(self.handle_disconnect(connected, &disconnect));
+                return Err(self.handle_disconnect(connected, disconnect));
             }
             Packet::Connect(_) => return Err(Ending::SecondConnect),
-            Packet::Connack(_)
-            | Packet::Suback(_)
-            | Packet::Unsuback(_)
-            | Packet::Pingresp
-            | Packet::Auth(_) => {
-                return Err(Ending::ServerPacket(packet.packet_type()));
-            }
+            // PUBLISH and AUTH do not come here.
+            _ => return Err(Ending::ServerPacket(packet.packet_type())),
         }
         Ok(())
     }

@@ -61,6 +61,7 @@ pub(super) enum Unsent {
 
 impl Sending<'_, '_> {
     /// Gives the message to a client, connected or not, or counts that it could not.
+    #[inline]
     fn deliver(&mut self, client: &Client, manner: &Manner) {
         let mut session = client.session.lock();
         let limits = if session.link.is_some() { &self.limits.here } else { &self.limits.away };
@@ -70,6 +71,7 @@ impl Sending<'_, '_> {
     }
 
     /// Gives the message to a client, within the limits. On an error nothing has happened.
+    #[inline]
     pub(super) fn try_deliver(
         &mut self,
         session: &mut Session,
@@ -130,13 +132,13 @@ impl Hub {
     ) -> Result<(), Ending> {
         batch.tally.publish_received += 1;
         batch.tally.publish_bytes_received += i64::try_from(publish.payload.len()).unwrap_or(0);
-        let Some(topic) = self.topic(connected.version, aliases, publish, &mut batch.tally)? else {
-            return Err(violation(
-                Reason::ProtocolError,
-                "PUBLISH without a topic name or a known topic alias",
-            ));
+        let (topic, refusal) = match publish.topic {
+            Some(topic) if connected.version != Version::V5 => (topic, None),
+            _ => {
+                let topic = self.topic(aliases, publish, &mut batch.tally)?;
+                (topic, self.refusal(topic, publish)?)
+            }
         };
-        let refusal = self.refusal(connected.version, topic, publish)?;
         let is_new = match publish.delivery {
             Delivery::ExactlyOnce(packet_id) => {
                 self.receive_exactly_once(connected, packet_id, refusal.is_none(), &mut batch.tally)?
@@ -205,17 +207,13 @@ impl Hub {
         }
     }
 
-    /// The topic of a PUBLISH, by its topic alias if need be. None if that stands for nothing.
+    /// The topic of a PUBLISH of 5.0, by its topic alias if need be.
     fn topic<'a>(
         &self,
-        version: Version,
         aliases: &'a mut ReceivedAliases,
         publish: &Publish<'a>,
         tally: &mut Tally,
-    ) -> Result<Option<Name<'a>>, Ending> {
-        if version != Version::V5 || publish.properties.is_empty() {
-            return Ok(publish.topic);
-        }
+    ) -> Result<Name<'a>, Ending> {
         let mut alias = None;
         for property in publish.properties.iter() {
             match property {
@@ -227,7 +225,9 @@ impl Hub {
                 _ => {}
             }
         }
-        let Some(alias) = alias else { return Ok(publish.topic) };
+        let unknown =
+            || violation(Reason::ProtocolError, "PUBLISH without a topic name or a known topic alias");
+        let Some(alias) = alias else { return publish.topic.ok_or_else(unknown) };
         if alias.get() > self.limits.max_topic_alias {
             let what = "a topic alias above Topic Alias Maximum [MQTT-3.3.2-9]";
             return Err(violation(Reason::TopicAliasInvalid, what));
@@ -237,21 +237,13 @@ impl Hub {
             let set = aliases.set(alias, topic);
             tally.charge(before, aliases.bytes());
             set.map_err(|error| violation(Reason::QuotaExceeded, error.to_string()))?;
-            return Ok(Some(topic));
+            return Ok(topic);
         }
-        Ok(aliases.topic(alias))
+        aliases.topic(alias).ok_or_else(unknown)
     }
 
     /// Why a client of 5.0 may not publish this, if so. The others are not told.
-    fn refusal(
-        &self,
-        version: Version,
-        topic: Name<'_>,
-        publish: &Publish<'_>,
-    ) -> Result<Option<Reason>, Ending> {
-        if version != Version::V5 {
-            return Ok(None);
-        }
+    fn refusal(&self, topic: Name<'_>, publish: &Publish<'_>) -> Result<Option<Reason>, Ending> {
         let qos = publish.delivery.qos();
         if qos > self.limits.max_qos {
             let what = format!("PUBLISH at QoS {qos}, above Maximum QoS [MQTT-3.2.2-11]");

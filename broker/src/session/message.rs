@@ -136,8 +136,12 @@ impl<'a> Content<'a> {
     }
 
     /// With the properties that the packet had when it came, at `now`.
-    pub fn with(self, properties: Properties<'_>, now: Instant) -> Self {
-        Self { extra: Extra::of(properties, Some(now)), ..self }
+    #[inline]
+    pub fn with(mut self, properties: Properties<'_>, now: Instant) -> Self {
+        if !properties.is_empty() {
+            self.extra = Extra::of(properties, Some(now));
+        }
+        self
     }
 
     /// A will that is published `now`: from now on it may expire.

@@ -126,6 +126,26 @@ impl Outbox {
         content: &Content<'_>,
         now: Instant,
     ) -> Option<usize> {
+        if self.format.is_some() {
+            return self.publish_v5(dup, delivery, manner, content, now);
+        }
+        let topic = content.topic();
+        let bytes = encoded_publish_len(delivery.qos(), topic.as_str().len(), None, content.payload().len());
+        (bytes <= MAX_PACKET_BYTES).then(|| {
+            self.put(dup, delivery, manner.retain, Some(topic), None, content);
+            bytes
+        })
+    }
+
+    fn publish_v5(
+        &mut self,
+        dup: bool,
+        delivery: Delivery,
+        manner: &Manner,
+        content: &Content<'_>,
+        now: Instant,
+    ) -> Option<usize> {
+        let format = self.format.as_mut()?;
         let (qos, topic) = (delivery.qos(), content.topic());
         let length = |topic: Option<Name<'_>>, properties: Option<&PublishProperties<'_>>| {
             encoded_publish_len(
@@ -134,13 +154,6 @@ impl Outbox {
                 properties,
                 content.payload().len(),
             )
-        };
-        let Some(format) = &mut self.format else {
-            let bytes = length(Some(topic), None);
-            return (bytes <= MAX_PACKET_BYTES).then(|| {
-                self.put(dup, delivery, manner.retain, Some(topic), None, content);
-                bytes
-            });
         };
         let max_packet_bytes = format.max_packet_bytes;
         let (mut name, mut properties) = (
@@ -174,6 +187,7 @@ impl Outbox {
         })
     }
 
+    #[inline]
     fn put(
         &mut self,
         dup: bool,
