@@ -39,6 +39,7 @@ pub use reason::{Reason, UnknownReason};
 pub use suback::{Suback, SubscribeCode, Unsuback};
 pub use subscribe::{RetainHandling, Subscribe, SubscribeOptions, Unsubscribe};
 
+use crate::topic::Name;
 use fixed_header::{FirstByte, remaining_length, remaining_length_len};
 
 /// A version of MQTT. Its `Display` is the number the standard goes by.
@@ -115,6 +116,17 @@ pub enum Decoded<'a> {
 /// A packet of more than `max_packet_bytes`, fixed header included, is refused as soon as its fixed header is there; one
 /// with a wrong first byte, as soon as that is.
 pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -> Result<Decoded<'_>, Error> {
+    decode_after(None, bytes, version, max_packet_bytes)
+}
+
+/// The same, behind a PUBLISH to this `topic`: one that comes again is not checked again.
+#[inline]
+pub fn decode_after<'a>(
+    topic: Option<Name<'a>>,
+    bytes: &'a [u8],
+    version: Option<Version>,
+    max_packet_bytes: usize,
+) -> Result<Decoded<'a>, Error> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Decoded::Incomplete { needed: 1 });
     };
@@ -133,7 +145,7 @@ pub fn decode(bytes: &[u8], version: Option<Version>, max_packet_bytes: usize) -
             if version == Version::V5 || first.packet_type == PacketType::Connect {
                 check_minimal(bytes, version, header_len, remaining)?;
             }
-            Ok(Decoded::Packet { packet: decode_body(first, version, body)?, length })
+            Ok(Decoded::Packet { packet: decode_body(topic, first, version, body)?, length })
         }
         None => Ok(Decoded::Incomplete { needed: remaining - rest.len() }),
     }
@@ -149,10 +161,15 @@ fn check_minimal(bytes: &[u8], version: Version, header_len: usize, remaining: u
 }
 
 #[inline]
-fn decode_body(first: FirstByte, version: Version, body: &[u8]) -> Result<Packet<'_>, Error> {
+fn decode_body<'a>(
+    topic: Option<Name<'a>>,
+    first: FirstByte,
+    version: Version,
+    body: &'a [u8],
+) -> Result<Packet<'a>, Error> {
     let packet_type = first.packet_type;
     Ok(match packet_type {
-        PacketType::Publish => Packet::Publish(Publish::decode(first.flags, version, body)?),
+        PacketType::Publish => Packet::Publish(Publish::decode(topic, first.flags, version, body)?),
         PacketType::Connect => Packet::Connect(Connect::decode(body)?),
         PacketType::Connack => Packet::Connack(Connack::decode(version, body)?),
         PacketType::Puback => Packet::Puback(Ack::decode(packet_type, version, body)?),

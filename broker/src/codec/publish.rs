@@ -160,10 +160,15 @@ impl<'a> Publish<'a> {
         Self { dup: false, delivery, retain: false, topic, properties, payload }
     }
 
-    /// Decodes a body behind `flags` that [`check_flags`] let through.
+    /// Decodes a body behind `flags` that [`check_flags`] let through. `known` is a topic that may come again.
     // Inlined, it writes the packet where it goes: a fifth less time for a small PUBLISH.
     #[inline]
-    pub(super) fn decode(flags: u8, version: Version, body: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn decode(
+        known: Option<Name<'a>>,
+        flags: u8,
+        version: Version,
+        body: &'a [u8],
+    ) -> Result<Self, Error> {
         const TRUNCATED: Error = Error::Truncated { packet: PacketType::Publish };
 
         let (topic_len, body) = body.split_first_chunk().ok_or(TRUNCATED)?;
@@ -173,7 +178,7 @@ impl<'a> Publish<'a> {
             None
         } else {
             // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
-            let name = Name::from_bytes(topic);
+            let name = Name::from_bytes_or_known(topic, known);
             Some(name.map_err(|error| Error::Name { packet: PacketType::Publish, error })?)
         };
         let packet_id = || {
@@ -236,7 +241,7 @@ mod tests {
     use std::num::{NonZeroU16, NonZeroU32};
 
     use super::super::tests::{assert_both_ways, encoded, error, error_in_5, frame, id, name};
-    use super::super::{Decoded, MAX_REMAINING_LENGTH, Packet, PropertiesBuf, decode};
+    use super::super::{Decoded, MAX_REMAINING_LENGTH, Packet, PropertiesBuf, decode, decode_after};
     use super::*;
 
     const PACKET: PacketType = PacketType::Publish;
@@ -300,6 +305,16 @@ mod tests {
         let packet = Packet::Publish(Publish::new(topic, Delivery::AtMostOnce, b""));
         let bytes = encoded(Version::V311, &packet);
         assert_both_ways(Version::V311, &packet, &bytes);
+    }
+
+    #[test]
+    fn a_topic_behind_another_is_checked_unless_it_is_the_same() {
+        let known = Some(name("a/b"));
+        let after = |bytes: &'static [u8]| decode_after(known, bytes, None, 100);
+        assert_eq!(after(b"\x30\x07\0\x03a/bhi"), decode(b"\x30\x07\0\x03a/bhi", None, 100));
+        assert_eq!(after(b"\x30\x07\0\x03a/chi"), decode(b"\x30\x07\0\x03a/chi", None, 100));
+        assert!(matches!(after(b"\x30\x05\0\x03a/#"), Err(Error::Name { .. })));
+        assert!(matches!(after(b"\x30\x04\0\x02a/"), Ok(_)), "a beginning of it is another");
     }
 
     #[test]

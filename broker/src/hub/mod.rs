@@ -64,7 +64,7 @@ pub use peer::{Origin, Peer};
 pub use stats::Stats;
 
 use crate::auth::{Access, Delays, Verification};
-use crate::codec::{AckType, Decoded, Packet, decode, encode_pingresp};
+use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
@@ -233,17 +233,19 @@ impl Hub {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
         let mut held = Held::Nothing;
+        let mut topic = None;
         let next = loop {
             if batch.is_full() {
                 break Next::Yield;
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
-            match decode(rest, Some(connected.version), self.limits.max_packet_bytes) {
+            match decode_after(topic, rest, Some(connected.version), self.limits.max_packet_bytes) {
                 Ok(Decoded::Packet { packet, length }) => {
                     consumed += length;
                     batch.tally.messages_received += 1;
                     let handled = match &packet {
                         Packet::Publish(publish) => {
+                            topic = publish.topic;
                             self.handle_publish(connected, aliases, publish, held.index(self), batch)
                         }
                         Packet::Auth(auth) => {
