@@ -81,6 +81,7 @@ pub(crate) async fn take_part(
     if client.me.is_away {
         client.leave().await;
         gates.arrive().await;
+        opened(&gates.publish).await;
         gates.arrive().await;
         opened(&gates.come_back).await;
         client = Client::connect(plan, number, address, gates, true).await;
