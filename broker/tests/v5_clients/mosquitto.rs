@@ -272,6 +272,18 @@ fn reason_codes_and_the_assigned_identifier_are_read() {
 }
 
 #[test]
+fn a_method_of_authentication_that_is_not_offered_is_refused() {
+    if !has_mosquitto() {
+        return;
+    }
+    let broker = broker(Limits::default());
+    let method = ["-D", "connect", "authentication-method", "GS2-KRB5"];
+    let output = start("mosquitto_pub", &broker, &[&["-t", "t", "-m", "x"], &method[..]].concat()).output();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("Bad authentication method"), "{said}");
+}
+
+#[test]
 fn the_first_connection_is_told_that_it_is_taken_over() {
     if !has_mosquitto() {
         return;

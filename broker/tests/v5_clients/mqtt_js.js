@@ -109,6 +109,7 @@ class Client {
     }
 }
 
+const ascending = (numbers) => [...numbers].sort((a, b) => a - b)
 const numbers = (count) => Array.from({ length: count }, (_, n) => String(n))
 
 const CONTENT = {
@@ -243,10 +244,10 @@ const tests = {
             const own = member.messages.items.splice(0)
             assert(own.length > 0 && own.every((message) => message.qos === qos))
             const payloads = own.map(({ payload }) => Number(payload))
-            assert.deepEqual(payloads, payloads.toSorted((a, b) => a - b))
+            assert.deepEqual(payloads, ascending(payloads))
             all.push(...payloads)
         }
-        assert.deepEqual(all.sort((a, b) => a - b).map(String), numbers(90))
+        assert.deepEqual(ascending(all).map(String), numbers(90))
         for (const client of [...members, plain, publisher]) await client.close()
     },
 
@@ -260,7 +261,7 @@ const tests = {
         await other.publish('u', 'one', { qos: 2 })
         const [both, one] = [await client.next(), await client.next()]
         assert.equal(both.qos, 2)
-        assert.deepEqual(both.properties.subscriptionIdentifier.toSorted((a, b) => a - b), [1, 268435455])
+        assert.deepEqual(ascending(both.properties.subscriptionIdentifier), [1, 268435455])
         assert.deepEqual(one.properties.subscriptionIdentifier, 7)
         assert.deepEqual(await client.unsubscribe(['t/#', 't/+', 'u']), [0, 0, 0])
         // No Local.

@@ -81,6 +81,7 @@ pub(crate) async fn take_part(
     if client.me.is_away {
         client.leave().await;
         gates.arrive().await;
+        opened(&gates.publish).await;
         gates.arrive().await;
         opened(&gates.come_back).await;
         client = Client::connect(plan, number, address, gates, true).await;
@@ -196,7 +197,7 @@ impl<'p> Client<'p> {
     /// Publishes all at once, and waits until the broker has handled it.
     async fn publish(&mut self) {
         // Every second publisher of 5.0 says each topic once.
-        let has_aliases = self.me.version == Version::V5 && self.me.publishes.start % 20 == 0;
+        let has_aliases = self.me.version == Version::V5 && self.me.publishes.start.is_multiple_of(20);
         let mut packet_ids = (1..).map(|id| PacketId::new(id).unwrap());
         for (step, number) in self.me.publishes.clone().enumerate() {
             let message = &self.plan.messages[number];

@@ -66,8 +66,8 @@ fn each_client_of_each_version_gets_what_the_model_says() {
         }
         received
     }));
-    model::check(&plan, &received);
     assert_eq!(broker.stats().dropped(), 0);
+    model::check(&plan, &received);
     eventually("all are gone", || broker.stats().connections == 0);
 }
 

@@ -17,7 +17,10 @@ pub(crate) fn check(plan: &Plan, received: &[Vec<Receipt>]) {
         let mut left = receipts.clone();
         left.sort_unstable();
         for own in world.own(number, client) {
-            let Ok(at) = left.binary_search(&own) else { panic!("client {number} did not get {own:?}") };
+            let Ok(at) = left.binary_search(&own) else {
+                let got: Vec<_> = receipts.iter().filter(|got| got.message == own.message).collect();
+                panic!("client {number} got {got:?}, not {own:?}")
+            };
             left.remove(at);
         }
         let Some(shared) = &client.shared else {
