@@ -14,6 +14,7 @@ mod topics;
 mod unsubscribe;
 mod v5_acks;
 mod v5_alias;
+mod v5_auth;
 mod v5_disconnect;
 mod v5_expiry;
 mod v5_flow;
@@ -42,6 +43,7 @@ pub const FAULTS: &[&[Fault]] = &[
     redeliver::FAULTS,
     topics::FAULTS,
     websocket::FAULTS,
+    v5_auth::FAULTS,
     v5_disconnect::FAULTS,
     v5_properties::FAULTS,
     v5_expiry::FAULTS,
