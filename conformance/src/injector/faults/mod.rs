@@ -18,6 +18,7 @@ mod v5_auth;
 mod v5_disconnect;
 mod v5_expiry;
 mod v5_flow;
+mod v5_format;
 mod v5_malformed;
 mod v5_properties;
 mod v5_size;
@@ -45,6 +46,7 @@ pub const FAULTS: &[&[Fault]] = &[
     websocket::FAULTS,
     v5_auth::FAULTS,
     v5_disconnect::FAULTS,
+    v5_format::FAULTS,
     v5_properties::FAULTS,
     v5_expiry::FAULTS,
     v5_alias::FAULTS,
