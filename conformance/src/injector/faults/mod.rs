@@ -14,9 +14,11 @@ mod topics;
 mod unsubscribe;
 mod v5_acks;
 mod v5_alias;
+mod v5_auth;
 mod v5_disconnect;
 mod v5_expiry;
 mod v5_flow;
+mod v5_format;
 mod v5_malformed;
 mod v5_properties;
 mod v5_size;
@@ -42,7 +44,9 @@ pub const FAULTS: &[&[Fault]] = &[
     redeliver::FAULTS,
     topics::FAULTS,
     websocket::FAULTS,
+    v5_auth::FAULTS,
     v5_disconnect::FAULTS,
+    v5_format::FAULTS,
     v5_properties::FAULTS,
     v5_expiry::FAULTS,
     v5_alias::FAULTS,
