@@ -138,6 +138,18 @@ pub(super) const FAULTS: &[Fault] = &[
         "3.3.1-5 3.3.2-4 3.3.2-15 3.3.2-17 3.3.2-20",
         || mixed(|_, packet| (packet.get("retain") == 1).then(|| packet.text("topic")), true),
     ),
+    fault_5_0(
+        "properties-keep-an-empty-message",
+        "An empty retained message that has properties does not wipe.",
+        "3.3.1-6 3.3.1-7",
+        || {
+            up(Kind::Publish, |_, packet| {
+                let is_wiping = packet.get("retain") == 1 && packet.text("payload").is_empty();
+                let has_some = !forwarded(&packet).is_empty();
+                if is_wiping && has_some { vec![packet.set("retain", 0u64)] } else { vec![packet] }
+            })
+        },
+    ),
     // Payload format indicator
     fault_5_0("payload-format-lost", "It drops the Payload Format Indicator.", "3.3.2-4", || {
         loses("payload_format")
