@@ -92,7 +92,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0(
         "alias-above-the-maximum-taken",
         "It takes an alias above its maximum.",
-        "3.3.2-12 4.13.1-1",
+        "3.3.2-9 3.2.2-17 3.2.2-18 3.3.2-12 4.13.1-1",
         || {
             takes(|hand, frame| {
                 let alias = frame.packet.as_ref().map_or(0, |packet| packet.get("topic_alias"));

@@ -366,11 +366,16 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     // The broker's
-    fault_5_0("too-many-taken", "It takes more messages at once than it says.", "4.9.0-2 4.13.1-1", || {
-        counting(takes(|hand, frame| {
-            good(frame, Kind::Publish, |packet| begins_at(hand, packet, announced(hand)))
-        }))
-    }),
+    fault_5_0(
+        "too-many-taken",
+        "It takes more messages at once than it says.",
+        "3.3.4-7 4.9.0-2 4.13.1-1",
+        || {
+            counting(takes(|hand, frame| {
+                good(frame, Kind::Publish, |packet| begins_at(hand, packet, announced(hand)))
+            }))
+        },
+    ),
     fault_5_0("one-less-taken", "It takes one message less at once than it says.", "4.9.0-2", || {
         counting(refuses(|hand, packet| begins_at(hand, packet, announced(hand).saturating_sub(1))))
     }),

@@ -218,7 +218,7 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     // To the broker
-    fault_5_0("larger-packet-taken", "It takes larger packets than it says.", "4.13.1-1", || {
+    fault_5_0("larger-packet-taken", "It takes larger packets than it says.", "3.2.2-15 4.13.1-1", || {
         takes(|hand, frame| is(frame, Kind::Publish) && frame.bytes.len() as u64 > announced(hand))
     }),
     fault_5_0(
