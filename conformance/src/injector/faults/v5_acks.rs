@@ -242,6 +242,50 @@ pub(super) const FAULTS: &[Fault] = &[
             ])
         },
     ),
+    fault_5_0(
+        "identifier-free-after-pubrec",
+        "The identifier of a delivery is free when PUBREC has come.",
+        "2.2.1-4 4.3.2-1 4.3.3-5",
+        || {
+            let mut free: Vec<(u64, u64)> = Vec::new();
+            let mut swapped: Vec<(u64, u64, u64)> = Vec::new();
+            Box::new(move |hand, event| {
+                use crate::injector::hand::Event;
+                match event {
+                    Event::Up(Frame { packet: Ok(packet), bytes }) => {
+                        if packet.kind == Kind::Pubrec && packet.get("reason") < 0x80 {
+                            free.push((hand.me, packet.get("id")));
+                        }
+                        let own = (hand.me, packet.get("id"));
+                        let place = swapped.iter().rposition(|(me, shown, _)| (*me, *shown) == own);
+                        match place.filter(|_| packet.kind == Kind::Puback).map(|place| swapped.remove(place))
+                        {
+                            Some((_, _, real)) => {
+                                hand.on(true, &packet.set("id", real));
+                                None
+                            }
+                            None => Some(Event::Up(Frame { packet: Ok(packet), bytes })),
+                        }
+                    }
+                    Event::Down(Frame { packet: Ok(packet), bytes }) => {
+                        let me = hand.me;
+                        let is_new = packet.kind == Kind::Publish && packet.get("qos") == 1;
+                        match free.iter().position(|(owner, _)| *owner == me).filter(|_| is_new) {
+                            Some(place) => {
+                                let (_, id) = free.remove(place);
+                                swapped.push((me, id, packet.get("id")));
+                                hand.act();
+                                hand.on(false, &packet.set("id", id));
+                                None
+                            }
+                            None => Some(Event::Down(Frame { packet: Ok(packet), bytes })),
+                        }
+                    }
+                    other => Some(other),
+                }
+            })
+        },
+    ),
     // What they say beside
     fault_5_0(
         "puback-says-too-much",

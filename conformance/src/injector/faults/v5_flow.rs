@@ -385,6 +385,34 @@ pub(super) const FAULTS: &[Fault] = &[
         }))
     }),
     fault_5_0(
+        "refused-still-counts",
+        "A message that it refused takes room in its window.",
+        "4.9.0-2",
+        || counting(refuses(|hand, packet| begins_at(hand, packet, announced(hand)))),
+    ),
+    fault_5_0("qos1-still-counts", "QoS 1 takes room in its window for ever.", "4.9.0-2", || {
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        refuses(move |hand, packet| {
+            if packet.kind != Kind::Publish || packet.get("qos") != 1 {
+                return false;
+            }
+            let count = counts.entry(hand.me).or_default();
+            *count += 1;
+            *count > announced(hand)
+        })
+    }),
+    fault_5_0(
+        "receive-maximum-for-both",
+        "What a client takes at once is all that it may send.",
+        "4.9.0-2",
+        || {
+            counting(refuses(|hand, packet| {
+                let own = hand.link(|link| link.connect.as_ref().and_then(|it| it.number("receive_maximum")));
+                own.is_some_and(|own| begins_at(hand, packet, own))
+            }))
+        },
+    ),
+    fault_5_0(
         "repeats-are-too-many",
         "What a client sends again counts twice in its window.",
         "4.9.0-1 4.3.3-10",

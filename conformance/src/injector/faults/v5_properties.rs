@@ -222,6 +222,16 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("correlation-data-cut-at-124", "It cuts properties at 127 bytes.", "3.3.2-16", || {
         changes("correlation_data", |data| cut(data, 124))
     }),
+    fault_5_0("payload-cut-by-long-properties", "It takes two bytes of length for one.", "3.3.2-16", || {
+        down(Kind::Publish, |_, packet| {
+            let is_long = packet.get("qos") > 0 && packet.text("correlation_data").len() > 124;
+            if is_long {
+                vec![packet.map("payload", |payload| cut(payload, payload.len() - 1))]
+            } else {
+                vec![packet]
+            }
+        })
+    }),
     fault_5_0("correlation-data-cut-at-16380", "It cuts properties at 16,383 bytes.", "3.3.2-16", || {
         changes("correlation_data", |data| cut(data, 16_380))
     }),

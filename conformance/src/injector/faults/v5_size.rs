@@ -217,6 +217,28 @@ pub(super) const FAULTS: &[Fault] = &[
             ])
         },
     ),
+    fault_5_0(
+        "too-large-comes-later",
+        "What was too large for one connection comes on the next one.",
+        "3.1.2-25",
+        || {
+            // The broker thinks that it is open, and sends it again.
+            too_large(|hand, packet, _| match packet.get("qos") {
+                0 => drop_it(hand, &packet),
+                _ => vec![],
+            })
+        },
+    ),
+    fault_5_0(
+        "maximum-packet-size-for-both",
+        "What a client takes is all that it may send.",
+        "3.1.2-24 4.3.2-4",
+        || {
+            refuses(|hand, packet| {
+                packet.kind == Kind::Publish && allowed(hand).is_some_and(|most| length(packet) > most)
+            })
+        },
+    ),
     // To the broker
     fault_5_0("larger-packet-taken", "It takes larger packets than it says.", "3.2.2-15 4.13.1-1", || {
         takes(|hand, frame| is(frame, Kind::Publish) && frame.bytes.len() as u64 > announced(hand))
