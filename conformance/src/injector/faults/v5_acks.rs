@@ -63,16 +63,22 @@ fn knowing(rest: Meddler) -> Meddler {
 
 pub(super) const FAULTS: &[Fault] = &[
     // Codes
-    fault_5_0("puback-says-no-subscribers", "It says so although there are some.", "3.4.2-1", || {
-        down_set(Kind::Puback, "reason", 0x10u64)
-    }),
-    fault_5_0("pubrec-says-no-subscribers", "It says so although there are some.", "3.5.2-1", || {
-        down_set(Kind::Pubrec, "reason", 0x10u64)
-    }),
-    fault_5_0("puback-refuses-and-delivers", "It refuses what it delivers.", "4.3.2-4 3.4.2-1", || {
+    fault_5_0(
+        "puback-says-no-subscribers",
+        "PUBACK says that there are no subscribers although there are some.",
+        "3.4.2-1",
+        || down_set(Kind::Puback, "reason", 0x10u64),
+    ),
+    fault_5_0(
+        "pubrec-says-no-subscribers",
+        "PUBREC says that there are no subscribers although there are some.",
+        "3.5.2-1",
+        || down_set(Kind::Pubrec, "reason", 0x10u64),
+    ),
+    fault_5_0("puback-refuses-and-delivers", "PUBACK refuses what is delivered.", "4.3.2-4 3.4.2-1", || {
         down_set(Kind::Puback, "reason", 0x80u64)
     }),
-    fault_5_0("pubrec-refuses-and-delivers", "It refuses what it delivers.", "4.3.3-8 3.5.2-1", || {
+    fault_5_0("pubrec-refuses-and-delivers", "PUBREC refuses what is delivered.", "4.3.3-8 3.5.2-1", || {
         down_set(Kind::Pubrec, "reason", 0x97u64)
     }),
     fault_5_0("puback-with-a-code-of-others", "PUBACK has a code of PUBREL's.", "3.4.2-1", || {
@@ -87,18 +93,30 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("pubcomp-with-a-code-of-others", "PUBCOMP has a code of PUBACK's.", "3.7.2-1", || {
         down_set(Kind::Pubcomp, "reason", 0x80u64)
     }),
-    fault_5_0("pubrel-says-not-found", "It does not know its own identifier.", "3.6.2-1 4.3.3-4", || {
-        down_set(Kind::Pubrel, "reason", 0x92u64)
-    }),
-    fault_5_0("pubcomp-says-not-found", "It does not know a good identifier.", "3.7.2-1 4.3.3-11", || {
-        down_set(Kind::Pubcomp, "reason", 0x92u64)
-    }),
-    fault_5_0("no-subscribers-never-said", "It does not say so.", "3.4.2-1 3.5.2-1", || {
-        all(vec![down_set(Kind::Puback, "reason", 0u64), down_set(Kind::Pubrec, "reason", 0u64)])
-    }),
-    fault_5_0("not-found-never-said", "It does not say so.", "3.6.2-1 3.7.2-1", || {
-        all(vec![down_set(Kind::Pubrel, "reason", 0u64), down_set(Kind::Pubcomp, "reason", 0u64)])
-    }),
+    fault_5_0(
+        "pubrel-says-not-found",
+        "PUBREL says that its own identifier is not found.",
+        "3.6.2-1 4.3.3-4",
+        || down_set(Kind::Pubrel, "reason", 0x92u64),
+    ),
+    fault_5_0(
+        "pubcomp-says-not-found",
+        "PUBCOMP says that a good identifier is not found.",
+        "3.7.2-1 4.3.3-11",
+        || down_set(Kind::Pubcomp, "reason", 0x92u64),
+    ),
+    fault_5_0(
+        "no-subscribers-never-said",
+        "It does not say that there are no subscribers.",
+        "3.4.2-1 3.5.2-1",
+        || all(vec![down_set(Kind::Puback, "reason", 0u64), down_set(Kind::Pubrec, "reason", 0u64)]),
+    ),
+    fault_5_0(
+        "not-found-never-said",
+        "It does not say that an identifier is not found.",
+        "3.6.2-1 3.7.2-1",
+        || all(vec![down_set(Kind::Pubrel, "reason", 0u64), down_set(Kind::Pubcomp, "reason", 0u64)]),
+    ),
     fault_5_0(
         "unknown-pubrel-not-answered",
         "It does not answer PUBREL for an identifier that it does not know.",
@@ -109,11 +127,16 @@ pub(super) const FAULTS: &[Fault] = &[
             }))
         },
     ),
-    fault_5_0("unknown-pubrel-ends-it", "It closes on it.", "4.3.3-11 3.7.2-1", || {
-        knowing(refuses(|hand, packet| {
-            packet.kind == Kind::Pubrel && hand.noted(id_of(hand, packet)).is_none()
-        }))
-    }),
+    fault_5_0(
+        "unknown-pubrel-ends-it",
+        "It closes on PUBREL for an identifier that it does not know.",
+        "4.3.3-11 3.7.2-1",
+        || {
+            knowing(refuses(|hand, packet| {
+                packet.kind == Kind::Pubrel && hand.noted(id_of(hand, packet)).is_none()
+            }))
+        },
+    ),
     fault_5_0(
         "unknown-pubrel-answered-for-another",
         "It answers PUBREL for an unknown identifier with that identifier plus one.",
@@ -142,14 +165,14 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("long-pubcomp-not-understood", "It ignores PUBCOMP with a code.", "4.3.3-5", || {
         short_only(Kind::Pubcomp)
     }),
-    fault_5_0("puback-with-properties-ends-it", "It closes on it.", "4.3.2-3", || {
+    fault_5_0("puback-with-properties-ends-it", "It closes on PUBACK with properties.", "4.3.2-3", || {
         refuses(|_, packet| packet.kind == Kind::Puback && packet.bytes("user_property").is_some())
     }),
     // Refusals of the client
-    fault_5_0("refusing-puback-does-not-count", "It sends the message again.", "4.4.0-2", || {
+    fault_5_0("refusing-puback-does-not-count", "A message refused by PUBACK stays open.", "4.4.0-2", || {
         refusal(Kind::Puback, |_| vec![])
     }),
-    fault_5_0("refusing-pubrec-does-not-count", "It sends the message again.", "4.4.0-2", || {
+    fault_5_0("refusing-pubrec-does-not-count", "A message refused by PUBREC stays open.", "4.4.0-2", || {
         refusal(Kind::Pubrec, |_| vec![])
     }),
     fault_5_0(
@@ -219,44 +242,127 @@ pub(super) const FAULTS: &[Fault] = &[
             ])
         },
     ),
+    fault_5_0(
+        "identifier-free-after-pubrec",
+        "The identifier of a delivery is free when PUBREC has come.",
+        "2.2.1-4 4.3.2-1 4.3.3-5",
+        || {
+            let mut free: Vec<(u64, u64)> = Vec::new();
+            let mut swapped: Vec<(u64, u64, u64)> = Vec::new();
+            Box::new(move |hand, event| {
+                use crate::injector::hand::Event;
+                match event {
+                    Event::Up(Frame { packet: Ok(packet), bytes }) => {
+                        if packet.kind == Kind::Pubrec && packet.get("reason") < 0x80 {
+                            free.push((hand.me, packet.get("id")));
+                        }
+                        let own = (hand.me, packet.get("id"));
+                        let place = swapped.iter().rposition(|(me, shown, _)| (*me, *shown) == own);
+                        match place.filter(|_| packet.kind == Kind::Puback).map(|place| swapped.remove(place))
+                        {
+                            Some((_, _, real)) => {
+                                hand.on(true, &packet.set("id", real));
+                                None
+                            }
+                            None => Some(Event::Up(Frame { packet: Ok(packet), bytes })),
+                        }
+                    }
+                    Event::Down(Frame { packet: Ok(packet), bytes }) => {
+                        let me = hand.me;
+                        let is_new = packet.kind == Kind::Publish && packet.get("qos") == 1;
+                        match free.iter().position(|(owner, _)| *owner == me).filter(|_| is_new) {
+                            Some(place) => {
+                                let (_, id) = free.remove(place);
+                                swapped.push((me, id, packet.get("id")));
+                                hand.act();
+                                hand.on(false, &packet.set("id", id));
+                                None
+                            }
+                            None => Some(Event::Down(Frame { packet: Ok(packet), bytes })),
+                        }
+                    }
+                    other => Some(other),
+                }
+            })
+        },
+    ),
     // What they say beside
-    fault_5_0("puback-says-too-much", "Its reason string is too long.", "3.4.2-2", || {
-        says(Kind::Puback, "reason_string")
-    }),
-    fault_5_0("puback-tells-too-much", "Its user property is too long.", "3.4.2-3", || {
-        says(Kind::Puback, "user_property")
-    }),
-    fault_5_0("pubrec-says-too-much", "Its reason string is too long.", "3.5.2-2", || {
-        says(Kind::Pubrec, "reason_string")
-    }),
-    fault_5_0("pubrec-tells-too-much", "Its user property is too long.", "3.5.2-3", || {
-        says(Kind::Pubrec, "user_property")
-    }),
-    fault_5_0("pubrel-says-too-much", "Its reason string is too long.", "3.6.2-2", || {
-        says(Kind::Pubrel, "reason_string")
-    }),
-    fault_5_0("pubrel-tells-too-much", "Its user property is too long.", "3.6.2-3", || {
-        says(Kind::Pubrel, "user_property")
-    }),
-    fault_5_0("pubcomp-says-too-much", "Its reason string is too long.", "3.7.2-2", || {
-        says(Kind::Pubcomp, "reason_string")
-    }),
-    fault_5_0("pubcomp-tells-too-much", "Its user property is too long.", "3.7.2-3", || {
-        says(Kind::Pubcomp, "user_property")
-    }),
-    fault_5_0("puback-informs-unasked", "Nobody wanted its reason string.", "3.1.2-29", || {
-        informs(Kind::Puback, "reason_string")
-    }),
-    fault_5_0("pubrec-informs-unasked", "Nobody wanted its reason string.", "3.1.2-29", || {
-        informs(Kind::Pubrec, "reason_string")
-    }),
-    fault_5_0("pubrel-informs-unasked", "Nobody wanted its user property.", "3.1.2-29", || {
-        informs(Kind::Pubrel, "user_property")
-    }),
-    fault_5_0("pubcomp-informs-unasked", "Nobody wanted its user property.", "3.1.2-29", || {
-        informs(Kind::Pubcomp, "user_property")
-    }),
-    fault_5_0("suback-informs-unasked", "Nobody wanted its user property.", "3.1.2-29", || {
-        informs(Kind::Suback, "user_property")
-    }),
+    fault_5_0(
+        "puback-says-too-much",
+        "PUBACK has a long reason string, whatever the client takes.",
+        "3.4.2-2",
+        || says(Kind::Puback, "reason_string"),
+    ),
+    fault_5_0(
+        "puback-tells-too-much",
+        "PUBACK has a long user property, whatever the client takes.",
+        "3.4.2-3",
+        || says(Kind::Puback, "user_property"),
+    ),
+    fault_5_0(
+        "pubrec-says-too-much",
+        "PUBREC has a long reason string, whatever the client takes.",
+        "3.5.2-2",
+        || says(Kind::Pubrec, "reason_string"),
+    ),
+    fault_5_0(
+        "pubrec-tells-too-much",
+        "PUBREC has a long user property, whatever the client takes.",
+        "3.5.2-3",
+        || says(Kind::Pubrec, "user_property"),
+    ),
+    fault_5_0(
+        "pubrel-says-too-much",
+        "PUBREL has a long reason string, whatever the client takes.",
+        "3.6.2-2",
+        || says(Kind::Pubrel, "reason_string"),
+    ),
+    fault_5_0(
+        "pubrel-tells-too-much",
+        "PUBREL has a long user property, whatever the client takes.",
+        "3.6.2-3",
+        || says(Kind::Pubrel, "user_property"),
+    ),
+    fault_5_0(
+        "pubcomp-says-too-much",
+        "PUBCOMP has a long reason string, whatever the client takes.",
+        "3.7.2-2",
+        || says(Kind::Pubcomp, "reason_string"),
+    ),
+    fault_5_0(
+        "pubcomp-tells-too-much",
+        "PUBCOMP has a long user property, whatever the client takes.",
+        "3.7.2-3",
+        || says(Kind::Pubcomp, "user_property"),
+    ),
+    fault_5_0(
+        "puback-informs-unasked",
+        "PUBACK has a reason string that the client did not want.",
+        "3.1.2-29",
+        || informs(Kind::Puback, "reason_string"),
+    ),
+    fault_5_0(
+        "pubrec-informs-unasked",
+        "PUBREC has a reason string that the client did not want.",
+        "3.1.2-29",
+        || informs(Kind::Pubrec, "reason_string"),
+    ),
+    fault_5_0(
+        "pubrel-informs-unasked",
+        "PUBREL has a user property that the client did not want.",
+        "3.1.2-29",
+        || informs(Kind::Pubrel, "user_property"),
+    ),
+    fault_5_0(
+        "pubcomp-informs-unasked",
+        "PUBCOMP has a user property that the client did not want.",
+        "3.1.2-29",
+        || informs(Kind::Pubcomp, "user_property"),
+    ),
+    fault_5_0(
+        "suback-informs-unasked",
+        "SUBACK has a user property that the client did not want.",
+        "3.1.2-29",
+        || informs(Kind::Suback, "user_property"),
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use crate::frame::{Kind, Packet};
 use crate::injector::fault::{
-    Bend, Fault, Meddler, all, down, fault_5_0, ignores, is, refuses, takes, up, wrong,
+    Bend, Fault, Meddler, all, down, fault_5_0, good, ignores, is, refuses, takes, up, wrong,
 };
 use crate::injector::hand::Hand;
 
@@ -74,9 +74,12 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("alias-dropped", "It loses messages that have an alias and no topic.", "3.3.2-12", || {
         ignores(|_, frame| frame.packet.as_ref().is_ok_and(is_bare))
     }),
-    fault_5_0("alias-dropped-and-acknowledged", "It takes them, and delivers none.", "3.3.2-12", || {
-        takes(|_, frame| frame.packet.as_ref().is_ok_and(is_bare))
-    }),
+    fault_5_0(
+        "alias-dropped-and-acknowledged",
+        "It acknowledges messages that have an alias and no topic, and loses them.",
+        "3.3.2-12",
+        || takes(|_, frame| frame.packet.as_ref().is_ok_and(is_bare)),
+    ),
     fault_5_0("alias-refused", "It closes when it gets an alias.", "3.3.2-12", || {
         refuses(|_, packet| packet.kind == Kind::Publish && packet.get("topic_alias") > 0)
     }),
@@ -86,12 +89,17 @@ pub(super) const FAULTS: &[Fault] = &[
             packet.kind == Kind::Publish && alias > 1 && alias == broker_maximum(hand)
         })
     }),
-    fault_5_0("alias-above-the-maximum-taken", "It takes every alias.", "3.3.2-12 4.13.1-1", || {
-        takes(|hand, frame| {
-            let alias = frame.packet.as_ref().map_or(0, |packet| packet.get("topic_alias"));
-            is(frame, Kind::Publish) && alias > broker_maximum(hand)
-        })
-    }),
+    fault_5_0(
+        "alias-above-the-maximum-taken",
+        "It takes an alias above its maximum.",
+        "3.3.2-9 3.2.2-17 3.2.2-18 3.3.2-12 4.13.1-1",
+        || {
+            takes(|hand, frame| {
+                let alias = frame.packet.as_ref().map_or(0, |packet| packet.get("topic_alias"));
+                is(frame, Kind::Publish) && alias > broker_maximum(hand)
+            })
+        },
+    ),
     fault_5_0("alias-0-taken", "It takes alias 0.", "3.3.2-8", || {
         takes(|_, frame| wrong(frame, "topic_alias 0"))
     }),
@@ -131,6 +139,51 @@ pub(super) const FAULTS: &[Fault] = &[
         table(|hand, _| format!("alias {}", hand.me).into_bytes(), false)
     }),
     fault_5_0(
+        "repeat-by-alias-not-answered",
+        "It does not answer a repeated message that has an alias and no topic.",
+        "3.3.2-12 4.3.3-10",
+        || ignores(|_, frame| good(frame, Kind::Publish, |packet| is_bare(packet) && packet.get("dup") == 1)),
+    ),
+    fault_5_0(
+        "alias-given-with-qos2-lost",
+        "An alias that is given with a QoS 2 message does not count.",
+        "3.3.2-12",
+        || {
+            all(vec![
+                up(Kind::Publish, |hand, packet| {
+                    let alias = packet.get("topic_alias");
+                    if packet.get("qos") == 2 && alias > 0 && !is_bare(&packet) {
+                        hand.note(here(hand, alias), "");
+                    }
+                    vec![packet]
+                }),
+                refuses(|hand, packet| {
+                    is_bare(packet) && hand.noted(here(hand, packet.get("topic_alias"))).is_some()
+                }),
+            ])
+        },
+    ),
+    fault_5_0(
+        "alias-given-for-nobody-lost",
+        "An alias that is given with a message for nobody does not count.",
+        "3.3.2-12",
+        || {
+            all(vec![
+                up(Kind::Publish, |hand, packet| {
+                    let (alias, topic) = (packet.get("topic_alias"), packet.text("topic"));
+                    let is_wanted = hand.links.values().any(|link| link.wants(&topic));
+                    if alias > 0 && !is_bare(&packet) && !is_wanted {
+                        hand.note(here(hand, alias), "");
+                    }
+                    vec![packet]
+                }),
+                refuses(|hand, packet| {
+                    is_bare(packet) && hand.noted(here(hand, packet.get("topic_alias"))).is_some()
+                }),
+            ])
+        },
+    ),
+    fault_5_0(
         "retained-by-alias-lost",
         "It does not keep a message that came with an alias.",
         "3.3.1-5 3.3.2-12",
@@ -144,11 +197,16 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     // From the broker
-    fault_5_0("alias-of-the-publisher-forwarded", "It forwards an alias.", "3.1.2-27 3.3.2-11", || {
-        down(Kind::Publish, |hand, packet| {
-            if client_maximum(hand) == 0 { vec![packet.set("topic_alias", 1u64)] } else { vec![packet] }
-        })
-    }),
+    fault_5_0(
+        "alias-of-the-publisher-forwarded",
+        "It forwards an alias to clients that take none.",
+        "3.1.2-27 3.3.2-11",
+        || {
+            down(Kind::Publish, |hand, packet| {
+                if client_maximum(hand) == 0 { vec![packet.set("topic_alias", 1u64)] } else { vec![packet] }
+            })
+        },
+    ),
     fault_5_0(
         "alias-for-who-takes-none",
         "It uses an alias in place of the topic, whether the client takes one or not.",
@@ -161,9 +219,12 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault_5_0("alias-beyond-the-maximum", "It uses an alias too high.", "3.1.2-26 3.3.2-11", || {
-        delivered(|hand, packet, _| packet.set("topic_alias", client_maximum(hand) + 1))
-    }),
+    fault_5_0(
+        "alias-beyond-the-maximum",
+        "It uses an alias above the client's maximum.",
+        "3.1.2-26 3.3.2-11",
+        || delivered(|hand, packet, _| packet.set("topic_alias", client_maximum(hand) + 1)),
+    ),
     fault_5_0("alias-0-sent", "It uses alias 0.", "3.3.2-8", || {
         delivered(|_, packet, _| packet.set("topic_alias", 0u64))
     }),

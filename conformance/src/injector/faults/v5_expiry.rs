@@ -132,6 +132,42 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     fault_5_0(
+        "retained-with-the-expiry-of-the-one-before",
+        "A retained message takes over the expiry of the one in whose place it comes.",
+        "3.3.1-5 3.3.2-6",
+        || {
+            up(Kind::Publish, |hand, packet| {
+                let name = [b"kept".to_vec(), packet.text("topic")].concat();
+                match packet.number("message_expiry") {
+                    _ if packet.get("retain") == 0 => vec![packet],
+                    Some(seconds) => {
+                        hand.note(name, seconds.to_string());
+                        vec![packet]
+                    }
+                    None => {
+                        let before =
+                            hand.noted(name).and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+                        vec![
+                            before.map_or(packet.clone(), |before: u64| packet.set("message_expiry", before)),
+                        ]
+                    }
+                }
+            })
+        },
+    ),
+    fault_5_0(
+        "retained-without-the-expiry-of-its-own",
+        "A retained message that replaces another one does not expire.",
+        "3.3.1-5 3.3.2-5",
+        || {
+            up(Kind::Publish, |hand, packet| {
+                let name = [b"kept".to_vec(), packet.text("topic")].concat();
+                let is_second = packet.get("retain") == 1 && hand.count(name) > 1;
+                if is_second { vec![packet.without("message_expiry")] } else { vec![packet] }
+            })
+        },
+    ),
+    fault_5_0(
         "expiry-ends-an-open-delivery",
         "A message that expired is not sent again.",
         "4.4.0-1 4.3.3-7",

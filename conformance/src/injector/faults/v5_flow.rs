@@ -20,6 +20,8 @@ struct Window {
     last_first: bool,
     /// Whether messages of QoS 1 and QoS 2 have a window each.
     apart: bool,
+    /// Which fields a message keeps that waits.
+    keeps: fn(&str) -> bool,
 }
 
 /// One that is right.
@@ -33,6 +35,7 @@ const RIGHT: Window = Window {
     loses: false,
     last_first: false,
     apart: false,
+    keeps: |_| true,
 };
 
 fn is_counted(packet: &Packet) -> bool {
@@ -83,7 +86,7 @@ fn window(rule: Window) -> Meddler {
             if client.is_full(&packet, rule.apart) || is_behind {
                 hand.act();
                 if !rule.loses {
-                    hand.change(|link| link.held.push_back(packet));
+                    hand.change(|link| link.held.push_back(packet.only(rule.keeps)));
                 }
                 return None;
             }
@@ -180,15 +183,21 @@ fn begins_at(hand: &Hand<'_>, packet: &Packet, open: u64) -> bool {
 
 pub(super) const FAULTS: &[Fault] = &[
     // The client's
-    fault_5_0("receive-maximum-ignored", "It sends as much as there is.", "3.3.4-9 4.9.0-2", || {
-        hears(|_, _| None)
-    }),
-    fault_5_0("receive-maximum-exceeded-by-one", "It sends one more.", "3.3.4-9 4.9.0-1", || {
-        hears(|_, maximum| Some(maximum + 1))
-    }),
+    fault_5_0(
+        "receive-maximum-ignored",
+        "It sends as many messages at once as there are.",
+        "3.3.4-9 4.9.0-2",
+        || hears(|_, _| None),
+    ),
+    fault_5_0(
+        "receive-maximum-exceeded-by-one",
+        "It sends one message more at once than the client takes.",
+        "3.3.4-9 4.9.0-1",
+        || hears(|_, maximum| Some(maximum + 1)),
+    ),
     fault_5_0(
         "receive-maximum-ignored-on-return",
-        "For a session that goes on it does not look at it.",
+        "It does not look at the Receive Maximum of a client that comes back.",
         "3.3.4-9 4.9.0-1",
         || {
             up(Kind::Connect, |hand, packet| match remembered(hand, &packet) {
@@ -208,50 +217,100 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault_5_0("pubrec-makes-room", "PUBREC makes room already.", "3.3.4-9 4.9.0-2", || {
+    fault_5_0("pubrec-makes-room", "PUBREC makes room in the window already.", "3.3.4-9 4.9.0-2", || {
         window(Window { frees: |packet| matches!(packet.kind, Kind::Puback | Kind::Pubrec), ..RIGHT })
     }),
-    fault_5_0("refusing-pubrec-makes-no-room", "A refusal makes no room.", "4.9.0-2", || {
-        window(Window { frees: |packet| matches!(packet.kind, Kind::Puback | Kind::Pubcomp), ..RIGHT })
-    }),
-    fault_5_0("refusing-puback-makes-no-room", "A refusal makes no room.", "4.9.0-2", || {
-        window(Window {
-            frees: |packet| {
-                (RIGHT.frees)(packet) && (packet.kind != Kind::Puback || packet.get("reason") == 0)
-            },
-            ..RIGHT
-        })
-    }),
-    fault_5_0("pubcomp-makes-no-room", "PUBCOMP makes no room.", "4.9.0-2", || {
+    fault_5_0(
+        "refusing-pubrec-makes-no-room",
+        "A refusal by PUBREC makes no room in the window.",
+        "4.9.0-2",
+        || window(Window { frees: |packet| matches!(packet.kind, Kind::Puback | Kind::Pubcomp), ..RIGHT }),
+    ),
+    fault_5_0(
+        "refusing-puback-makes-no-room",
+        "A refusal by PUBACK makes no room in the window.",
+        "4.9.0-2",
+        || {
+            window(Window {
+                frees: |packet| {
+                    (RIGHT.frees)(packet) && (packet.kind != Kind::Puback || packet.get("reason") == 0)
+                },
+                ..RIGHT
+            })
+        },
+    ),
+    fault_5_0("pubcomp-makes-no-room", "PUBCOMP makes no room in the window.", "4.9.0-2", || {
         window(Window { frees: |packet| packet.kind == Kind::Puback, ..RIGHT })
     }),
-    fault_5_0("puback-makes-no-room", "PUBACK makes no room.", "4.9.0-2", || {
+    fault_5_0("puback-makes-no-room", "PUBACK makes no room in the window.", "4.9.0-2", || {
         window(Window { frees: |packet| packet.kind == Kind::Pubcomp, ..RIGHT })
     }),
     fault_5_0("window-for-each-qos", "QoS 1 and QoS 2 have a window each.", "3.3.4-9 4.9.0-2", || {
         window(Window { apart: true, ..RIGHT })
     }),
-    fault_5_0("window-without-qos1", "Only QoS 2 counts.", "3.3.4-9 4.9.0-2", || {
-        waiting(|packet| packet.kind == Kind::Publish && packet.get("qos") == 2)
-    }),
-    fault_5_0("window-without-qos2", "Only QoS 1 counts.", "3.3.4-9 4.9.0-2", || {
-        waiting(|packet| packet.kind == Kind::Publish && packet.get("qos") == 1)
-    }),
-    fault_5_0("window-without-retained", "Retained messages do not count.", "3.3.4-9 4.9.0-2", || {
-        waiting(|packet| is_counted(packet) && packet.get("retain") == 0)
-    }),
-    fault_5_0("window-without-repeats", "What is sent again does not count.", "3.3.4-9 4.9.0-2", || {
-        waiting(|packet| is_counted(packet) && packet.get("dup") == 0)
-    }),
+    fault_5_0(
+        "window-without-qos1",
+        "Messages of QoS 1 do not count in the window.",
+        "3.3.4-9 4.9.0-2",
+        || waiting(|packet| packet.kind == Kind::Publish && packet.get("qos") == 2),
+    ),
+    fault_5_0(
+        "window-without-qos2",
+        "Messages of QoS 2 do not count in the window.",
+        "3.3.4-9 4.9.0-2",
+        || waiting(|packet| packet.kind == Kind::Publish && packet.get("qos") == 1),
+    ),
+    fault_5_0(
+        "window-without-retained",
+        "Retained messages do not count in the window.",
+        "3.3.4-9 4.9.0-2",
+        || waiting(|packet| is_counted(packet) && packet.get("retain") == 0),
+    ),
+    fault_5_0(
+        "window-without-repeats",
+        "What is sent again does not count in the window.",
+        "3.3.4-9 4.9.0-2",
+        || waiting(|packet| is_counted(packet) && packet.get("dup") == 0),
+    ),
     fault_5_0(
         "lost-behind-a-full-window",
         "It loses what does not fit in the window.",
         "4.9.0-2 4.5.0-1",
         || window(Window { loses: true, ..RIGHT }),
     ),
-    fault_5_0("last-first-behind-a-full-window", "It sends the last first.", "4.6.0-5", || {
-        window(Window { last_first: true, ..RIGHT })
+    fault_5_0(
+        "properties-lost-behind-a-full-window",
+        "What waits for room loses its properties.",
+        "3.3.2-4 3.3.2-15 3.3.2-16 3.3.2-17 3.3.2-20",
+        || {
+            let keeps = |name: &str| {
+                !matches!(
+                    name,
+                    "payload_format"
+                        | "content_type"
+                        | "response_topic"
+                        | "correlation_data"
+                        | "user_property"
+                )
+            };
+            window(Window { keeps, ..RIGHT })
+        },
+    ),
+    fault_5_0(
+        "identifiers-lost-behind-a-full-window",
+        "What waits for room loses its Subscription Identifier.",
+        "3.3.4-3",
+        || window(Window { keeps: |name| name != "subscription_id", ..RIGHT }),
+    ),
+    fault_5_0("retain-lost-behind-a-full-window", "What waits for room has RETAIN 0.", "3.3.1-13", || {
+        window(Window { keeps: |name| name != "retain", ..RIGHT })
     }),
+    fault_5_0(
+        "last-first-behind-a-full-window",
+        "Of what waits for room it sends the last first.",
+        "4.6.0-5",
+        || window(Window { last_first: true, ..RIGHT }),
+    ),
     fault_5_0("pings-wait-for-room", "PINGRESP waits for room.", "3.3.4-10 4.9.0-3", || {
         waiting(|packet| is_counted(packet) || packet.kind == Kind::Pingresp)
     }),
@@ -307,28 +366,71 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     // The broker's
-    fault_5_0("too-many-taken", "It takes more than it says.", "4.9.0-2 4.13.1-1", || {
-        counting(takes(|hand, frame| {
-            good(frame, Kind::Publish, |packet| begins_at(hand, packet, announced(hand)))
-        }))
-    }),
-    fault_5_0("one-less-taken", "It takes one message less than it says.", "4.9.0-2", || {
+    fault_5_0(
+        "too-many-taken",
+        "It takes more messages at once than it says.",
+        "3.3.4-7 4.9.0-2 4.13.1-1",
+        || {
+            counting(takes(|hand, frame| {
+                good(frame, Kind::Publish, |packet| begins_at(hand, packet, announced(hand)))
+            }))
+        },
+    ),
+    fault_5_0("one-less-taken", "It takes one message less at once than it says.", "4.9.0-2", || {
         counting(refuses(|hand, packet| begins_at(hand, packet, announced(hand).saturating_sub(1))))
     }),
-    fault_5_0("taken-only-once", "What was done still counts.", "4.9.0-2", || {
+    fault_5_0("taken-only-once", "Messages that are done still count in its window.", "4.9.0-2", || {
         counting(refuses(|hand, packet| {
             packet.kind == Kind::Publish && packet.get("qos") == 2 && number(hand, "began") >= announced(hand)
         }))
     }),
-    fault_5_0("repeats-are-too-many", "What is sent again counts twice.", "4.9.0-1 4.3.3-10", || {
-        counting(refuses(|hand, packet| {
-            packet.kind == Kind::Publish && packet.get("dup") == 1 && announced(hand) < 65_535
-        }))
-    }),
-    fault_5_0("too-many-ends-it-otherwise", "It says why with a wrong code.", "4.9.0-2 4.13.1-1", || {
-        down(Kind::Disconnect, |_, packet| match packet.number("reason") {
-            Some(0x93) => vec![packet.set("reason", Value::Number(0x97))],
-            _ => vec![packet],
+    fault_5_0(
+        "refused-still-counts",
+        "A message that it refused takes room in its window.",
+        "4.9.0-2",
+        || counting(refuses(|hand, packet| begins_at(hand, packet, announced(hand)))),
+    ),
+    fault_5_0("qos1-still-counts", "QoS 1 takes room in its window for ever.", "4.9.0-2", || {
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        refuses(move |hand, packet| {
+            if packet.kind != Kind::Publish || packet.get("qos") != 1 {
+                return false;
+            }
+            let count = counts.entry(hand.me).or_default();
+            *count += 1;
+            *count > announced(hand)
         })
     }),
+    fault_5_0(
+        "receive-maximum-for-both",
+        "What a client takes at once is all that it may send.",
+        "4.9.0-2",
+        || {
+            counting(refuses(|hand, packet| {
+                let own = hand.link(|link| link.connect.as_ref().and_then(|it| it.number("receive_maximum")));
+                own.is_some_and(|own| begins_at(hand, packet, own))
+            }))
+        },
+    ),
+    fault_5_0(
+        "repeats-are-too-many",
+        "What a client sends again counts twice in its window.",
+        "4.9.0-1 4.3.3-10",
+        || {
+            counting(refuses(|hand, packet| {
+                packet.kind == Kind::Publish && packet.get("dup") == 1 && announced(hand) < 65_535
+            }))
+        },
+    ),
+    fault_5_0(
+        "too-many-ends-it-otherwise",
+        "It says with a wrong code that there were too many messages.",
+        "4.9.0-2 4.13.1-1",
+        || {
+            down(Kind::Disconnect, |_, packet| match packet.number("reason") {
+                Some(0x93) => vec![packet.set("reason", Value::Number(0x97))],
+                _ => vec![packet],
+            })
+        },
+    ),
 ];

@@ -138,6 +138,18 @@ pub(super) const FAULTS: &[Fault] = &[
         "3.3.1-5 3.3.2-4 3.3.2-15 3.3.2-17 3.3.2-20",
         || mixed(|_, packet| (packet.get("retain") == 1).then(|| packet.text("topic")), true),
     ),
+    fault_5_0(
+        "properties-keep-an-empty-message",
+        "An empty retained message that has properties does not wipe.",
+        "3.3.1-6 3.3.1-7",
+        || {
+            up(Kind::Publish, |_, packet| {
+                let is_wiping = packet.get("retain") == 1 && packet.text("payload").is_empty();
+                let has_some = !forwarded(&packet).is_empty();
+                if is_wiping && has_some { vec![packet.set("retain", 0u64)] } else { vec![packet] }
+            })
+        },
+    ),
     // Payload format indicator
     fault_5_0("payload-format-lost", "It drops the Payload Format Indicator.", "3.3.2-4", || {
         loses("payload_format")
@@ -209,6 +221,16 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     fault_5_0("correlation-data-cut-at-124", "It cuts properties at 127 bytes.", "3.3.2-16", || {
         changes("correlation_data", |data| cut(data, 124))
+    }),
+    fault_5_0("payload-cut-by-long-properties", "It takes two bytes of length for one.", "3.3.2-16", || {
+        down(Kind::Publish, |_, packet| {
+            let is_long = packet.get("qos") > 0 && packet.text("correlation_data").len() > 124;
+            if is_long {
+                vec![packet.map("payload", |payload| cut(payload, payload.len() - 1))]
+            } else {
+                vec![packet]
+            }
+        })
     }),
     fault_5_0("correlation-data-cut-at-16380", "It cuts properties at 16,383 bytes.", "3.3.2-16", || {
         changes("correlation_data", |data| cut(data, 16_380))

@@ -75,9 +75,12 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("maximum-packet-size-minus-1", "It drops what would just fit.", "3.1.2-24 3.1.2-25", || {
         hears(|bytes| bytes - 1)
     }),
-    fault_5_0("maximum-packet-size-of-16-bits", "It takes sizes for two bytes.", "3.1.2-24", || {
-        hears(|bytes| if bytes < 128 { bytes } else { bytes | 0x7f })
-    }),
+    fault_5_0(
+        "maximum-packet-size-rounded-up",
+        "It rounds the maximum up to a multiple of 128.",
+        "3.1.2-24",
+        || hears(|bytes| if bytes < 128 { bytes } else { bytes | 0x7f }),
+    ),
     fault_5_0("maximum-size-of-payloads", "It counts the payload alone.", "3.1.2-24", || {
         but_for(|_, packet, most| packet.text("payload").len() as u64 <= most)
     }),
@@ -87,24 +90,42 @@ pub(super) const FAULTS: &[Fault] = &[
             length(&plain) <= most
         })
     }),
-    fault_5_0("maximum-size-before-the-identifier", "It adds the subscription's last.", "3.1.2-24", || {
-        but_for(|_, packet, most| length(&packet.clone().without("subscription_id")) <= most)
-    }),
-    fault_5_0("maximum-packet-size-not-for-retained", "It sends any retained message.", "3.1.2-24", || {
-        but_for(|_, packet, _| packet.get("retain") == 1)
-    }),
-    fault_5_0("maximum-packet-size-not-for-repeats", "It sends again what it sent.", "3.1.2-24", || {
-        but_for(|_, packet, _| packet.get("dup") == 1)
-    }),
-    fault_5_0("maximum-packet-size-not-for-queues", "It sends what has waited.", "3.1.2-24", || {
-        but_for(|hand, packet, _| packet.get("dup") == 0 && hand.link(|link| link.is_fresh()))
-    }),
-    fault_5_0("maximum-packet-size-not-for-qos0", "It sends anything with QoS 0.", "3.1.2-24", || {
-        but_for(|_, packet, _| packet.get("qos") == 0)
-    }),
-    fault_5_0("maximum-packet-size-not-for-qos2", "It sends anything with QoS 2.", "3.1.2-24", || {
-        but_for(|_, packet, _| packet.get("qos") == 2)
-    }),
+    fault_5_0(
+        "maximum-size-before-the-identifier",
+        "It adds the Subscription Identifier after it has looked at the size.",
+        "3.1.2-24",
+        || but_for(|_, packet, most| length(&packet.clone().without("subscription_id")) <= most),
+    ),
+    fault_5_0(
+        "maximum-packet-size-not-for-retained",
+        "It sends retained messages of any size.",
+        "3.1.2-24",
+        || but_for(|_, packet, _| packet.get("retain") == 1),
+    ),
+    fault_5_0(
+        "maximum-packet-size-not-for-repeats",
+        "It sends again what the client takes no more.",
+        "3.1.2-24",
+        || but_for(|_, packet, _| packet.get("dup") == 1),
+    ),
+    fault_5_0(
+        "maximum-packet-size-not-for-queues",
+        "It sends what has waited, whatever its size.",
+        "3.1.2-24",
+        || but_for(|hand, packet, _| packet.get("dup") == 0 && hand.link(|link| link.is_fresh())),
+    ),
+    fault_5_0(
+        "maximum-packet-size-not-for-qos0",
+        "It sends messages of any size with QoS 0.",
+        "3.1.2-24",
+        || but_for(|_, packet, _| packet.get("qos") == 0),
+    ),
+    fault_5_0(
+        "maximum-packet-size-not-for-qos2",
+        "It sends messages of any size with QoS 2.",
+        "3.1.2-24",
+        || but_for(|_, packet, _| packet.get("qos") == 2),
+    ),
     fault_5_0(
         "too-large-takes-room",
         "A message too large stays open, and takes room in the window.",
@@ -125,30 +146,40 @@ pub(super) const FAULTS: &[Fault] = &[
             vec![packet.set("payload", kept)]
         })
     }),
-    fault_5_0("too-large-loses-its-properties", "It cuts what a message has.", "3.1.2-25", || {
-        too_large(|hand, packet, most| {
-            let plain = packet.clone().without("user_property").without("subscription_id");
-            if length(&plain) <= most { vec![plain] } else { drop_it(hand, &packet) }
-        })
-    }),
-    fault_5_0("too-large-drops-the-next", "With it it drops what follows.", "3.1.2-25", || {
-        all(vec![
-            down(Kind::Publish, |hand, packet| {
-                let name = format!("dropped {}", hand.me);
-                let most = allowed(hand).unwrap_or(u64::MAX);
-                if length(&packet) > most {
-                    hand.note(name, "");
-                } else if hand.forget(name).is_some() {
-                    return vec![];
-                }
-                vec![packet]
-            }),
-            too_large(|hand, packet, _| drop_it(hand, &packet)),
-        ])
-    }),
+    fault_5_0(
+        "too-large-loses-its-properties",
+        "It takes user properties away from a message that is too large.",
+        "3.1.2-25",
+        || {
+            too_large(|hand, packet, most| {
+                let plain = packet.clone().without("user_property").without("subscription_id");
+                if length(&plain) <= most { vec![plain] } else { drop_it(hand, &packet) }
+            })
+        },
+    ),
+    fault_5_0(
+        "too-large-drops-the-next",
+        "With a message that is too large it drops the next.",
+        "3.1.2-25",
+        || {
+            all(vec![
+                down(Kind::Publish, |hand, packet| {
+                    let name = format!("dropped {}", hand.me);
+                    let most = allowed(hand).unwrap_or(u64::MAX);
+                    if length(&packet) > most {
+                        hand.note(name, "");
+                    } else if hand.forget(name).is_some() {
+                        return vec![];
+                    }
+                    vec![packet]
+                }),
+                too_large(|hand, packet, _| drop_it(hand, &packet)),
+            ])
+        },
+    ),
     fault_5_0(
         "too-large-is-for-nobody",
-        "What is too large for one nobody gets.",
+        "What is too large for one subscriber nobody gets.",
         "3.1.2-25 4.5.0-1",
         || {
             down(Kind::Publish, |hand, packet| {
@@ -163,31 +194,67 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault_5_0("too-large-is-told-to-the-publisher", "It refuses it.", "3.1.2-25 4.3.2-4", || {
-        all(vec![
-            up(Kind::Publish, |hand, packet| {
-                if packet.text("payload").len() > 100 {
-                    hand.note(format!("large {} {}", hand.me, packet.get("id")), "");
-                }
-                vec![packet]
-            }),
-            down(Kind::Puback, |hand, packet| {
-                let name = format!("large {} {}", hand.me, packet.get("id"));
-                if hand.forget(name).is_some() { vec![packet.set("reason", 0x97u64)] } else { vec![packet] }
-            }),
-        ])
-    }),
+    fault_5_0(
+        "too-large-is-told-to-the-publisher",
+        "It refuses what is too large for a subscriber.",
+        "3.1.2-25 4.3.2-4",
+        || {
+            all(vec![
+                up(Kind::Publish, |hand, packet| {
+                    if packet.text("payload").len() > 100 {
+                        hand.note(format!("large {} {}", hand.me, packet.get("id")), "");
+                    }
+                    vec![packet]
+                }),
+                down(Kind::Puback, |hand, packet| {
+                    let name = format!("large {} {}", hand.me, packet.get("id"));
+                    if hand.forget(name).is_some() {
+                        vec![packet.set("reason", 0x97u64)]
+                    } else {
+                        vec![packet]
+                    }
+                }),
+            ])
+        },
+    ),
+    fault_5_0(
+        "too-large-comes-later",
+        "What was too large for one connection comes on the next one.",
+        "3.1.2-25",
+        || {
+            // The broker thinks that it is open, and sends it again.
+            too_large(|hand, packet, _| match packet.get("qos") {
+                0 => drop_it(hand, &packet),
+                _ => vec![],
+            })
+        },
+    ),
+    fault_5_0(
+        "maximum-packet-size-for-both",
+        "What a client takes is all that it may send.",
+        "3.1.2-24 4.3.2-4",
+        || {
+            refuses(|hand, packet| {
+                packet.kind == Kind::Publish && allowed(hand).is_some_and(|most| length(packet) > most)
+            })
+        },
+    ),
     // To the broker
-    fault_5_0("larger-packet-taken", "It takes more than it says.", "4.13.1-1", || {
+    fault_5_0("larger-packet-taken", "It takes larger packets than it says.", "3.2.2-15 4.13.1-1", || {
         takes(|hand, frame| is(frame, Kind::Publish) && frame.bytes.len() as u64 > announced(hand))
     }),
-    fault_5_0("larger-packet-ends-it-otherwise", "It says why with a wrong code.", "4.13.1-1", || {
-        down(Kind::Disconnect, |_, packet| match packet.number("reason") {
-            Some(0x95) => vec![packet.set("reason", 0x81u64)],
-            _ => vec![packet],
-        })
-    }),
-    fault_5_0("largest-packet-refused", "It takes less than it says.", "4.3.2-4", || {
+    fault_5_0(
+        "larger-packet-ends-it-otherwise",
+        "It says with a wrong code that a packet was too large.",
+        "4.13.1-1",
+        || {
+            down(Kind::Disconnect, |_, packet| match packet.number("reason") {
+                Some(0x95) => vec![packet.set("reason", 0x81u64)],
+                _ => vec![packet],
+            })
+        },
+    ),
+    fault_5_0("largest-packet-refused", "It takes only smaller packets than it says.", "4.3.2-4", || {
         refuses(|hand, packet| {
             packet.kind == Kind::Publish
                 && packet.text("payload").len() as u64 > announced(hand).saturating_sub(100)

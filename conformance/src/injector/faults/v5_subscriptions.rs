@@ -70,39 +70,64 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("subscription-id-lost", "Deliveries have no identifier.", "3.3.4-3 3.3.4-5", || {
         loses(|_, _| true)
     }),
-    fault_5_0("subscription-id-lost-with-qos0", "With QoS 0 they have none.", "3.3.4-3", || {
-        loses(|_, packet| packet.get("qos") == 0)
-    }),
-    fault_5_0("subscription-id-lost-with-qos1", "With QoS 1 they have none.", "3.3.4-3", || {
-        loses(|_, packet| packet.get("qos") == 1)
-    }),
-    fault_5_0("subscription-id-lost-with-retained", "Retained messages have none.", "3.3.4-3", || {
-        loses(|_, packet| packet.get("retain") == 1)
-    }),
-    fault_5_0("subscription-id-lost-with-repeats", "What is sent again has none.", "3.3.4-3", || {
-        loses(|_, packet| packet.get("dup") == 1)
-    }),
-    fault_5_0("subscription-id-lost-in-queues", "What has waited has none.", "3.3.4-3 3.1.2-23", || {
-        loses(|hand, packet| packet.get("dup") == 0 && hand.link(|link| link.is_fresh()))
-    }),
-    fault_5_0("subscription-id-lost-with-the-connection", "It ends with it.", "3.3.4-3 3.1.2-23", || {
-        loses(|hand, _| hand.link(|link| link.accepted == Some(true)))
-    }),
-    fault_5_0("subscription-id-of-the-first-filter", "The other filters have none.", "3.3.4-3", || {
-        loses(|hand, packet| {
-            let topic = packet.text("topic");
-            hand.link(|link| {
-                link.filters.first().is_some_and(|(first, _)| !crate::injector::topic::matches(first, &topic))
+    fault_5_0(
+        "subscription-id-lost-with-qos0",
+        "Deliveries with QoS 0 have no identifier.",
+        "3.3.4-3",
+        || loses(|_, packet| packet.get("qos") == 0),
+    ),
+    fault_5_0(
+        "subscription-id-lost-with-qos1",
+        "Deliveries with QoS 1 have no identifier.",
+        "3.3.4-3",
+        || loses(|_, packet| packet.get("qos") == 1),
+    ),
+    fault_5_0(
+        "subscription-id-lost-with-retained",
+        "Retained messages have no identifier.",
+        "3.3.4-3",
+        || loses(|_, packet| packet.get("retain") == 1),
+    ),
+    fault_5_0(
+        "subscription-id-lost-with-repeats",
+        "What is sent again has no identifier.",
+        "3.3.4-3",
+        || loses(|_, packet| packet.get("dup") == 1),
+    ),
+    fault_5_0(
+        "subscription-id-lost-in-queues",
+        "What has waited for its session has no identifier.",
+        "3.3.4-3 3.1.2-23",
+        || loses(|hand, packet| packet.get("dup") == 0 && hand.link(|link| link.is_fresh())),
+    ),
+    fault_5_0(
+        "subscription-id-lost-with-the-connection",
+        "The identifier ends with the connection.",
+        "3.3.4-3 3.1.2-23",
+        || loses(|hand, _| hand.link(|link| link.accepted == Some(true))),
+    ),
+    fault_5_0(
+        "subscription-id-of-the-first-filter",
+        "Only the first filter of a client has its identifier.",
+        "3.3.4-3",
+        || {
+            loses(|hand, packet| {
+                let topic = packet.text("topic");
+                hand.link(|link| {
+                    link.filters
+                        .first()
+                        .is_some_and(|(first, _)| !crate::injector::topic::matches(first, &topic))
+                })
             })
-        })
-    }),
-    fault_5_0("subscription-id-of-7-bits", "It cuts them to a byte.", "3.3.4-3", || {
+        },
+    ),
+    fault_5_0("subscription-id-of-7-bits", "It cuts identifiers to a byte.", "3.3.4-3", || {
         ids(|ids| ids.into_iter().map(|id| (id & 0x7f).max(1)).collect())
     }),
-    fault_5_0("subscription-id-of-16-bits", "It cuts them to two bytes.", "3.3.4-3", || {
+    fault_5_0("subscription-id-of-16-bits", "It cuts identifiers to two bytes.", "3.3.4-3", || {
         ids(|ids| ids.into_iter().map(|id| (id & 0xffff).max(1)).collect())
     }),
-    fault_5_0("subscription-id-of-21-bits", "It cuts them to three bytes of a length.", "3.3.4-3", || {
+    fault_5_0("subscription-id-of-21-bits", "It cuts identifiers to three bytes.", "3.3.4-3", || {
         ids(|ids| ids.into_iter().map(|id| (id & 0x1f_ffff).max(1)).collect())
     }),
     fault_5_0("subscription-id-added", "It adds an identifier of its own.", "3.3.4-3 3.3.4-5", || {
@@ -111,12 +136,15 @@ pub(super) const FAULTS: &[Fault] = &[
             ids
         })
     }),
-    fault_5_0("subscription-id-made-up", "Where there is none it has 1.", "3.3.4-3", || {
+    fault_5_0("subscription-id-made-up", "Where there is no identifier it says 1.", "3.3.4-3", || {
         ids(|ids| if ids.is_empty() { vec![1] } else { ids })
     }),
-    fault_5_0("subscription-id-only-one", "One copy has one identifier.", "3.3.4-4", || {
-        ids(|ids| ids.into_iter().take(1).collect())
-    }),
+    fault_5_0(
+        "subscription-id-only-one",
+        "One copy has one identifier, whatever matches.",
+        "3.3.4-4",
+        || ids(|ids| ids.into_iter().take(1).collect()),
+    ),
     fault_5_0("subscription-id-twice", "It says an identifier twice.", "3.3.4-3", || {
         ids(|ids| [ids.clone(), ids].concat())
     }),
@@ -133,34 +161,44 @@ pub(super) const FAULTS: &[Fault] = &[
             }
         })
     }),
-    fault_5_0("subscription-id-of-somebody-else", "It is the last given by anybody.", "3.3.4-3", || {
-        all(vec![
-            up(Kind::Subscribe, |hand, packet| {
-                for (filter, _) in filters(&packet) {
-                    hand.note([b"last".to_vec(), filter].concat(), packet.get(ID).to_string());
-                }
-                vec![packet]
-            }),
-            down(Kind::Publish, |hand, packet| {
-                let last = hand.noted([b"last".to_vec(), packet.text("topic")].concat());
-                let last = last.and_then(|text| String::from_utf8(text).ok()?.parse::<u64>().ok());
-                match last {
-                    Some(0) => vec![packet.without(ID)],
-                    Some(id) => vec![packet.without(ID).with(ID, id)],
-                    None => vec![packet],
-                }
-            }),
-        ])
-    }),
-    fault_5_0("subscription-id-of-the-first-subscribe", "It keeps the first.", "3.3.4-3 3.8.4-3", || {
-        repeated(|packet, before| match before {
-            Some(id) => packet.without(ID).set(ID, id),
-            None => packet.without(ID),
-        })
-    }),
+    fault_5_0(
+        "subscription-id-of-somebody-else",
+        "Everybody has the identifier that was last given.",
+        "3.3.4-3",
+        || {
+            all(vec![
+                up(Kind::Subscribe, |hand, packet| {
+                    for (filter, _) in filters(&packet) {
+                        hand.note([b"last".to_vec(), filter].concat(), packet.get(ID).to_string());
+                    }
+                    vec![packet]
+                }),
+                down(Kind::Publish, |hand, packet| {
+                    let last = hand.noted([b"last".to_vec(), packet.text("topic")].concat());
+                    let last = last.and_then(|text| String::from_utf8(text).ok()?.parse::<u64>().ok());
+                    match last {
+                        Some(0) => vec![packet.without(ID)],
+                        Some(id) => vec![packet.without(ID).with(ID, id)],
+                        None => vec![packet],
+                    }
+                }),
+            ])
+        },
+    ),
+    fault_5_0(
+        "subscription-id-of-the-first-subscribe",
+        "The identifier of a filter stays as it was first given.",
+        "3.3.4-3 3.8.4-3",
+        || {
+            repeated(|packet, before| match before {
+                Some(id) => packet.without(ID).set(ID, id),
+                None => packet.without(ID),
+            })
+        },
+    ),
     fault_5_0(
         "subscription-id-not-taken-away",
-        "A new one without leaves the old.",
+        "A SUBSCRIBE without an identifier leaves the old one.",
         "3.3.4-3 3.8.4-3",
         || {
             repeated(|packet, before| match (packet.number(ID), before) {
@@ -170,15 +208,21 @@ pub(super) const FAULTS: &[Fault] = &[
         },
     ),
     // Retain As Published
-    fault_5_0("retain-as-published-ignored", "RETAIN is always 0.", "3.3.1-13", || {
+    fault_5_0("retain-as-published-ignored", "RETAIN of live messages is always 0.", "3.3.1-13", || {
         option("retain_as_published", |_| 0)
     }),
-    fault_5_0("retain-as-published-always", "RETAIN is always as published.", "3.3.1-12", || {
-        option("retain_as_published", |_| 1)
-    }),
-    fault_5_0("retain-as-published-reversed", "It takes 0 for 1.", "3.3.1-12 3.3.1-13", || {
-        option("retain_as_published", |option| 1 - option.min(1))
-    }),
+    fault_5_0(
+        "retain-as-published-always",
+        "RETAIN of live messages is always as published.",
+        "3.3.1-12",
+        || option("retain_as_published", |_| 1),
+    ),
+    fault_5_0(
+        "retain-as-published-reversed",
+        "It takes Retain As Published 0 for 1, and 1 for 0.",
+        "3.3.1-12 3.3.1-13",
+        || option("retain_as_published", |option| 1 - option.min(1)),
+    ),
     fault_5_0(
         "retain-as-published-lost-on-return",
         "What comes on a later connection has RETAIN 0.",
@@ -201,25 +245,34 @@ pub(super) const FAULTS: &[Fault] = &[
         })
     }),
     // Retain Handling
-    fault_5_0("retain-handling-always-0", "It always sends them.", "3.3.1-10 3.3.1-11", || {
-        option("retain_handling", |_| 0)
-    }),
-    fault_5_0("retain-handling-always-1", "It sends them once.", "3.3.1-9 3.3.1-11", || {
-        option("retain_handling", |_| 1)
-    }),
-    fault_5_0("retain-handling-always-2", "It never sends them.", "3.3.1-9 3.3.1-10", || {
+    fault_5_0(
+        "retain-handling-always-0",
+        "It sends retained messages with every SUBSCRIBE.",
+        "3.3.1-10 3.3.1-11",
+        || option("retain_handling", |_| 0),
+    ),
+    fault_5_0(
+        "retain-handling-always-1",
+        "It sends retained messages for new subscriptions alone.",
+        "3.3.1-9 3.3.1-11",
+        || option("retain_handling", |_| 1),
+    ),
+    fault_5_0("retain-handling-always-2", "It never sends retained messages.", "3.3.1-9 3.3.1-10", || {
         option("retain_handling", |_| 2)
     }),
-    fault_5_0("retain-handling-1-is-2", "With 1 it never sends them.", "3.3.1-10", || {
+    fault_5_0("retain-handling-1-is-2", "With Retain Handling 1 it never sends them.", "3.3.1-10", || {
         option("retain_handling", |handling| if handling == 1 { 2 } else { handling })
     }),
-    fault_5_0("retain-handling-1-is-0", "With 1 it always sends them.", "3.3.1-10", || {
+    fault_5_0("retain-handling-1-is-0", "With Retain Handling 1 it always sends them.", "3.3.1-10", || {
         option("retain_handling", |handling| if handling == 1 { 0 } else { handling })
     }),
-    fault_5_0("retain-handling-2-is-1", "With 2 it sends them once.", "3.3.1-11", || {
-        option("retain_handling", |handling| if handling == 2 { 1 } else { handling })
-    }),
-    fault_5_0("retain-handling-2-is-0", "With 2 it always sends them.", "3.3.1-11", || {
+    fault_5_0(
+        "retain-handling-2-is-1",
+        "With Retain Handling 2 it sends them for new subscriptions.",
+        "3.3.1-11",
+        || option("retain_handling", |handling| if handling == 2 { 1 } else { handling }),
+    ),
+    fault_5_0("retain-handling-2-is-0", "With Retain Handling 2 it always sends them.", "3.3.1-11", || {
         option("retain_handling", |handling| if handling == 2 { 0 } else { handling })
     }),
     fault_5_0(
