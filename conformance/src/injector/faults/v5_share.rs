@@ -333,9 +333,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "4.8.2-1 3.10.4-2",
         || {
             loses_next(|_, event| match event {
-                Event::Up(frame) => good(frame, Kind::Unsubscribe, |packet| {
-                    parts(&packet.text("topic")).is_some()
-                }),
+                Event::Up(frame) => {
+                    good(frame, Kind::Unsubscribe, |packet| parts(&packet.text("topic")).is_some())
+                }
                 _ => false,
             })
         },

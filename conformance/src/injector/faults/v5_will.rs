@@ -339,15 +339,4 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault_5_0(
-        "will-delay-forwarded-as-expiry",
-        "What is left of a will's time counts from CONNECT.",
-        "3.1.2-8 3.3.2-6",
-        || {
-            down(Kind::Publish, |_, packet| match packet.number("message_expiry") {
-                Some(time @ 1..=2) => vec![packet.set("message_expiry", time - 1)],
-                _ => vec![packet],
-            })
-        },
-    ),
 ];
