@@ -63,6 +63,9 @@ impl Scenario {
             1 => Some("grants-qos1"),
             _ => Some("grants-qos2"),
         };
+        // Whoever needs that a QoS is not there sends it all the same.
+        let without = self.needs.iter().any(|need| need.word.starts_with("no-qos"));
+        let implied = implied.filter(|_| !without);
         let needs = self.needs.iter().filter(move |need| need.only.is_none_or(|only| only == version));
         needs.map(|need| need.word.as_str()).chain(implied).chain(granted)
     }

@@ -15,14 +15,19 @@ mod unsubscribe;
 mod v5_acks;
 mod v5_alias;
 mod v5_auth;
+mod v5_connect;
 mod v5_disconnect;
 mod v5_expiry;
 mod v5_flow;
 mod v5_format;
 mod v5_malformed;
 mod v5_properties;
+mod v5_session;
+mod v5_share;
 mod v5_size;
+mod v5_subscribe;
 mod v5_subscriptions;
+mod v5_will;
 mod websocket;
 mod will;
 
@@ -47,6 +52,11 @@ pub const FAULTS: &[&[Fault]] = &[
     v5_auth::FAULTS,
     v5_disconnect::FAULTS,
     v5_format::FAULTS,
+    v5_connect::FAULTS,
+    v5_session::FAULTS,
+    v5_will::FAULTS,
+    v5_subscribe::FAULTS,
+    v5_share::FAULTS,
     v5_properties::FAULTS,
     v5_expiry::FAULTS,
     v5_alias::FAULTS,
