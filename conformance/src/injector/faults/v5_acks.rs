@@ -75,6 +75,21 @@ pub(super) const FAULTS: &[Fault] = &[
         "3.5.2-1",
         || down_set(Kind::Pubrec, "reason", 0x10u64),
     ),
+    fault_5_0(
+        "share-is-no-subscriber",
+        "It says that there are no subscribers where there is only a share.",
+        "3.4.2-1 3.5.2-1",
+        || {
+            let says = |hand: &mut Hand<'_>, packet: Packet| {
+                let has_share = hand
+                    .links
+                    .values()
+                    .any(|link| link.filters.iter().any(|(filter, _)| filter.starts_with(b"$share/")));
+                if has_share { vec![packet.set("reason", 0x10u64)] } else { vec![packet] }
+            };
+            all(vec![down(Kind::Puback, says), down(Kind::Pubrec, says)])
+        },
+    ),
     fault_5_0("puback-refuses-and-delivers", "PUBACK refuses what is delivered.", "4.3.2-4 3.4.2-1", || {
         down_set(Kind::Puback, "reason", 0x80u64)
     }),

@@ -139,6 +139,20 @@ pub(super) const FAULTS: &[Fault] = &[
         table(|hand, _| format!("alias {}", hand.me).into_bytes(), false)
     }),
     fault_5_0(
+        "alias-forgotten-by-a-name",
+        "A message without an alias ends the aliases.",
+        "3.3.2-12",
+        || {
+            let mut ended = Vec::new();
+            refuses(move |hand, packet| {
+                if packet.kind == Kind::Publish && packet.get("topic_alias") == 0 {
+                    ended.push(hand.me);
+                }
+                is_bare(packet) && ended.contains(&hand.me)
+            })
+        },
+    ),
+    fault_5_0(
         "repeat-by-alias-not-answered",
         "It does not answer a repeated message that has an alias and no topic.",
         "3.3.2-12 4.3.3-10",

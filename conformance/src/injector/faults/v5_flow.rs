@@ -261,6 +261,26 @@ pub(super) const FAULTS: &[Fault] = &[
         || waiting(|packet| packet.kind == Kind::Publish && packet.get("qos") == 1),
     ),
     fault_5_0(
+        "qos0-takes-room",
+        "A message of QoS 0 takes room, which nothing gives back.",
+        "4.9.0-2",
+        || {
+            let mut sent: HashMap<u64, u64> = HashMap::new();
+            down(Kind::Publish, move |hand, packet| {
+                let own = hand.link(|link| link.connect.as_ref().and_then(|it| it.number("receive_maximum")));
+                let zeros = sent.entry(hand.me).or_default();
+                if packet.get("qos") == 0 {
+                    *zeros += 1;
+                    vec![packet]
+                } else if own.is_some_and(|own| *zeros >= own) {
+                    vec![]
+                } else {
+                    vec![packet]
+                }
+            })
+        },
+    ),
+    fault_5_0(
         "window-without-retained",
         "Retained messages do not count in the window.",
         "3.3.4-9 4.9.0-2",

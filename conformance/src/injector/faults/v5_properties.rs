@@ -239,6 +239,20 @@ pub(super) const FAULTS: &[Fault] = &[
         changes("correlation_data", |data| cut(data, 32_767))
     }),
     // User properties
+    fault_5_0(
+        "user-properties-of-connect",
+        "Deliveries have the User Properties of the subscriber's CONNECT, too.",
+        "3.3.2-17",
+        || {
+            down(Kind::Publish, |hand, packet| {
+                let own = hand.link(|link| link.connect.as_ref().map(|it| it.text("user_property")));
+                match own.filter(|own| !own.is_empty()) {
+                    Some(own) => vec![packet.with("user_property", own)],
+                    None => vec![packet],
+                }
+            })
+        },
+    ),
     fault_5_0("user-properties-lost", "It drops User Properties.", "3.3.2-17", || loses("user_property")),
     fault_5_0("user-properties-only-first", "It forwards the first User Property.", "3.3.2-17", || {
         users(|users| users.into_iter().take(1).collect())
