@@ -200,16 +200,6 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault_5_0(
-        "authentication-method-not-looked-at",
-        "It takes any authentication method for none.",
-        "4.12.0-1",
-        || {
-            up(Kind::Connect, |_, packet| {
-                vec![packet.without("authentication_method").without("authentication_data")]
-            })
-        },
-    ),
     // CONNACK
     fault_5_0(
         "assigned-id-not-said",
