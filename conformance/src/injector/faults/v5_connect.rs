@@ -139,7 +139,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault_5_0(
         "connect-user-property-not-text-taken",
         "It does not look at the texts of User Properties.",
-        "1.5.7-1 1.5.4-1 3.1.4-1",
+        "1.5.7-1 1.5.4-1 1.5.4-2 3.1.4-1",
         || takes_connect(false, &["user_property is not", "user_property contains"]),
     ),
     fault_5_0(
@@ -200,16 +200,6 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    fault_5_0(
-        "authentication-method-not-looked-at",
-        "It takes any authentication method for none.",
-        "4.12.0-1",
-        || {
-            up(Kind::Connect, |_, packet| {
-                vec![packet.without("authentication_method").without("authentication_data")]
-            })
-        },
-    ),
     // CONNACK
     fault_5_0(
         "assigned-id-not-said",
@@ -256,6 +246,15 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
+    fault_5_0("response-information-is-empty", "Its Response Information is of no use.", "3.1.2-28", || {
+        connack(true, |_, packet| {
+            if packet.bytes("response_information").is_some() {
+                packet.set("response_information", "")
+            } else {
+                packet
+            }
+        })
+    }),
     fault_5_0(
         "authentication-method-unasked",
         "Its CONNACK has an authentication method although CONNECT has none.",
