@@ -11,14 +11,15 @@ use tempfile::NamedTempFile;
 /// The broker of this repository, as often as there are configurations to be tested.
 pub(crate) struct Bundled {
     brokers: Vec<sol::Broker>,
-    _passwords: NamedTempFile,
+    _passwords: [NamedTempFile; 2],
 }
 
-/// A user of the bundled broker, and how it knows the password: `sol passwd -H scram-sha-256`, with as few iterations as
-/// there can be, so that clients may log in by SCRAM, too.
+/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
 const USERNAME: &str = "kit";
 const PASSWORD: &str = "right pässword";
-const HASH: &str = "SCRAM-SHA-256$4096:Y29uZm9ybWFuY2Uga2l0Lg==$ARLOGdHRIi70PrNXNclYghS7g+HFV4Y2ypbcMdWnvvg=:4rGrNGsUQIjtMc9OaUZ9bYu5WuA49qDwSpfIi4UqmkU=";
+const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPbpGiG/V8K3ClBvkOKGPbtI2ZH2hrhfgn7Z9HhTVQ0uh.ZPXgSIDNnGJd/";
+/// The same for clients that may log in by SCRAM, too: `sol passwd -H scram-sha-256`, with as few iterations.
+const SECRET: &str = "SCRAM-SHA-256$4096:Y29uZm9ybWFuY2Uga2l0Lg==$ARLOGdHRIi70PrNXNclYghS7g+HFV4Y2ypbcMdWnvvg=:4rGrNGsUQIjtMc9OaUZ9bYu5WuA49qDwSpfIi4UqmkU=";
 
 /// Brokers beside the usual one, so that whatever a scenario `needs`, one of them has it. What each has is found out, as it
 /// is of any broker; a scenario runs against the first that does.
@@ -56,20 +57,24 @@ fn bare(limits: sol::Limits) -> sol::Limits {
 }
 
 impl Bundled {
-    /// The usual one is open at one port, which is the first target, and closed at another: looking at passwords takes time.
+    /// The usual one is open at one port, which is the first target, closed at another, and closed with SCRAM at a third:
+    /// looking at passwords takes time.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
-        let password_file = || -> std::io::Result<NamedTempFile> {
-            let mut file = NamedTempFile::new()?;
-            writeln!(file, "{USERNAME}:{HASH}")?;
-            Ok(file)
+        let password_file = |known: &str| -> Result<NamedTempFile, String> {
+            let file = || -> std::io::Result<NamedTempFile> {
+                let mut file = NamedTempFile::new()?;
+                writeln!(file, "{USERNAME}:{known}")?;
+                Ok(file)
+            };
+            file().map_err(|error| format!("no password file: {error}"))
         };
-        let passwords = password_file().map_err(|error| format!("no password file: {error}"))?;
+        let passwords = [password_file(HASH)?, password_file(SECRET)?];
         let anywhere = || sol::config::Listener::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let closed = sol::config::Listener {
+        let [closed, scram] = passwords.each_ref().map(|passwords| sol::config::Listener {
             allow_anonymous: false,
             password_file: Some(passwords.path().to_owned()),
             ..anywhere()
-        };
+        });
         let usual = sol::Limits::default();
         let limits = sol::Limits {
             // Room for the scenarios that need `large-packets`.
@@ -78,8 +83,8 @@ impl Bundled {
             login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
             ..usual
         };
-        let mut configurations =
-            vec![sol::Config { listeners: vec![anywhere(), closed], limits, ..sol::Config::default() }];
+        let listeners = vec![anywhere(), closed, scram];
+        let mut configurations = vec![sol::Config { listeners, limits, ..sol::Config::default() }];
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
             limits: change(sol::Limits::default()),
@@ -95,11 +100,11 @@ impl Bundled {
             .flat_map(sol::Broker::local_addrs)
             .map(|address| Target { promises: true, ..Target::new(*address) })
             .collect();
-        let closed = targets.remove(1).with_credentials(Credentials {
-            username: USERNAME.to_owned(),
-            password: Some(PASSWORD.as_bytes().to_vec()),
-        });
-        targets.insert(1, closed);
+        let credentials =
+            Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
+        for closed in targets.iter_mut().skip(1).take(2) {
+            *closed = closed.clone().with_credentials(credentials.clone());
+        }
         Ok((Bundled { brokers, _passwords: passwords }, targets))
     }
 
