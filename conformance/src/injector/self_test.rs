@@ -181,12 +181,14 @@ fn waits(scenario: &Scenario) -> Duration {
 fn try_one(fault: Option<&'static Fault>, item: &Item, target: &Target, options: &Options) -> Trial {
     let Item { scenario, version } = item;
     // Looking at a password takes its time, and so does much on its way.
-    let is_slow = |word: &str| matches!(word, "passwords" | "large-packets");
-    let is_quick = fault.is_some() && !scenario.needs.iter().any(|need| is_slow(&need.word));
-    let deadline = if is_quick { options.deadline.min(target.deadline) } else { target.deadline };
+    let needs = |word: &str| scenario.needs.iter().any(|need| need.word == word);
+    let deadline = match fault {
+        _ if needs("passwords") => target.deadline * 3,
+        Some(_) if !needs("large-packets") => options.deadline.min(target.deadline),
+        _ => target.deadline,
+    };
     let trial = |acted, verdict| Trial { fault, scenario: item.name(), version: *version, acted, verdict };
-    let has_face = scenario.needs.iter().any(|need| need.word == WEBSOCKET);
-    let face = if has_face { Face::WebSocket } else { Face::Tcp };
+    let face = if needs(WEBSOCKET) { Face::WebSocket } else { Face::Tcp };
     match Proxy::start(target, face, fault) {
         Ok(proxy) => {
             let behind = Target { endpoint: proxy.endpoint(), deadline, ..target.clone() };
@@ -413,9 +415,11 @@ impl Report {
         coverage
     }
 
-    /// `faults.tsv`: each fault in each version in which it is one, what it breaks, and which scenarios noticed.
+    /// `faults.tsv`: each fault in each version in which it is one, what it breaks, and which scenarios noticed, this time or,
+    /// as the table says, before.
     pub fn table(&self) -> String {
         let mut table = "fault\tversion\tstatements\tscenarios\n".to_owned();
+        let (known, stale) = (self.known(), self.stale());
         for fault in &self.faults {
             for version in Version::ALL {
                 let breaks = fault.statements(version);
@@ -427,8 +431,16 @@ impl Report {
                         && trial.fault.is_some_and(|other| other.name == fault.name)
                         && trial.failed().is_some()
                 });
-                let names: BTreeSet<_> =
-                    noticed.filter_map(|trial| Some(trial.scenario.split_once('/')?.1)).collect();
+                let noticed = noticed.map(|trial| trial.scenario.as_str());
+                let before = known.iter().filter(|(other, name)| {
+                    other.name == fault.name && !stale.contains(&(other.name, name.as_str()))
+                });
+                let names = noticed.chain(before.map(|(_, name)| name.as_str()));
+                let of_version = |name| str::strip_prefix(name, version.name())?.strip_prefix('/');
+                let names: BTreeSet<&str> = names.filter_map(of_version).collect();
+                if names.is_empty() {
+                    continue;
+                }
                 let names: Vec<_> = names.into_iter().collect();
                 let breaks: Vec<_> = breaks.iter().filter_map(|id| id.strip_prefix("MQTT-")).collect();
                 let (breaks, names) = (breaks.join(" "), names.join(" "));

@@ -1,6 +1,8 @@
 //! The client's half of SCRAM-SHA-256 (RFC 5802, RFC 7677), as far as a scenario says or expects it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
@@ -56,7 +58,7 @@ impl Scram {
             Scram::Wrong => [client.password, b"x"].concat(),
             _ => client.password.to_vec(),
         };
-        let salted: [u8; 32] = pbkdf2_hmac_array::<Sha256, 32>(&prepared(&password), &salt, iterations);
+        let salted = salted(&password, salt, iterations);
         let unproved = format!("c={},r={nonce}", Base64::encode_string(HEADER.as_bytes()));
         let signed = [&bare, answer, unproved.as_bytes()].join(&b',');
         if self == Scram::Signature {
@@ -93,6 +95,23 @@ fn challenge(answer: &[u8]) -> Option<(&str, Vec<u8>, u32)> {
     let iterations = fields.next()?.strip_prefix("i=")?.parse().ok()?;
     Some((nonce, salt, iterations))
 }
+
+/// A password, salted. It takes its time, so it is kept for the next exchange, as RFC 5802 suggests (2.2).
+fn salted(password: &[u8], salt: Vec<u8>, iterations: u32) -> [u8; 32] {
+    type Known = HashMap<(Vec<u8>, Vec<u8>, u32), [u8; 32]>;
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() > MOST_KEPT {
+        known.clear();
+    }
+    let made = known.entry((password.to_vec(), salt, iterations));
+    *made.or_insert_with_key(|(_, salt, _)| {
+        pbkdf2_hmac_array::<Sha256, 32>(&prepared(password), salt, iterations)
+    })
+}
+
+/// How many salted passwords are kept.
+const MOST_KEPT: usize = 64;
 
 /// A password by SASLprep, or as it is where that has no answer.
 fn prepared(password: &[u8]) -> Cow<'_, [u8]> {

@@ -14,11 +14,11 @@ pub(crate) struct Bundled {
     _passwords: [NamedTempFile; 2],
 }
 
-/// A user of the bundled broker, and its hash with the fewest rounds that crypt(3) has: many log in at once.
+/// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
 const USERNAME: &str = "kit";
 const PASSWORD: &str = "right pässword";
 const HASH: &str = "$6$rounds=1000$conformancekit$9uHst4tWf.GvmJB/X6K7dyyGkEVbPbpGiG/V8K3ClBvkOKGPbtI2ZH2hrhfgn7Z9HhTVQ0uh.ZPXgSIDNnGJd/";
-/// The same for those who log in by SCRAM-SHA-256: `sol passwd -H scram-sha-256`, with the fewest iterations there can be.
+/// The same for clients that may log in by SCRAM, too: `sol passwd -H scram-sha-256`, with as few iterations.
 const SECRET: &str = "SCRAM-SHA-256$4096:Y29uZm9ybWFuY2Uga2l0Lg==$ARLOGdHRIi70PrNXNclYghS7g+HFV4Y2ypbcMdWnvvg=:4rGrNGsUQIjtMc9OaUZ9bYu5WuA49qDwSpfIi4UqmkU=";
 
 /// Brokers beside the usual one, so that whatever a scenario `needs`, one of them has it. What each has is found out, as it
@@ -57,18 +57,20 @@ fn bare(limits: sol::Limits) -> sol::Limits {
 }
 
 impl Bundled {
-    /// The usual one is open at its first port, which is the first target, since looking at passwords takes time. At the
-    /// two others it is closed: one has hashes of passwords, one secrets for SCRAM-SHA-256.
+    /// The usual one is open at one port, which is the first target, closed at another, and closed with SCRAM at a third:
+    /// looking at passwords takes time.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
-        let password_file = |hash| -> std::io::Result<NamedTempFile> {
-            let mut file = NamedTempFile::new()?;
-            writeln!(file, "{USERNAME}:{hash}")?;
-            Ok(file)
+        let password_file = |known: &str| -> Result<NamedTempFile, String> {
+            let file = || -> std::io::Result<NamedTempFile> {
+                let mut file = NamedTempFile::new()?;
+                writeln!(file, "{USERNAME}:{known}")?;
+                Ok(file)
+            };
+            file().map_err(|error| format!("no password file: {error}"))
         };
-        let password_file = |hash| password_file(hash).map_err(|error| format!("no password file: {error}"));
         let passwords = [password_file(HASH)?, password_file(SECRET)?];
         let anywhere = || sol::config::Listener::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let closed = passwords.each_ref().map(|passwords| sol::config::Listener {
+        let [closed, scram] = passwords.each_ref().map(|passwords| sol::config::Listener {
             allow_anonymous: false,
             password_file: Some(passwords.path().to_owned()),
             ..anywhere()
@@ -81,15 +83,11 @@ impl Bundled {
             login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
             ..usual
         };
-        let mut configurations = vec![sol::Config {
-            listeners: [anywhere()].into_iter().chain(closed).collect(),
-            limits,
-            ..sol::Config::default()
-        }];
+        let listeners = vec![anywhere(), closed, scram];
+        let mut configurations = vec![sol::Config { listeners, limits, ..sol::Config::default() }];
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
             limits: change(sol::Limits::default()),
-            response_information: Some("replies/".to_owned()),
             ..sol::Config::default()
         }));
         let start = |config| {
@@ -97,15 +95,16 @@ impl Bundled {
         };
         let brokers = configurations.into_iter().map(start).collect::<Result<Vec<_>, String>>()?;
 
-        let target = |(number, address): (usize, &SocketAddr)| {
-            let target = Target { promises: true, ..Target::new(*address) };
-            if !(1..=passwords.len()).contains(&number) {
-                return target;
-            }
-            let (username, password) = (USERNAME.to_owned(), Some(PASSWORD.as_bytes().to_vec()));
-            target.with_credentials(Credentials { username, password })
-        };
-        let targets = brokers.iter().flat_map(sol::Broker::local_addrs).enumerate().map(target).collect();
+        let mut targets: Vec<_> = brokers
+            .iter()
+            .flat_map(sol::Broker::local_addrs)
+            .map(|address| Target { promises: true, ..Target::new(*address) })
+            .collect();
+        let credentials =
+            Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
+        for closed in targets.iter_mut().skip(1).take(2) {
+            *closed = closed.clone().with_credentials(credentials.clone());
+        }
         Ok((Bundled { brokers, _passwords: passwords }, targets))
     }
 

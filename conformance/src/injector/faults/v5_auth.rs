@@ -584,4 +584,22 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
+    fault_5_0(
+        "goodbye-during-again-is-none",
+        "It takes no DISCONNECT during re-authentication.",
+        "3.14.4-3 3.1.2-10",
+        || {
+            all(vec![
+                up(Kind::Auth, |hand, packet| {
+                    if packet.get("reason") == 0x19 {
+                        hand.note(format!("begun {}", hand.me), "");
+                    }
+                    vec![packet]
+                }),
+                up(Kind::Disconnect, |hand, packet| {
+                    if hand.noted(format!("begun {}", hand.me)).is_some() { vec![] } else { vec![packet] }
+                }),
+            ])
+        },
+    ),
 ];
