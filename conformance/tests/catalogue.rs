@@ -83,26 +83,6 @@ fn there_are_scenarios_for_every_chapter() {
     }
 }
 
-/// Statements of 5.0 whose scenarios are still being written. When the last is, this goes.
-const TO_COME: &[&str] = &[
-    "MQTT-1.5.5-1",
-    "MQTT-2.2.2-1",
-    "MQTT-3.1.2-30",
-    "MQTT-3.2.2-17",
-    "MQTT-3.2.2-18",
-    "MQTT-3.3.2-9",
-    "MQTT-3.3.4-7",
-    "MQTT-3.6.2-1",
-    "MQTT-3.14.2-1",
-    "MQTT-3.14.2-2",
-    "MQTT-3.14.2-3",
-    "MQTT-3.14.2-4",
-    "MQTT-3.14.4-1",
-    "MQTT-3.14.4-2",
-    "MQTT-4.12.0-3",
-    "MQTT-4.13.2-1",
-];
-
 /// Every statement is proven by a scenario that can fail against any broker, or stands in `unproven-VERSION.tsv`.
 #[test]
 fn every_statement_has_a_scenario_or_a_reason() {
@@ -113,9 +93,8 @@ fn every_statement_has_a_scenario_or_a_reason() {
         let reasons: HashMap<_, _> = unproven(version).collect();
         let statements = Statements::of(version);
         for (id, statement) in statements.iter() {
-            let to_come = version == Version::V5_0 && TO_COME.contains(&id);
             assert!(
-                to_come || proven.contains(id) != reasons.get(id).is_some_and(|reason| !reason.is_empty()),
+                proven.contains(id) != reasons.get(id).is_some_and(|reason| !reason.is_empty()),
                 "{version}: {id} ({}) has neither a scenario nor a reason, or both",
                 statement.paraphrase
             );
