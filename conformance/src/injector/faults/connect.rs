@@ -206,7 +206,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "It takes a password without a user name.",
         "3.1.2-22 3.1.4-1",
         || takes_connect_flags(|flags| flags & (HAS_USER_NAME | HAS_PASSWORD) == HAS_PASSWORD),
-    ),
+    )
+    .not_in_5_0(),
     fault("user-name-refused", "It refuses CONNECT with a user name.", "3.1.2-19 3.1.2-21 3.1.4-4", || {
         refuses(|_, packet| packet.kind == Kind::Connect && packet.bytes("username").is_some())
     }),

@@ -235,7 +235,7 @@ pub(super) const FAULTS: &[Fault] = &[
         takes(|frame| wrong(frame, "reason_string contains U+0000"))
     }),
     fault_5_0(
-        "authentication-method-not-looked-at",
+        "authentication-method-need-not-be-text",
         "It takes any bytes for a method.",
         "1.5.4-1 1.5.4-2",
         || {
