@@ -88,7 +88,7 @@ impl Bundled {
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
             limits: change(sol::Limits::default()),
-            response_information: Some("answers/".to_owned()),
+            response_information: Some("replies/".to_owned()),
             ..sol::Config::default()
         }));
         let start = |config| {

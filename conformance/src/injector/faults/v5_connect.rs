@@ -121,9 +121,6 @@ pub(super) const FAULTS: &[Fault] = &[
         "3.1.4-1 4.13.1-1",
         || takes_connect(false, &["without authentication_method"]),
     ),
-    fault_5_0("will-payload-format-2-taken", "It takes a will's Payload Format 2.", "3.1.4-1", || {
-        takes_connect(true, &["neither 0 nor 1"])
-    }),
     fault_5_0(
         "will-response-topic-with-a-wildcard-taken",
         "It takes a will's Response Topic with a wildcard.",
@@ -310,6 +307,14 @@ pub(super) const FAULTS: &[Fault] = &[
         "3.2.2-20 3.1.2-24",
         || connack(false, |_, packet| packet.with("user_property", "you=are not welcome")),
     ),
+    fault_5_0("success-says-too-much", "CONNACK greets whoever comes.", "3.2.2-19 3.1.2-24", || {
+        connack(true, |_, packet| packet.set("reason_string", "welcome ".repeat(8).as_str()))
+    }),
+    fault_5_0("success-tells-too-much", "CONNACK tells whoever comes.", "3.2.2-20 3.1.2-24", || {
+        connack(true, |_, packet| {
+            packet.with("user_property", ["news=", &"welcome ".repeat(8)].concat().as_str())
+        })
+    }),
     fault_5_0(
         "server-keep-alive-not-kept",
         "It keeps connections for longer than it says.",

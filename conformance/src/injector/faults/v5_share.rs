@@ -486,6 +486,23 @@ pub(super) const FAULTS: &[Fault] = &[
             None => filter.to_vec(),
         })
     }),
+    fault_5_0("share-wildcards-match-dollar", "Wildcards behind a share match $.", "4.7.2-1 4.8.2-2", || {
+        up(Kind::Publish, |hand, packet| {
+            if let [b'$', rest @ ..] = packet.text("topic").as_slice() {
+                hand.spread(
+                    |link| {
+                        link.filters.iter().any(|(filter, _)| {
+                            parts(filter).is_some_and(|(_, inner)| {
+                                inner.starts_with(b"+") && topic::matches(inner, rest)
+                            })
+                        })
+                    },
+                    &packet,
+                );
+            }
+            vec![packet]
+        })
+    }),
     fault_5_0("share-leading-slash-lost", "It drops a leading slash behind the name.", "4.8.2-2", || {
         rewrites(|filter| match parts(filter) {
             Some((name, [b'/', rest @ ..])) => shared(name, rest),
