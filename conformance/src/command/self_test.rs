@@ -33,8 +33,9 @@ pub(super) struct Options {
 
 pub(super) fn main(options: &Options) -> Result<Found, Error> {
     let items = options.source.items()?;
-    let items = select(&items, &options.patterns, &[]).map_err(Error::Usage)?;
+    let mut items = select(&items, &options.patterns, &[]).map_err(Error::Usage)?;
     let (target, _) = options.connect.target()?;
+    items.retain(|item| target.versions.contains(&item.version));
     let usual = injector::Options::default();
     let mut how = injector::Options {
         threads: options.jobs.into(),
