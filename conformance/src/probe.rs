@@ -106,7 +106,10 @@ impl Announced {
             ("no-subscription-ids", !self.subscription_ids),
             ("no-topic-alias", self.topic_alias_maximum == 0),
         ];
+        let below = |size| self.maximum_packet_size.is_some_and(|maximum| maximum < size);
         let lacks = [
+            ("packets-20k", below(20 << 10)),
+            ("packets-70k", below(70 << 10)),
             ("window-100", self.receive_maximum < 100),
             ("window-65535", self.receive_maximum < u16::MAX.into()),
             ("qos1", self.maximum_qos < 1),
@@ -423,10 +426,12 @@ mod tests {
         assert!(target.capabilities.contains("grants-qos1") && !target.capabilities.contains("grants-qos2"));
 
         let connack = Packet::new(Kind::Connack).with("maximum_qos", 1u64).with("receive_maximum", 20u64);
-        found.announced = Some(Announced::of(&connack.with("shared_available", 0u64), true, false));
+        let connack = connack.with("shared_available", 0u64).with("maximum_packet_size", 32_768u64);
+        found.announced = Some(Announced::of(&connack, true, false));
         assert!(
             found.to_string().ends_with(
-                "in 5.0 Maximum QoS 1, no shared subscriptions, Receive Maximum 20, Topic Alias Maximum 0, SCRAM-SHA-256"
+                "in 5.0 Maximum QoS 1, no shared subscriptions, Receive Maximum 20, Maximum Packet Size 32768, \
+                 Topic Alias Maximum 0, SCRAM-SHA-256"
             ),
             "{found}"
         );
@@ -434,5 +439,6 @@ mod tests {
         let has = |word: &str| target.capabilities.contains(word);
         assert!(has("no-qos2") && has("qos1") && has("receive-maximum") && has("no-shared") && has("scram"));
         assert!(!has("qos2") && !has("no-qos1") && !has("shared") && !has("topic-alias"));
+        assert!(has("packets-20k") && !has("packets-70k"));
     }
 }

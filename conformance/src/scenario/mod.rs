@@ -134,6 +134,8 @@ const fn usual(name: &'static str) -> Capability {
 
 const SMALL_WINDOW: &str = "the broker announces a smaller Receive Maximum";
 
+const SMALL_PACKETS: &str = "the broker announces a smaller Maximum Packet Size";
+
 const GRANTS_LESS: &str = "the broker grants a lower QoS than it is asked for, as it may";
 
 const fn unusual(name: &'static str) -> Capability {
@@ -168,6 +170,8 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability { absent: "the URL is neither ws:// nor wss://", ..unusual(WEBSOCKET) },
     Capability { absent: SMALL_WINDOW, ..usual("window-100") },
     Capability { absent: SMALL_WINDOW, ..usual("window-65535") },
+    Capability { absent: SMALL_PACKETS, ..usual("packets-20k") },
+    Capability { absent: SMALL_PACKETS, ..usual("packets-70k") },
     Capability { absent: "the broker says that it has none", ..usual("shared") },
     Capability { absent: "the broker says that it has none", ..usual("subscription-ids") },
     announced("topic-alias", "the broker takes no topic alias"),
