@@ -3,6 +3,8 @@
 #
 #   ci/peers.sh mosquitto|nats-server|aedes|amqtt|rumqttd PORT
 #
+# rumqttd speaks 3.1.1 on PORT, and 5.0 on the one behind it.
+#
 # PEERS  where what is no Debian package is installed at its first start (default: ~/.cache/mqtt-peers)
 set -euo pipefail
 
@@ -73,6 +75,15 @@ name = "v4-1"
 listen = "127.0.0.1:$port"
 next_connection_delay_ms = 1
 [v4.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 5000000
+max_inflight_count = 100
+dynamic_filters = true
+[v5.1]
+name = "v5-1"
+listen = "127.0.0.1:$((port + 1))"
+next_connection_delay_ms = 1
+[v5.1.connections]
 connection_timeout_ms = 60000
 max_payload_size = 5000000
 max_inflight_count = 100
