@@ -135,6 +135,9 @@ impl Outbound {
     /// Counts what was sent on its own account, and takes messages that nobody needs any more off the tally.
     pub(super) fn settle(&mut self, tally: &mut Tally) {
         self.freed.settle(tally);
+        if self.sent_messages == 0 && self.expired == 0 && self.too_large == 0 {
+            return;
+        }
         let sent = std::mem::take(&mut self.sent_messages);
         tally.messages_sent += sent;
         tally.publish_sent += sent;
