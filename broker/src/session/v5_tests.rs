@@ -476,3 +476,34 @@ proptest! {
         prop_assert_eq!(read, sent);
     }
 }
+
+/// Each topic has a note of its own, and many subscriptions may match it.
+#[test]
+fn subscription_identifiers_that_wait_with_a_message_are_accounted_for() {
+    let subscription_ids: Box<[_]> = (1..=10_000).filter_map(NonZeroU32::new).collect();
+    let bytes = size_of_val(subscription_ids.as_ref());
+    let note = Some(Arc::new(Note { subscription_ids, share: None }));
+    let manner = Manner { note, ..Manner::at(QoS::AtLeastOnce) };
+    let (mut session, mut tally) = (Session::default(), Tally::default());
+    let limits = OutboundLimits { queued_bytes: 5 * bytes, queued_messages: 1000, ..LIMITS };
+    let mut deliver = |session: &mut Session| {
+        let content = content("t", b"x", QoS::AtLeastOnce);
+        let outcome = session.deliver(&content, &manner, &limits, Instant::now());
+        session.settle(&mut tally);
+        (outcome, usize::try_from(tally.memory).unwrap())
+    };
+    let outcomes: Vec<_> = (0..5).map(|_| deliver(&mut session)).collect();
+    assert_eq!(outcomes[3].0, Outcome::Queued);
+    assert!(outcomes[3].1 > 4 * bytes, "{outcomes:?}");
+    assert_eq!(outcomes[4].0, Outcome::Dropped);
+
+    session.link = Some(Link::new(1, terms(9), None));
+    let Session { outbound, link, .. } = &mut session;
+    outbound.poll_queue(&mut link.as_mut().unwrap().outbox, &limits, Instant::now());
+    assert_eq!((outbound.in_flight(), outbound.queued()), (4, 0));
+    assert!(outbound.own_bytes() > 4 * bytes && outbound.held_bytes() > 8 * bytes);
+    for id in 1..=4 {
+        assert!(outbound.handle_puback(PacketId::new(id).unwrap()));
+    }
+    assert_eq!((outbound.own_bytes(), outbound.held_bytes()), (0, 0));
+}
