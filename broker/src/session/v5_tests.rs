@@ -507,3 +507,31 @@ fn subscription_identifiers_that_wait_with_a_message_are_accounted_for() {
     }
     assert_eq!((outbound.own_bytes(), outbound.held_bytes()), (0, 0));
 }
+
+#[test]
+fn large_user_properties_are_shared_as_large_payloads_are() {
+    let text = "x".repeat(60_000);
+    let large = properties(&[Property::UserProperty("name", &text), Property::UserProperty("other", &text)]);
+    let small = properties(&[Property::ContentType("text")]);
+    let (alone, with_payload) = (vec![7; 20_000], b"x");
+    for (list, payload) in [(&large, &with_payload[..]), (&large, b""), (&large, &alone), (&small, &alone)] {
+        let message = content("t", payload, QoS::AtMostOnce).with(list.as_properties(), Instant::now());
+        let (mut outbox, mut one, mut other) = (Outbox::new(&terms(9)), Vec::new(), Outbox::new(&terms(9)));
+        let publish = |outbox: &mut Outbox, qos, delivery| {
+            outbox.publish(false, delivery, &Manner::at(qos), &message, Instant::now()).unwrap();
+        };
+        let at_least_once = Delivery::AtLeastOnce(PacketId::MIN);
+        publish(&mut other, QoS::AtLeastOnce, at_least_once);
+        one.extend(drain(&mut other));
+        publish(&mut outbox, QoS::AtMostOnce, Delivery::AtMostOnce);
+        publish(&mut outbox, QoS::AtLeastOnce, at_least_once);
+        assert!(outbox.own_bytes() < 1000, "{}", outbox.own_bytes());
+
+        assert_eq!(outbox.shed(one.len()), 1);
+        assert_eq!(outbox.bytes(), one.len());
+        let bytes = drain(&mut outbox);
+        assert_eq!(bytes, one);
+        let [Packet::Publish(publish)] = packets(&bytes)[..] else { panic!("not one PUBLISH") };
+        assert_eq!((publish.properties, publish.payload), (list.as_properties(), payload));
+    }
+}
