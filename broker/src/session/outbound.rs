@@ -350,7 +350,7 @@ impl Outbound {
     }
 
     fn push_published(&mut self, sent: InFlight) {
-        self.published_bytes += sent.kept.bytes();
+        self.published_bytes += sent.kept.message.bytes();
         self.published_note_bytes += sent.kept.manner.note_bytes();
         self.published.push_back(sent);
     }
@@ -364,7 +364,7 @@ impl Outbound {
 
     /// It is in flight no longer.
     fn count_off(&mut self, kept: &Kept) {
-        self.published_bytes = self.published_bytes.saturating_sub(kept.bytes());
+        self.published_bytes = self.published_bytes.saturating_sub(kept.message.bytes());
         self.published_note_bytes = self.published_note_bytes.saturating_sub(kept.manner.note_bytes());
     }
 
@@ -389,7 +389,7 @@ impl Outbound {
     fn open_slot(&mut self, outbox: &Outbox, limits: &OutboundLimits) -> Option<PacketId> {
         // [5.0 MQTT-4.9.0-1] [5.0 MQTT-4.9.0-2]
         if self.in_flight() >= usize::from(limits.in_flight_messages.min(outbox.receive_maximum()))
-            || self.published_bytes >= limits.in_flight_bytes
+            || self.published_bytes + self.published_note_bytes >= limits.in_flight_bytes
         {
             return None;
         }

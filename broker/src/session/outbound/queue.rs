@@ -24,10 +24,6 @@ impl Kept {
     pub(super) fn of(content: &Content<'_>, manner: &Manner) -> Self {
         Self { message: content.to_message(), manner: manner.clone() }
     }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.message.bytes() + self.manner.note_bytes()
-    }
 }
 
 /// Messages in the order in which they came, and what they take.
@@ -51,7 +47,7 @@ impl Queue {
         self.entries.is_empty()
     }
 
-    /// Of the messages and what goes with them.
+    /// Of the messages.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -65,9 +61,10 @@ impl Queue {
         self.at_most_once > 0
     }
 
-    /// Whether a message of so many bytes may wait, too.
+    /// Whether a message of so many bytes, and what goes with it, may wait, too.
     pub(super) fn has_room(&self, bytes: usize, limits: &OutboundLimits) -> bool {
-        self.entries.len() < limits.queued_messages && self.bytes.saturating_add(bytes) <= limits.queued_bytes
+        self.entries.len() < limits.queued_messages
+            && (self.bytes + self.note_bytes).saturating_add(bytes) <= limits.queued_bytes
     }
 
     pub(super) fn front(&self) -> Option<&Kept> {
@@ -132,13 +129,13 @@ impl Queue {
 
     fn count_in(&mut self, kept: &Kept) {
         self.next_expiry = self.next_expiry.into_iter().chain(kept.message.expires_at()).min();
-        self.bytes += kept.bytes();
+        self.bytes += kept.message.bytes();
         self.note_bytes += kept.manner.note_bytes();
         self.at_most_once += usize::from(kept.manner.qos == QoS::AtMostOnce);
     }
 
     fn count_out(&mut self, kept: &Kept) {
-        self.bytes = self.bytes.saturating_sub(kept.bytes());
+        self.bytes = self.bytes.saturating_sub(kept.message.bytes());
         self.note_bytes = self.note_bytes.saturating_sub(kept.manner.note_bytes());
         self.at_most_once -= usize::from(kept.manner.qos == QoS::AtMostOnce);
     }
