@@ -250,8 +250,8 @@ impl PublishProperties<'_> {
         ids.saturating_add(alias + expiry).saturating_add(self.forwarded.0.len())
     }
 
-    /// Appends the property length and the properties.
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    /// Appends the property length and the properties but for those that are forwarded, which must follow.
+    pub(super) fn put_own(&self, out: &mut Vec<u8>) {
         put_remaining_length(out, self.values_len());
         if let Some(alias) = self.topic_alias {
             let [high, low] = alias.get().to_be_bytes();
@@ -265,6 +265,5 @@ impl PublishProperties<'_> {
             out.push(0x0b);
             put_remaining_length(out, id.get() as usize);
         }
-        out.extend_from_slice(self.forwarded.0);
     }
 }

@@ -74,10 +74,14 @@ pub fn encode_publish(
 ) {
     out.reserve(encoded_publish_len(delivery.qos(), topic_bytes(topic).len(), properties, payload.len()));
     encode_publish_header(out, dup, delivery, retain, topic, properties, payload.len());
+    if let Some(PublishProperties { forwarded, .. }) = properties {
+        out.extend_from_slice(forwarded.as_bytes());
+    }
     out.extend_from_slice(payload);
 }
 
-/// Appends a PUBLISH but for the payload, which must follow: it is shared, and written from where it is.
+/// Appends a PUBLISH but for the properties that are forwarded and the payload, which must follow in this order: where they
+/// are shared, they are written from where they are.
 ///
 /// See [`encode_publish`] for what must hold.
 #[inline]
@@ -93,7 +97,7 @@ pub fn encode_publish_header(
     let properties_len = properties.map_or(0, PublishProperties::encoded_len);
     put_head(out, dup, delivery, retain, topic_bytes(topic), properties_len, payload_len);
     if let Some(properties) = properties {
-        properties.put(out);
+        properties.put_own(out);
     }
 }
 

@@ -37,7 +37,7 @@ use crate::session::Terms;
 /// How far a client that gave a method is.
 #[derive(Debug)]
 pub(super) struct Authentication {
-    /// Who it must be: as CONNECT has it, or else as it said first.
+    /// Who it said it is, and must be from then on.
     user: Option<String>,
     state: State,
     /// Bytes behind its CONNECT that were handled already.
@@ -79,8 +79,13 @@ impl Authentication {
         Ok(said.message)
     }
 
-    /// Takes what the client says, which may be nothing at first.
-    fn step(&mut self, access: &Access, message: Option<&[u8]>) -> Result<Answer, Failure> {
+    /// Takes what the client says, which may be nothing at first. `user_name` is who it must be, if CONNECT says so.
+    fn step(
+        &mut self,
+        access: &Access,
+        user_name: Option<&str>,
+        message: Option<&[u8]>,
+    ) -> Result<Answer, Failure> {
         match (mem::replace(&mut self.state, State::Idle), message) {
             (State::Idle, None) => {
                 self.state = State::Asked;
@@ -90,7 +95,9 @@ impl Authentication {
                 let passwords = access.passwords.as_ref().ok_or(Failure::UnknownUser)?;
                 let message = message.unwrap_or_default();
                 let (exchange, answer) = Exchange::begin(&passwords.table(), message, &nonce()?)?;
-                if self.user.get_or_insert_with(|| exchange.user().to_owned()) != exchange.user() {
+                let known = self.user.get_or_insert_with(|| exchange.user().to_owned());
+                if [Some(known.as_str()), user_name].into_iter().flatten().any(|user| user != exchange.user())
+                {
                     return Err(Failure::OtherUser);
                 }
                 self.state = State::Begun(Box::new(exchange));
@@ -151,8 +158,8 @@ impl Hub {
         batch: &mut Batch,
     ) -> Result<Authenticated, Next> {
         if let Login::Refused(until, refusal) = &peer.login {
-            let user_name = peer.authentication.as_ref().and_then(|known| known.user.as_deref());
-            let connect = Connect { user_name, ..*connect };
+            let known = peer.authentication.as_ref().and_then(|known| known.user.as_deref());
+            let connect = Connect { user_name: connect.user_name.or(known), ..*connect };
             return Err(self.tell_at(*until, refusal, (&connect, terms), now, batch));
         }
         let said = Said::of(connect.properties);
@@ -161,16 +168,15 @@ impl Hub {
             let why = "an authentication method that is not offered [5.0 MQTT-4.12.0-1]";
             return Err(self.break_off((Reason::BadAuthenticationMethod, why), terms, batch));
         }
-        let authentication = peer.authentication.get_or_insert_with(|| {
-            let user = connect.user_name.map(str::to_owned);
-            Box::new(Authentication { user, state: State::Idle, handled: 0 })
-        });
+        let authentication = peer
+            .authentication
+            .get_or_insert_with(|| Box::new(Authentication { user: None, state: State::Idle, handled: 0 }));
         let mut message = match is_first {
             true => said.message,
             false => self.next_message(authentication, terms, bytes, batch)?,
         };
         loop {
-            match authentication.step(&peer.access, message) {
+            match authentication.step(&peer.access, connect.user_name, message) {
                 Ok(Answer::More(answer)) => {
                     say(Reason::ContinueAuthentication, answer.as_deref(), terms, batch)
                         .map_err(|refusal| self.break_off(refusal, terms, batch))?
@@ -181,8 +187,8 @@ impl Hub {
                 }
                 Err(failure) => {
                     // The log is to name it.
-                    let user = authentication.user.clone();
-                    let connect = Connect { user_name: user.as_deref(), ..*connect };
+                    let known = authentication.user.clone();
+                    let connect = Connect { user_name: connect.user_name.or(known.as_deref()), ..*connect };
                     return Err(self.refuse_login(peer, bad(failure.why()), (&connect, terms), now, batch));
                 }
             }
@@ -240,7 +246,7 @@ impl Hub {
             return Err(forbidden("AUTH without an authentication method in CONNECT [5.0 MQTT-4.12.0-7]"));
         };
         let message = authentication.message(auth).map_err(forbidden)?;
-        let (reason, answer) = match authentication.step(access, message) {
+        let (reason, answer) = match authentication.step(access, None, message) {
             Ok(Answer::More(answer)) => (Reason::ContinueAuthentication, answer),
             Ok(Answer::Done(answer)) => (Reason::Success, Some(answer)),
             // [5.0 MQTT-4.12.1-2]
@@ -312,7 +318,7 @@ mod tests {
         properties
     }
 
-    fn connect(message: Option<&[u8]>) -> Vec<u8> {
+    fn connect(user_name: Option<&str>, message: Option<&[u8]>) -> Vec<u8> {
         let properties = said(SCRAM_SHA_256, message);
         let connect = Connect {
             version: Version::V5,
@@ -320,7 +326,7 @@ mod tests {
             keep_alive: 0,
             client_id: "client",
             will: None,
-            user_name: None,
+            user_name,
             password: None,
             properties: properties.as_properties(),
         };
@@ -343,7 +349,7 @@ mod tests {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let now = Instant::now();
         let mut peer = hub.accept(address, access(), now).unwrap();
-        let mut bytes = connect(None);
+        let mut bytes = connect(None, None);
         for next in [auth(Reason::ContinueAuthentication, Some(b"n,,n=user,r=abc")), Vec::new()] {
             for is_new in [true, false] {
                 let handled = hub.handle(&mut peer, &bytes, now, &mut batch);
@@ -361,6 +367,22 @@ mod tests {
         let Next::End(ending) = handled.next else { panic!("{handled:?}") };
         let expected = "a message of another exchange, client \"client\", user \"user\"";
         assert!(ending.to_string().ends_with(expected), "{ending}");
+    }
+
+    #[test]
+    fn a_user_name_takes_memory_only_once_it_is_known() {
+        let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
+        let now = Instant::now();
+        for (user_name, is_kept) in [("x".repeat(60_000), false), ("user".to_owned(), true)] {
+            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), access(), now).unwrap();
+            let mut bytes = connect(Some(&user_name), None);
+            hub.handle(&mut peer, &bytes, now, &mut batch);
+            assert_eq!(peer.authentication.as_ref().unwrap().user, None);
+            bytes.extend(auth(Reason::ContinueAuthentication, Some(b"n,,n=user,r=abc")));
+            let handled = hub.handle(&mut peer, &bytes, now, &mut batch);
+            assert_eq!(matches!(handled.next, Next::Read(_)), is_kept, "{handled:?}");
+            assert_eq!(peer.authentication.as_ref().unwrap().user.as_deref(), Some("user"));
+        }
     }
 
     fn reason() -> impl Strategy<Value = Reason> {
@@ -390,7 +412,7 @@ mod tests {
             let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
             let now = Instant::now();
             let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), access(), now).unwrap();
-            let mut bytes = connect(first.as_deref());
+            let mut bytes = connect(None, first.as_deref());
             for (reason, message) in auths {
                 _ = hub.handle(&mut peer, &bytes, now, &mut batch);
                 bytes.extend(auth(reason, message.as_deref()));

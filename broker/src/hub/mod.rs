@@ -240,10 +240,11 @@ impl Hub {
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
             match decode_after(topic, rest, Some(connected.version), self.limits.max_packet_bytes) {
-                Ok(Decoded::Packet { packet, length }) => {
+                // Not moved out: it is large, and nearly all of it is empty.
+                Ok(Decoded::Packet { ref packet, length }) => {
                     consumed += length;
                     batch.tally.messages_received += 1;
-                    let handled = match &packet {
+                    let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;
                             self.handle_publish(connected, aliases, publish, held.index(self), batch)
@@ -252,7 +253,7 @@ impl Hub {
                             let authentication = peer.authentication.as_deref_mut();
                             self.handle_auth(authentication, &peer.access, &connected.terms, auth, batch)
                         }
-                        _ => self.handle_packet(connected, &packet, &mut held, batch),
+                        _ => self.handle_packet(connected, packet, &mut held, batch),
                     };
                     if let Err(ending) = handled {
                         break Next::End(ending);

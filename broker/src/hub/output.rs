@@ -65,7 +65,7 @@ impl Hub {
             if link.cut {
                 return Err(Ending::MemoryShort);
             }
-            link.held_bytes = peer.held_bytes;
+            link.held_bytes = peer.held_bytes();
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
@@ -76,7 +76,7 @@ impl Hub {
         if link.ending {
             return Err(Ending::Stopping);
         }
-        link.held_bytes = peer.held_bytes;
+        link.held_bytes = peer.held_bytes();
         link.sleep(waker, true);
         Ok(Sleep::Asleep)
     }

@@ -51,7 +51,7 @@ pub struct Peer {
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
     connect_timeout: Duration,
-    pub(super) held_bytes: usize,
+    held_bytes: usize,
     /// The topic aliases that its client made.
     pub(super) aliases: ReceivedAliases,
 }
@@ -87,6 +87,11 @@ impl Peer {
     /// The connection holds so many bytes: unwritten, or of a packet that is not whole.
     pub fn holds(&mut self, bytes: usize) {
         self.held_bytes = bytes;
+    }
+
+    /// Bytes that others would be glad of.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes + self.aliases.bytes()
     }
 
     /// Whether its CONNECT was accepted.

@@ -311,8 +311,8 @@ impl Hub {
             }
         }
         for group in found.shared.iter().filter_map(|key| index.group(*key)) {
-            if let Err(unsent) = group.deliver(&mut sending, retain, Reach::All) {
-                group.give_up(unsent, &mut sending);
+            if let Err(missed) = group.deliver(&mut sending, retain, Reach::All) {
+                missed.count(&mut sending);
             }
         }
         if content.is_shared() {

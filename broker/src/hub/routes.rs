@@ -14,8 +14,6 @@ use crate::topic::Name;
 const MAX_BYTES: usize = 4 << 20;
 /// What a remembered topic costs beside its name and routes, in bytes.
 const ENTRY_BYTES: usize = 96;
-/// What a note costs beside its identifiers, in bytes.
-const NOTE_BYTES: usize = 64;
 
 /// Where the messages of a topic go.
 #[derive(Default)]
@@ -136,7 +134,7 @@ impl Wanted {
     }
 
     fn bytes(&self) -> usize {
-        self.note.as_ref().map_or(0, |note| NOTE_BYTES + size_of_val(note.subscription_ids.as_ref()))
+        self.note.as_ref().map_or(0, |note| note.bytes())
     }
 }
 

@@ -114,14 +114,16 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::num::NonZeroU16;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
     use std::time::Duration;
 
     use super::*;
     use crate::auth::Access;
-    use crate::codec::{self, Connect, Packet, PropertiesBuf, Property, QoS, Version};
+    use crate::codec::{self, Connect, Delivery, Packet, PropertiesBuf, Property, Publish, QoS, Version};
     use crate::hub::{Ending, Limits, Peer};
+    use crate::session::Outbox;
     use crate::topic::Name;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -168,6 +170,15 @@ mod tests {
         fn leave(&mut self, peer: Peer) {
             self.hub.close(peer, &Ending::Closed, self.now, &mut self.batch);
             self.batch.wake();
+        }
+
+        /// The connection has written what there was, and sleeps.
+        fn sleep(&mut self, peer: &Peer) {
+            for _ in 0..2 {
+                let (mut unsent, waker) = (Outbox::default(), Waker::from(Arc::clone(&self.woken)));
+                self.hub.sleep(peer, &mut unsent, &waker, &mut self.batch).unwrap();
+                unsent.clear();
+            }
         }
 
         /// Gives in how many seconds something is due.
@@ -273,34 +284,39 @@ mod tests {
         assert_eq!(world.attend(), None);
     }
 
+    /// A CONNECT of a session that does not end, with a will of 60,000 bytes that waits for ever.
+    fn connect_with_will(number: usize) -> Vec<u8> {
+        let (mut for_ever, mut late) = (PropertiesBuf::new(), PropertiesBuf::new());
+        for_ever.push(Property::SessionExpiryInterval(u32::MAX)).unwrap();
+        late.push(Property::WillDelayInterval(u32::MAX)).unwrap();
+        let connect = Packet::Connect(Connect {
+            version: Version::V5,
+            clean_session: true,
+            keep_alive: 0,
+            client_id: &number.to_string(),
+            will: Some(codec::Will {
+                topic: Name::new("will").unwrap(),
+                payload: &[0; 60_000],
+                qos: QoS::AtMostOnce,
+                retain: false,
+                properties: late.as_properties(),
+            }),
+            user_name: None,
+            password: None,
+            properties: for_ever.as_properties(),
+        });
+        let mut bytes = Vec::new();
+        connect.encode(Version::V5, &mut bytes).unwrap();
+        bytes
+    }
+
     #[test]
     fn wills_that_wait_do_not_lock_others_out_when_memory_is_short() {
         let mut world = World::new(None);
         world.hub = Hub::new(Limits { max_memory_bytes: 24 << 20, ..Limits::default() });
-        let (payload, mut for_ever, mut late) = ([0; 60_000], PropertiesBuf::new(), PropertiesBuf::new());
-        for_ever.push(Property::SessionExpiryInterval(u32::MAX)).unwrap();
-        late.push(Property::WillDelayInterval(u32::MAX)).unwrap();
         for number in 0..400 {
-            let connect = Packet::Connect(Connect {
-                version: Version::V5,
-                clean_session: true,
-                keep_alive: 0,
-                client_id: &number.to_string(),
-                will: Some(codec::Will {
-                    topic: Name::new("will").unwrap(),
-                    payload: &payload,
-                    qos: QoS::AtMostOnce,
-                    retain: false,
-                    properties: late.as_properties(),
-                }),
-                user_name: None,
-                password: None,
-                properties: for_ever.as_properties(),
-            });
-            let mut bytes = Vec::new();
-            connect.encode(Version::V5, &mut bytes).unwrap();
             let mut peer = world.accept();
-            world.hub.handle(&mut peer, &bytes, world.now, &mut world.batch);
+            world.hub.handle(&mut peer, &connect_with_will(number), world.now, &mut world.batch);
             assert!(peer.is_connected(), "{number}");
             world.leave(peer);
             // As once a second: the first look makes room, the second sees it.
@@ -308,5 +324,55 @@ mod tests {
         }
         let stats = world.hub.stats();
         assert!(stats.dropped_memory_full > 0 && stats.memory_used < stats.memory_budget, "{stats:?}");
+    }
+
+    /// Connections that want nothing but to hold memory, with what each sends behind its CONNECT.
+    fn hold_memory(behind: &[u8]) {
+        let mut world = World::new(None);
+        world.hub = Hub::new(Limits { max_memory_bytes: 24 << 20, ..Limits::default() });
+        let modest = world.connect(false, b'a');
+        let mut peers = Vec::new();
+        for number in 0..200 {
+            let mut peer = world.accept();
+            let bytes = [&connect_with_will(number), behind].concat();
+            world.hub.handle(&mut peer, &bytes, world.now, &mut world.batch);
+            if peer.is_connected() {
+                world.sleep(&peer);
+                peers.push(peer);
+            } else {
+                world.leave(peer);
+            }
+            world.hub.watch_memory(&mut world.batch);
+            let (kept, cut): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| !is_cut(peer));
+            peers = kept;
+            cut.into_iter().for_each(|peer| world.leave(peer));
+            (0..2).for_each(|_| world.hub.watch_memory(&mut world.batch));
+        }
+        let stats = world.hub.stats();
+        assert!(stats.cut_connections > 0 && stats.memory_used < stats.memory_budget, "{stats:?}");
+        assert!(!is_cut(&modest), "it holds nothing");
+    }
+
+    fn is_cut(peer: &Peer) -> bool {
+        peer.connected.as_ref().unwrap().client.session.lock().link.as_ref().unwrap().cut
+    }
+
+    #[test]
+    fn who_holds_memory_by_a_will_is_cut_before_others_are() {
+        hold_memory(b"");
+    }
+
+    #[test]
+    fn who_holds_memory_by_topic_aliases_is_cut_before_others_are() {
+        let mut behind = Vec::new();
+        for (alias, topic) in (1..=10).zip('a'..) {
+            let (topic, mut properties) = (topic.to_string().repeat(60_000), PropertiesBuf::new());
+            properties.push(Property::TopicAlias(NonZeroU16::new(alias).unwrap())).unwrap();
+            let properties = properties.as_properties();
+            let topic = Name::new(&topic).unwrap();
+            let publish = Publish { properties, ..Publish::new(topic, Delivery::AtMostOnce, b"") };
+            Packet::Publish(publish).encode(Version::V5, &mut behind).unwrap();
+        }
+        hold_memory(&behind);
     }
 }

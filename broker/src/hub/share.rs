@@ -20,10 +20,12 @@
 //!   What was sent at QoS 2 goes to nobody [5.0 MQTT-4.8.2-5].
 //! - It unsubscribes: what it was given before stays its own [5.0 MQTT-3.10.4-3], until one of the above happens.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indexmap::IndexMap;
 
 use super::publish::{Sending, Unsent};
 use super::subscriptions::{Options, SubscriptionIndex};
@@ -31,10 +33,11 @@ use super::{Batch, Client, ClientKey, Hub};
 use crate::codec::QoS;
 use crate::session::{Content, Handed, Manner, Note, OutboundLimits, ShareKey, release};
 
-/// The members of a shared subscription, in the order in which they joined.
+/// The members of a shared subscription.
 #[derive(Default)]
 pub(super) struct Group {
-    members: Vec<Member>,
+    /// In the order in which they joined; the last one takes the place of one that leaves.
+    members: IndexMap<ClientKey, Member, ahash::RandomState>,
     /// Whose turn it is, counted on and on.
     turn: AtomicUsize,
 }
@@ -87,22 +90,12 @@ impl Member {
 impl Group {
     /// False if the client was a member before: it stays in its place, with other options.
     pub(super) fn join(&mut self, member: Member) -> bool {
-        match self.members.iter_mut().find(|known| known.client.key == member.client.key) {
-            Some(known) => {
-                *known = member;
-                false
-            }
-            None => {
-                self.members.push(member);
-                true
-            }
-        }
+        self.members.insert(member.client.key, member).is_none()
     }
 
     /// False if the client was no member.
     pub(super) fn leave(&mut self, client: ClientKey) -> bool {
-        let at = self.members.iter().position(|member| member.client.key == client);
-        at.map(|at| self.members.remove(at)).is_some()
+        self.members.swap_remove(&client).is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -115,11 +108,12 @@ impl Group {
         sending: &mut Sending<'_, '_>,
         retain: bool,
         reach: Reach,
-    ) -> Result<(), Unsent> {
+    ) -> Result<(), Missed> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let (mut is_somebody_here, mut is_somebody_away) = (false, false);
         // Unless it would have fit for somebody.
         let mut unsent = Unsent::TooLarge;
+        let mut granted = QoS::AtMostOnce;
         for choice in [Choice::Now, Choice::Soon, Choice::Later] {
             let is_possible = match choice {
                 Choice::Now => true,
@@ -129,6 +123,7 @@ impl Group {
             let members = self.in_turn(first).enumerate().take_while(|_| is_possible);
             for (step, member) in members {
                 sending.count_look();
+                granted = granted.max(member.qos);
                 let mut session = member.client.session.lock();
                 let is_here = session.link.is_some();
                 is_somebody_here |= is_here;
@@ -154,21 +149,29 @@ impl Group {
                 }
             }
         }
-        Err(unsent)
-    }
-
-    /// Counts a message that no member got.
-    pub(super) fn give_up(&self, unsent: Unsent, sending: &mut Sending<'_, '_>) {
-        let granted = self.members.iter().map(|member| member.qos).max();
-        let qos = granted.unwrap_or(QoS::AtMostOnce).min(sending.content.qos());
-        let is_somebody_here = self.members.iter().any(|member| member.client.session.lock().link.is_some());
-        sending.give_up(unsent, is_somebody_here, qos);
+        Err(Missed { unsent, is_somebody_here, granted })
     }
 
     /// All members, beginning with the one whose turn it is.
     fn in_turn(&self, turn: usize) -> impl Iterator<Item = &Member> {
-        let (before, after) = self.members.split_at(turn.checked_rem(self.members.len()).unwrap_or(0));
-        after.iter().chain(before)
+        let first = turn.checked_rem(self.members.len()).unwrap_or(0);
+        let (before, after) = self.members.as_slice().split_at(first);
+        after.values().chain(before.values())
+    }
+}
+
+/// No member of a group got a message.
+#[derive(Clone, Copy)]
+pub(super) struct Missed {
+    unsent: Unsent,
+    is_somebody_here: bool,
+    /// The highest QoS of a member.
+    granted: QoS,
+}
+
+impl Missed {
+    pub(super) fn count(self, sending: &mut Sending<'_, '_>) {
+        sending.give_up(self.unsent, self.is_somebody_here, self.granted.min(sending.content.qos()));
     }
 }
 
@@ -176,7 +179,7 @@ impl Group {
 impl Group {
     /// The keys of the clients, in order.
     pub(super) fn members(&self) -> Vec<ClientKey> {
-        let mut members: Vec<_> = self.members.iter().map(|member| member.client.key).collect();
+        let mut members: Vec<_> = self.members.keys().copied().collect();
         members.sort_unstable();
         members
     }
@@ -229,7 +232,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> Vec<Handed> {
         let limits = self.delivery_limits();
-        let mut full = HashSet::<ShareKey, ahash::RandomState>::default();
+        let mut full = HashMap::<ShareKey, Missed, ahash::RandomState>::default();
         let mut kept = Vec::new();
         for handed in messages {
             let Batch { wakers, bytes, tally, now, .. } = &mut *batch;
@@ -241,12 +244,12 @@ impl Hub {
             let sent = index.group(handed.share).map(|group| {
                 let content = Content::shared(&handed.message);
                 let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
-                let sent = match full.contains(&handed.share) {
-                    true => Err(Unsent::NoRoom),
-                    false => group.deliver(&mut sending, handed.manner.retain, reach),
+                let sent = match full.get(&handed.share) {
+                    Some(missed) => Err(*missed),
+                    None => group.deliver(&mut sending, handed.manner.retain, reach),
                 };
-                if let (Err(unsent), Reach::All) = (sent, reach) {
-                    group.give_up(unsent, &mut sending);
+                if let (Err(missed), Reach::All) = (sent, reach) {
+                    missed.count(&mut sending);
                 }
                 sent
             });
@@ -255,8 +258,10 @@ impl Hub {
                     release(handed.message, tally);
                     continue;
                 }
-                Some(Err(Unsent::NoRoom)) => _ = full.insert(handed.share),
-                Some(Err(Unsent::TooLarge)) | None => {}
+                Some(Err(missed)) if missed.unsent == Unsent::NoRoom => {
+                    full.insert(handed.share, missed);
+                }
+                Some(Err(_)) | None => {}
             }
             kept.push(handed);
         }

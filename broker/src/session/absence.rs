@@ -79,12 +79,12 @@ impl Absence {
 
     /// Bytes of the will that waits.
     pub(super) fn held_bytes(&self) -> usize {
-        self.will.as_ref().map_or(0, |(_, will)| will.message.bytes())
+        self.will.as_ref().map_or(0, |(_, will)| will.bytes())
     }
 
     /// The will, if it is larger than that: memory is short, and it is never sent.
     pub fn take_large_will(&mut self, keep: usize) -> Option<Will> {
-        self.will.take_if(|(_, will)| will.message.bytes() > keep).map(|(_, will)| will)
+        self.will.take_if(|(_, will)| will.bytes() > keep).map(|(_, will)| will)
     }
 
     /// The will, if its delay is over.

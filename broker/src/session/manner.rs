@@ -30,9 +30,24 @@ pub struct Note {
     pub share: Option<ShareKey>,
 }
 
+/// What a note takes beside its identifiers, in bytes.
+const NOTE_BYTES: usize = 64;
+
+impl Note {
+    /// Memory it takes, more or less. The one of a shared subscription goes with its member.
+    pub fn bytes(&self) -> usize {
+        if self.share.is_some() { 0 } else { NOTE_BYTES + size_of_val(self.subscription_ids.as_ref()) }
+    }
+}
+
 impl Manner {
     /// Without a note, and not as a retained message: to an established subscription RETAIN is 0 [MQTT-3.3.1-9].
     pub fn at(qos: QoS) -> Self {
         Self { qos, retain: false, replayed: false, note: None }
+    }
+
+    /// Memory that its note takes, counted for each delivery that has it: there is one for each topic.
+    pub(super) fn note_bytes(&self) -> usize {
+        self.note.as_ref().map_or(0, |note| note.bytes())
     }
 }

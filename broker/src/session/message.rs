@@ -86,6 +86,11 @@ impl Message {
         &self.payload
     }
 
+    /// Its properties that go on unaltered.
+    pub(super) fn forwarded(&self) -> Properties<'_> {
+        self.extra.as_ref().map_or(Properties::EMPTY, |extra| extra.forwarded.as_properties())
+    }
+
     /// When it expires; none is never.
     pub fn expires_at(&self) -> Option<Instant> {
         self.extra.as_ref()?.lifetime?.end()

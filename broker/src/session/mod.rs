@@ -84,7 +84,8 @@ pub struct Link {
     pub cut: bool,
     /// In how many looks at memory in a row the client was found to hold much, without having taken anything since.
     pub stale_looks: u8,
-    /// Bytes that the connection itself held when it last went to sleep: unwritten, or of a packet that is not whole.
+    /// Bytes that the connection itself held when it last went to sleep: unwritten, of a packet that is not whole, or of
+    /// topics that its client made aliases for.
     pub held_bytes: usize,
     /// The connection's task.
     waker: Option<Waker>,
@@ -216,7 +217,9 @@ impl Session {
 
     /// Bytes it keeps for its client that others would be glad of; shared ones count whole.
     pub fn held_bytes(&self) -> usize {
-        let link = self.link.as_ref().map_or(0, |link| link.outbox.bytes() + link.held_bytes);
+        let link = self.link.as_ref().map_or(0, |link| {
+            link.outbox.bytes() + link.held_bytes + link.will.as_ref().map_or(0, Will::bytes)
+        });
         self.outbound.held_bytes() + self.inbound.bytes() + self.absence.held_bytes() + link
     }
 

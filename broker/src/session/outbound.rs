@@ -18,16 +18,17 @@
 //! MQTT-4.3.3-7], even over another connection.
 
 mod handover;
+mod queue;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use handover::Handed;
+use queue::{Kept, Queue};
 
 use super::identifiers::Identifiers;
 use super::manner::Manner;
-use super::message::{Content, Message};
+use super::message::Content;
 use super::outbox::Outbox;
 use super::tally::{Freed, Tally, signed};
 use crate::codec::{AckType, Delivery, PacketId, QoS, encode_ack};
@@ -68,17 +69,12 @@ pub struct Outbound {
     /// PUBLISH sent, in sending order: redelivery keeps it [MQTT-4.6.0-1].
     published: VecDeque<InFlight>,
     published_bytes: usize,
+    published_note_bytes: usize,
     /// How many of them, the last ones, were sent over an earlier connection and not yet again.
     to_repeat: usize,
     /// PUBREL sent, in the order of the PUBRECs [MQTT-4.6.0-4].
     released: VecDeque<PacketId>,
-    queue: VecDeque<Queued>,
-    queued_bytes: usize,
-    /// QoS 0 messages in the queue. Retained ones wait there when a new
-    /// subscription brings more than the outbox holds.
-    queued_at_most_once: usize,
-    /// No queued message expires before.
-    next_expiry: Option<Instant>,
+    queue: Queue,
     freed: Freed,
     /// What was sent from the queue or again, and what was given up instead, since the last [`Outbound::settle`].
     sent_messages: i64,
@@ -87,23 +83,13 @@ pub struct Outbound {
     too_large: i64,
 }
 
-/// What an entry in flight, and one in the queue, takes beside its message: the tables grow by doubling.
+/// What an entry in flight takes beside its message: the table grows by doubling.
 const IN_FLIGHT_BYTES: usize = 2 * size_of::<InFlight>();
-const QUEUED_BYTES: usize = 2 * size_of::<Queued>();
-/// A full queue is looked through for messages that have expired, at most so often.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct InFlight {
     packet_id: PacketId,
-    message: Arc<Message>,
-    manner: Manner,
-}
-
-#[derive(Debug)]
-struct Queued {
-    message: Arc<Message>,
-    manner: Manner,
+    kept: Kept,
 }
 
 impl Outbound {
@@ -119,22 +105,25 @@ impl Outbound {
 
     /// Bytes of the messages that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.queue.bytes()
     }
 
     /// Bytes of all its messages, and what they take beside.
     pub(super) fn held_bytes(&self) -> usize {
-        self.queued_bytes + self.published_bytes + self.own_bytes()
+        self.queue.bytes() + self.published_bytes + self.own_bytes()
     }
 
     /// Memory it takes beside the messages it shares.
     pub(super) fn own_bytes(&self) -> usize {
-        self.in_flight() * IN_FLIGHT_BYTES + self.queue.len() * QUEUED_BYTES
+        self.in_flight() * IN_FLIGHT_BYTES + self.published_note_bytes + self.queue.own_bytes()
     }
 
     /// Counts what was sent on its own account, and takes messages that nobody needs any more off the tally.
     pub(super) fn settle(&mut self, tally: &mut Tally) {
         self.freed.settle(tally);
+        if self.sent_messages == 0 && self.expired == 0 && self.too_large == 0 {
+            return;
+        }
         let sent = std::mem::take(&mut self.sent_messages);
         tally.messages_sent += sent;
         tally.publish_sent += sent;
@@ -166,8 +155,7 @@ impl Outbound {
             let Some(bytes) = outbox.publish(false, delivery, manner, content, now) else {
                 return Outcome::TooLarge;
             };
-            let manner = manner.clone();
-            self.push_published(InFlight { packet_id, message: content.to_message(), manner });
+            self.push_published(InFlight { packet_id, kept: Kept::of(content, manner) });
             return Outcome::Sent(bytes);
         }
         self.enqueue(content, manner, limits, now)
@@ -182,7 +170,7 @@ impl Outbound {
         limits: &OutboundLimits,
         now: Instant,
     ) -> Outcome {
-        if self.queued_at_most_once > 0 {
+        if self.queue.has_at_most_once() {
             return self.enqueue(content, manner, limits, now);
         }
         match outbox {
@@ -201,22 +189,15 @@ impl Outbound {
         limits: &OutboundLimits,
         now: Instant,
     ) -> Outcome {
-        if !self.has_room(content.bytes(), limits) {
+        let bytes = content.bytes() + manner.note_bytes();
+        if !self.queue.has_room(bytes, limits) {
             self.forget_expired(now);
-            if !self.has_room(content.bytes(), limits) {
+            if !self.queue.has_room(bytes, limits) {
                 return Outcome::Dropped;
             }
         }
-        self.next_expiry = self.next_expiry.into_iter().chain(content.expires_at()).min();
-        self.queued_bytes += content.bytes();
-        self.queued_at_most_once += usize::from(manner.qos == QoS::AtMostOnce);
-        self.queue.push_back(Queued { message: content.to_message(), manner: manner.clone() });
+        self.queue.push_back(Kept::of(content, manner));
         Outcome::Queued
-    }
-
-    fn has_room(&self, bytes: usize, limits: &OutboundLimits) -> bool {
-        self.queue.len() < limits.queued_messages
-            && self.queued_bytes.saturating_add(bytes) <= limits.queued_bytes
     }
 
     /// Moves queued messages into the outbox as far as window and room allow.
@@ -238,9 +219,7 @@ impl Outbound {
             } else {
                 return;
             };
-            let Some(Queued { message, manner }) = self.queue.pop_front() else { return };
-            self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
-            self.queued_at_most_once -= usize::from(manner.qos == QoS::AtMostOnce);
+            let Some(Kept { message, manner }) = self.queue.pop_front() else { return };
             let Some(delivery) = delivery else {
                 self.expired += 1;
                 self.freed.release(message);
@@ -249,13 +228,13 @@ impl Outbound {
             let is_sent = outbox.publish(false, delivery, &manner, &Content::shared(&message), now).is_some();
             self.count_sent(message.payload().len(), is_sent);
             match delivery.packet_id() {
-                Some(packet_id) if is_sent => self.push_published(InFlight { packet_id, message, manner }),
+                Some(packet_id) if is_sent => {
+                    self.push_published(InFlight { packet_id, kept: Kept { message, manner } })
+                }
                 _ => self.freed.release(message),
             }
         }
-        if self.queue.is_empty() && self.queue.capacity() > 0 {
-            self.queue = VecDeque::new();
-        }
+        self.queue.let_go_of_room();
     }
 
     /// Sends again what was in flight over an earlier connection, in its order, as far as the client takes it.
@@ -264,7 +243,8 @@ impl Outbound {
         {
             let at = self.published.len() - self.to_repeat;
             self.to_repeat -= 1;
-            let Some(InFlight { packet_id, message, manner }) = self.published.get(at) else { return };
+            let Some(InFlight { packet_id, kept }) = self.published.get(at) else { return };
+            let Kept { message, manner } = kept;
             let delivery = delivery(manner.qos, *packet_id);
             let payload_len = message.payload().len();
             let is_sent = outbox.publish(true, delivery, manner, &Content::shared(message), now).is_some();
@@ -321,35 +301,23 @@ impl Outbound {
 
     /// Drops the QoS 0 messages in the queue. Gives how many.
     pub(super) fn shed(&mut self) -> usize {
-        if self.queued_at_most_once == 0 {
+        if !self.queue.has_at_most_once() {
             return 0;
         }
-        let before = self.queue.len();
-        self.drop_queued(|queued| queued.manner.qos == QoS::AtMostOnce);
-        before - self.queue.len()
+        let dropped = self.queue.take_if(|queued| queued.manner.qos == QoS::AtMostOnce);
+        self.release_all(dropped)
     }
 
     /// Drops the messages in the queue that have expired.
     pub(super) fn forget_expired(&mut self, now: Instant) {
-        if self.next_expiry.is_some_and(|at| at <= now) {
-            let before = self.queue.len();
-            self.drop_queued(|queued| queued.message.is_expired(now));
-            self.expired += signed(before - self.queue.len());
-            let next = self.queue.iter().filter_map(|queued| queued.message.expires_at()).min();
-            self.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
-        }
+        let expired = self.queue.take_expired(now);
+        self.expired += signed(self.release_all(expired));
     }
 
-    fn drop_queued(&mut self, is_dropped: impl Fn(&Queued) -> bool) {
-        for queued in std::mem::take(&mut self.queue) {
-            if is_dropped(&queued) {
-                self.queued_bytes = self.queued_bytes.saturating_sub(queued.message.bytes());
-                self.queued_at_most_once -= usize::from(queued.manner.qos == QoS::AtMostOnce);
-                self.freed.release(queued.message);
-            } else {
-                self.queue.push_back(queued);
-            }
-        }
+    fn release_all(&mut self, dropped: VecDeque<Kept>) -> usize {
+        let count = dropped.len();
+        dropped.into_iter().for_each(|kept| self.freed.release(kept.message));
+        count
     }
 
     /// Drops the newest messages, first of the queue and then of those in flight, until no more than `keep` bytes are
@@ -357,18 +325,8 @@ impl Outbound {
     pub(super) fn trim(&mut self, keep: usize) -> usize {
         let mut dropped = 0;
         while self.held_bytes() > keep {
-            let message = if let Some(Queued { message, manner }) = self.queue.pop_back() {
-                self.queued_bytes = self.queued_bytes.saturating_sub(message.bytes());
-                self.queued_at_most_once -= usize::from(manner.qos == QoS::AtMostOnce);
-                message
-            } else if let Some(InFlight { message, .. }) = self.published.pop_back() {
-                self.published_bytes = self.published_bytes.saturating_sub(message.bytes());
-                self.to_repeat = self.to_repeat.min(self.published.len());
-                message
-            } else {
-                break;
-            };
-            self.freed.release(message);
+            let Some(kept) = self.queue.pop_back().or_else(|| self.pop_published()) else { break };
+            self.freed.release(kept.message);
             dropped += 1;
         }
         self.queue.shrink_to_fit();
@@ -392,14 +350,28 @@ impl Outbound {
     }
 
     fn push_published(&mut self, sent: InFlight) {
-        self.published_bytes += sent.message.bytes();
+        self.published_bytes += sent.kept.message.bytes();
+        self.published_note_bytes += sent.kept.manner.note_bytes();
         self.published.push_back(sent);
+    }
+
+    fn pop_published(&mut self) -> Option<Kept> {
+        let InFlight { kept, .. } = self.published.pop_back()?;
+        self.to_repeat = self.to_repeat.min(self.published.len());
+        self.count_off(&kept);
+        Some(kept)
+    }
+
+    /// It is in flight no longer.
+    fn count_off(&mut self, kept: &Kept) {
+        self.published_bytes = self.published_bytes.saturating_sub(kept.message.bytes());
+        self.published_note_bytes = self.published_note_bytes.saturating_sub(kept.manner.note_bytes());
     }
 
     /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
     fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
         let mut published = self.published.iter();
-        let at = published.position(|sent| sent.packet_id == packet_id && sent.manner.qos == qos);
+        let at = published.position(|sent| sent.packet_id == packet_id && sent.kept.manner.qos == qos);
         let Some(at) = at else { return false };
         // Known to the client from before, it seems.
         self.to_repeat -= usize::from(at >= self.published.len() - self.to_repeat);
@@ -408,16 +380,16 @@ impl Outbound {
     }
 
     fn remove_published(&mut self, at: usize) {
-        if let Some(sent) = self.published.remove(at) {
-            self.published_bytes = self.published_bytes.saturating_sub(sent.message.bytes());
-            self.freed.release(sent.message);
+        if let Some(InFlight { kept, .. }) = self.published.remove(at) {
+            self.count_off(&kept);
+            self.freed.release(kept.message);
         }
     }
 
     fn open_slot(&mut self, outbox: &Outbox, limits: &OutboundLimits) -> Option<PacketId> {
         // [5.0 MQTT-4.9.0-1] [5.0 MQTT-4.9.0-2]
         if self.in_flight() >= usize::from(limits.in_flight_messages.min(outbox.receive_maximum()))
-            || self.published_bytes >= limits.in_flight_bytes
+            || self.published_bytes + self.published_note_bytes >= limits.in_flight_bytes
         {
             return None;
         }
@@ -536,7 +508,7 @@ mod tests {
         assert_eq!(sent(&mut outbox), ["PUBLISH 0 retained"]);
         outbound.poll_queue(&mut outbox, &limits, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 0 newer"]);
-        assert_eq!(outbound.queued_at_most_once, 0);
+        assert!(!outbound.queue.has_at_most_once());
     }
 
     #[test]
@@ -552,7 +524,7 @@ mod tests {
         outbound.suspend();
         outbound.poll_queue(&mut outbox, &LIMITS, Instant::now());
         assert_eq!(sent(&mut outbox), ["PUBLISH 1 b"]);
-        assert_eq!((outbound.queued(), outbound.queued_bytes), (0, 0));
+        assert_eq!((outbound.queued(), outbound.queued_bytes()), (0, 0));
     }
 
     #[test]
@@ -576,7 +548,7 @@ mod tests {
         let bytes = outbound.held_bytes();
         assert_eq!(outbound.trim(bytes - 1), 1);
         assert_eq!(outbound.trim(0), 3);
-        assert_eq!((outbound.held_bytes(), outbound.queued_bytes, outbound.published_bytes), (0, 0, 0));
+        assert_eq!((outbound.held_bytes(), outbound.queued_bytes(), outbound.published_bytes), (0, 0, 0));
         deliver(&mut outbound, "e", QoS::AtLeastOnce, Some(&mut outbox));
         assert_eq!(sent(&mut outbox), ["PUBLISH 1 a", "PUBLISH 2 b", "PUBLISH 3 e"]);
     }

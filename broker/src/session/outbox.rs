@@ -13,13 +13,13 @@ use super::message::{Content, Message};
 use super::tally::{Freed, Tally};
 use super::terms::Terms;
 use crate::codec::{
-    Decoded, Delivery, MAX_PACKET_BYTES, Packet, Property, Publish, PublishProperties, Version, decode,
-    encode_publish, encode_publish_header, encoded_publish_len,
+    Decoded, Delivery, MAX_PACKET_BYTES, Packet, Properties, Property, Publish, PublishProperties, Version,
+    decode, encode_publish, encode_publish_header, encoded_publish_len,
 };
 use crate::topic::Name;
 
-/// Payloads of at least this many bytes are not copied into each outbox but shared between them.
-pub(super) const SHARED_PAYLOAD_BYTES: usize = 8 * 1024;
+/// A payload, and properties, of at least this many bytes are not copied into each outbox but shared between them.
+pub(super) const SHARED_BYTES: usize = 8 * 1024;
 /// Small packets are copied together up to this many bytes: one buffer that grew on would be copied again and again, and
 /// its spare room could be as large as what it holds.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -36,7 +36,7 @@ pub struct Outbox {
     tail: Vec<u8>,
     /// Unwritten bytes in `chunks`.
     chunk_bytes: usize,
-    /// How many of them are shared payloads.
+    /// How many of them are shared.
     shared_bytes: usize,
     freed: Freed,
     /// For a client of 5.0.
@@ -52,6 +52,9 @@ struct Format {
 
 enum Chunk {
     Packets(Vec<u8>),
+    /// Behind the rest of their header.
+    Properties(Arc<Message>),
+    /// Behind its header.
     Payload(Arc<Message>),
 }
 
@@ -59,6 +62,7 @@ impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Packets(bytes) => bytes,
+            Chunk::Properties(message) => message.forwarded().as_bytes(),
             Chunk::Payload(message) => message.payload(),
         }
     }
@@ -169,7 +173,7 @@ impl Outbox {
             match aliases.find(topic) {
                 Alias::Known(alias) => (name, properties.topic_alias) = (None, Some(alias)),
                 // A packet that tells an alias is never shed, so it had better be small.
-                Alias::Free(alias) if content.payload().len() < SHARED_PAYLOAD_BYTES => {
+                Alias::Free(alias) if !has_shared_part(content.payload(), content.forwarded()) => {
                     properties.topic_alias = Some(alias);
                     if length(name, Some(&properties)) <= max_packet_bytes {
                         aliases.set(topic);
@@ -198,20 +202,31 @@ impl Outbox {
         content: &Content<'_>,
     ) {
         let payload = content.payload();
-        if payload.len() < SHARED_PAYLOAD_BYTES {
-            let properties_len = properties.map_or(0, |properties| properties.forwarded.as_bytes().len());
-            if self.tail.len() + payload.len() + properties_len >= CHUNK_BYTES {
+        let forwarded = properties.map_or(Properties::EMPTY, |properties| properties.forwarded);
+        if !has_shared_part(payload, forwarded) {
+            if self.tail.len() + payload.len() + forwarded.as_bytes().len() >= CHUNK_BYTES {
                 self.seal_tail();
                 self.tail.reserve_exact(CHUNK_BYTES);
             }
             encode_publish(&mut self.tail, dup, delivery, retain, topic, properties, payload);
         } else {
             encode_publish_header(&mut self.tail, dup, delivery, retain, topic, properties, payload.len());
-            self.seal_tail();
-            self.chunk_bytes += payload.len();
-            self.shared_bytes += payload.len();
-            self.chunks.push_back(Chunk::Payload(content.to_message()));
+            if forwarded.as_bytes().len() < SHARED_BYTES {
+                self.append(forwarded.as_bytes());
+            } else {
+                self.share(Chunk::Properties(content.to_message()));
+            }
+            self.share(Chunk::Payload(content.to_message()));
         }
+    }
+
+    /// Puts a part of a packet behind the part before.
+    fn share(&mut self, chunk: Chunk) {
+        self.seal_tail();
+        let bytes = chunk.bytes().len();
+        self.chunk_bytes += bytes;
+        self.shared_bytes += bytes;
+        self.chunks.push_back(chunk);
     }
 
     /// Moves everything that waits here behind what waits in `unsent`.
@@ -290,7 +305,7 @@ impl Outbox {
             while excess > 0 && !rest.is_empty() {
                 let (is_shed, length) = match decode(rest, Some(version), usize::MAX) {
                     Ok(Decoded::Packet { packet, length }) => (may_be_shed(&packet), length),
-                    // Its payload is the next chunk.
+                    // The rest is in the next chunks.
                     _ => (rest.first().is_some_and(|byte| byte & 0b1111_0110 == 0b0011_0000), rest.len()),
                 };
                 let (packet, after) = rest.split_at(length);
@@ -298,14 +313,14 @@ impl Outbox {
                     dropped += 1;
                     excess = excess.saturating_sub(length);
                     self.chunk_bytes -= length;
-                    if after.is_empty()
-                        && let Some(Chunk::Payload(_)) = chunks.front()
-                        && let Some(payload) = chunks.pop_front()
+                    while after.is_empty()
+                        && let Some(Chunk::Properties(_) | Chunk::Payload(_)) = chunks.front()
+                        && let Some(part) = chunks.pop_front()
                     {
-                        let length = payload.bytes().len();
+                        let length = part.bytes().len();
                         excess = excess.saturating_sub(length);
                         self.chunk_bytes -= length;
-                        self.let_go(payload);
+                        self.let_go(part);
                     }
                 } else {
                     kept.extend_from_slice(packet);
@@ -321,8 +336,9 @@ impl Outbox {
     }
 
     fn let_go(&mut self, chunk: Chunk) {
-        if let Chunk::Payload(message) = chunk {
-            self.shared_bytes = self.shared_bytes.saturating_sub(message.payload().len());
+        let bytes = chunk.bytes().len();
+        if let Chunk::Properties(message) | Chunk::Payload(message) = chunk {
+            self.shared_bytes = self.shared_bytes.saturating_sub(bytes);
             self.freed.release(message);
         }
     }
@@ -333,6 +349,10 @@ impl Outbox {
             self.chunks.push_back(Chunk::Packets(mem::take(&mut self.tail)));
         }
     }
+}
+
+fn has_shared_part(payload: &[u8], forwarded: Properties<'_>) -> bool {
+    payload.len() >= SHARED_BYTES || forwarded.as_bytes().len() >= SHARED_BYTES
 }
 
 fn may_be_shed(packet: &Packet<'_>) -> bool {
@@ -354,7 +374,7 @@ mod tests {
 
     #[test]
     fn small_and_shared_packets_keep_their_order_however_they_are_written() {
-        let large = vec![7; SHARED_PAYLOAD_BYTES];
+        let large = vec![7; SHARED_BYTES];
         let topic = Name::new("t").unwrap();
         let mut outbox = Outbox::default();
         outbox.append(&[0xd0, 0]);
@@ -389,7 +409,7 @@ mod tests {
     #[test]
     fn the_oldest_qos_0_messages_are_shed_and_nothing_else() {
         let topic = Name::new("t").unwrap();
-        let large = vec![7; SHARED_PAYLOAD_BYTES];
+        let large = vec![7; SHARED_BYTES];
         let id = Delivery::AtLeastOnce(crate::codec::PacketId::MIN);
         let mut outbox = Outbox::default();
         let mut publish = |delivery, payload: &[u8]| {

@@ -118,6 +118,9 @@ impl Freed {
 
     /// Moves what was freed to the tally.
     pub(super) fn settle(&mut self, tally: &mut Tally) {
+        if self.messages == 0 {
+            return;
+        }
         let Self { messages, bytes } = std::mem::take(self);
         tally.kept_messages -= messages;
         tally.kept_bytes -= bytes;

@@ -476,3 +476,62 @@ proptest! {
         prop_assert_eq!(read, sent);
     }
 }
+
+/// Each topic has a note of its own, and many subscriptions may match it.
+#[test]
+fn subscription_identifiers_that_wait_with_a_message_are_accounted_for() {
+    let subscription_ids: Box<[_]> = (1..=10_000).filter_map(NonZeroU32::new).collect();
+    let bytes = size_of_val(subscription_ids.as_ref());
+    let note = Some(Arc::new(Note { subscription_ids, share: None }));
+    let manner = Manner { note, ..Manner::at(QoS::AtLeastOnce) };
+    let (mut session, mut tally) = (Session::default(), Tally::default());
+    let limits = OutboundLimits { queued_bytes: 5 * bytes, queued_messages: 1000, ..LIMITS };
+    let mut deliver = |session: &mut Session| {
+        let content = content("t", b"x", QoS::AtLeastOnce);
+        let outcome = session.deliver(&content, &manner, &limits, Instant::now());
+        session.settle(&mut tally);
+        (outcome, usize::try_from(tally.memory).unwrap())
+    };
+    let outcomes: Vec<_> = (0..5).map(|_| deliver(&mut session)).collect();
+    assert_eq!(outcomes[3].0, Outcome::Queued);
+    assert!(outcomes[3].1 > 4 * bytes, "{outcomes:?}");
+    assert_eq!(outcomes[4].0, Outcome::Dropped);
+
+    session.link = Some(Link::new(1, terms(9), None));
+    let Session { outbound, link, .. } = &mut session;
+    outbound.poll_queue(&mut link.as_mut().unwrap().outbox, &limits, Instant::now());
+    assert_eq!((outbound.in_flight(), outbound.queued()), (4, 0));
+    assert!(outbound.own_bytes() > 4 * bytes && outbound.held_bytes() > 4 * bytes);
+    for id in 1..=4 {
+        assert!(outbound.handle_puback(PacketId::new(id).unwrap()));
+    }
+    assert_eq!((outbound.own_bytes(), outbound.held_bytes()), (0, 0));
+}
+
+#[test]
+fn large_user_properties_are_shared_as_large_payloads_are() {
+    let text = "x".repeat(60_000);
+    let large = properties(&[Property::UserProperty("name", &text), Property::UserProperty("other", &text)]);
+    let small = properties(&[Property::ContentType("text")]);
+    let (alone, with_payload) = (vec![7; 20_000], b"x");
+    for (list, payload) in [(&large, &with_payload[..]), (&large, b""), (&large, &alone), (&small, &alone)] {
+        let message = content("t", payload, QoS::AtMostOnce).with(list.as_properties(), Instant::now());
+        let (mut outbox, mut one, mut other) = (Outbox::new(&terms(9)), Vec::new(), Outbox::new(&terms(9)));
+        let publish = |outbox: &mut Outbox, qos, delivery| {
+            outbox.publish(false, delivery, &Manner::at(qos), &message, Instant::now()).unwrap();
+        };
+        let at_least_once = Delivery::AtLeastOnce(PacketId::MIN);
+        publish(&mut other, QoS::AtLeastOnce, at_least_once);
+        one.extend(drain(&mut other));
+        publish(&mut outbox, QoS::AtMostOnce, Delivery::AtMostOnce);
+        publish(&mut outbox, QoS::AtLeastOnce, at_least_once);
+        assert!(outbox.own_bytes() < 1000, "{}", outbox.own_bytes());
+
+        assert_eq!(outbox.shed(one.len()), 1);
+        assert_eq!(outbox.bytes(), one.len());
+        let bytes = drain(&mut outbox);
+        assert_eq!(bytes, one);
+        let [Packet::Publish(publish)] = packets(&bytes)[..] else { panic!("not one PUBLISH") };
+        assert_eq!((publish.properties, publish.payload), (list.as_properties(), payload));
+    }
+}

@@ -16,6 +16,13 @@ pub struct Will {
     pub delay_seconds: u32,
 }
 
+impl Will {
+    /// Memory it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.message.bytes()
+    }
+}
+
 impl From<&codec::Will<'_>> for Will {
     fn from(will: &codec::Will<'_>) -> Self {
         let message = Arc::new(Message::will(will.topic, will.payload, will.qos, will.properties));

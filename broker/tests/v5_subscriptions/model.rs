@@ -89,7 +89,7 @@ enum Answer {
 #[derive(Default)]
 struct Model {
     subscriptions: BTreeMap<(usize, &'static str), (SubscribeOptions, Option<u32>)>,
-    /// In the order in which they joined, and whose turn it is.
+    /// In the order in which they joined, but that the last one takes the place of one that leaves; and whose turn it is.
     groups: BTreeMap<&'static str, (Vec<usize>, usize)>,
     retained: BTreeMap<&'static str, (String, QoS)>,
 }
@@ -168,7 +168,8 @@ impl Model {
             return Reason::NoSubscriptionExisted;
         }
         if let Some((members, _)) = self.groups.get_mut(filter) {
-            members.retain(|member| *member != who);
+            let at = members.iter().position(|member| *member == who).unwrap();
+            members.swap_remove(at);
             if members.is_empty() {
                 self.groups.remove(filter);
             }
