@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indexmap::IndexMap;
 
-use super::publish::{Sending, Unsent};
+use super::sending::{Sending, Unsent};
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, ClientKey, Hub};
 use crate::codec::QoS;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::connack::Refusal;
 use super::peer::Connected;
-use super::publish::{RetainedStore, count_dropped, count_sent};
+use super::retained::RetainedStore;
+use super::sending::{count_dropped, count_sent};
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, Ending, Hub, Stage};
 use crate::codec::{

@@ -1,0 +1,123 @@
+//! Retained messages: one a topic, within limits, until they expire.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLockWriteGuard;
+
+use super::publish::is_the_brokers;
+use super::{Batch, Hub, Stage};
+use crate::session::{Content, Message, Tally, release};
+use crate::topic::{Name, Retained};
+
+/// A full store is looked through for messages that have expired, at most so often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// One that is not full, so long after a message may have expired: looking holds up everybody who publishes with RETAIN.
+const SWEEP_DELAY: Duration = Duration::from_secs(60);
+
+/// Retained messages and the memory they take.
+#[derive(Default)]
+pub(super) struct RetainedStore {
+    pub(super) messages: Retained<Arc<Message>>,
+    /// Messages and bytes of the clients: the broker's own are not counted, and always find room.
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+    /// No message expires before.
+    next_expiry: Option<Instant>,
+}
+
+impl Hub {
+    /// Retains the message, or what is retained for its topic goes.
+    pub(super) fn retain(
+        &self,
+        content: &Content<'_>,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> RwLockWriteGuard<'_, RetainedStore> {
+        let is_clients = !is_the_brokers(content.topic());
+        let mut store = self.retained.write();
+        // Gone in any case: replaced, deleted by an empty payload [MQTT-3.3.1-10] [MQTT-3.3.1-11], or no longer the last.
+        self.unretain(&mut store, content.topic(), tally);
+        if content.payload().is_empty() {
+            return store;
+        }
+        if is_clients {
+            if !self.has_room(&store, content.bytes()) || self.memory.stage() > Stage::Ample {
+                self.forget_expired(&mut store, now, tally);
+            }
+            if !self.has_room(&store, content.bytes()) {
+                tally.dropped_retained_full += 1;
+                return store;
+            }
+            if self.memory.stage() > Stage::Ample {
+                tally.dropped_retained_memory_full += 1;
+                return store;
+            }
+            store.bytes += content.bytes();
+            store.count += 1;
+            self.retained_count.store(store.count, Ordering::Relaxed);
+        }
+        store.next_expiry = store.next_expiry.into_iter().chain(content.expires_at()).min();
+        store.messages.set(content.topic(), content.to_message());
+        store
+    }
+
+    fn has_room(&self, store: &RetainedStore, bytes: usize) -> bool {
+        store.bytes.saturating_add(bytes) <= self.limits.max_retained_bytes
+            && store.count < self.limits.max_retained_messages
+    }
+
+    /// Removes the message retained for a topic.
+    fn unretain(&self, store: &mut RetainedStore, topic: Name<'_>, tally: &mut Tally) {
+        let Some(old) = store.messages.remove(topic) else { return };
+        if !is_the_brokers(topic) {
+            store.bytes = store.bytes.saturating_sub(old.bytes());
+            store.count = store.count.saturating_sub(1);
+            self.retained_count.store(store.count, Ordering::Relaxed);
+        }
+        release(old, tally);
+    }
+
+    /// Removes retained messages that were found expired [5.0 MQTT-3.3.2-5], unless a newer one stands in their place.
+    pub(super) fn forget_retained(&self, expired: Vec<Arc<Message>>, tally: &mut Tally) {
+        if expired.is_empty() {
+            return;
+        }
+        let mut store = self.retained.write();
+        for message in expired {
+            let topic = message.topic();
+            if store.messages.get(topic).is_some_and(|retained| Arc::ptr_eq(retained, &message)) {
+                self.unretain(&mut store, topic, tally);
+                tally.expired_messages += 1;
+            }
+            release(message, tally);
+        }
+    }
+
+    /// Removes retained messages that have expired and that nobody has found.
+    pub(super) fn sweep_retained(&self, batch: &mut Batch) {
+        let Batch { now, tally, .. } = batch;
+        let is_due = |store: &RetainedStore| store.next_expiry.is_some_and(|at| at + SWEEP_DELAY <= *now);
+        if is_due(&self.retained.read()) {
+            self.forget_expired(&mut self.retained.write(), *now, tally);
+            self.absorb(batch);
+        }
+    }
+
+    /// Removes all retained messages that have expired. It looks at each message, if any may have.
+    fn forget_expired(&self, store: &mut RetainedStore, now: Instant, tally: &mut Tally) {
+        if store.next_expiry.is_none_or(|at| at > now) {
+            return;
+        }
+        let expired: Vec<_> =
+            store.messages.iter().filter(|message| message.is_expired(now)).cloned().collect();
+        for message in expired {
+            self.unretain(store, message.topic(), tally);
+            tally.expired_messages += 1;
+            release(message, tally);
+        }
+        let next = store.messages.iter().filter_map(|message| message.expires_at()).min();
+        store.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
+    }
+}

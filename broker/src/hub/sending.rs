@@ -1,0 +1,181 @@
+//! One message into the sessions of those that want it.
+
+use std::task::Waker;
+use std::time::Instant;
+
+use super::memory::DeliveryLimits;
+use super::{Client, Hub, Stage};
+use crate::codec::QoS;
+use crate::session::{Content, Manner, OutboundLimits, Outcome, Session, Tally};
+
+/// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
+const QUEUED_BYTES: usize = 64;
+/// And looking whether a member of a shared subscription can take it.
+const LOOK_BYTES: usize = 16;
+
+/// What the deliveries of one message have in common.
+pub(super) struct Sending<'s, 'c> {
+    pub(super) content: &'s Content<'c>,
+    pub(super) limits: &'s DeliveryLimits,
+    stage: Stage,
+    now: Instant,
+    wakers: &'s mut Vec<Waker>,
+    bytes: &'s mut usize,
+    tally: &'s mut Tally,
+}
+
+/// Why a client did not get a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    NoRoom,
+    TooLarge,
+}
+
+impl Sending<'_, '_> {
+    /// Gives the message to a client, connected or not, or counts that it could not.
+    #[inline]
+    pub(super) fn deliver(&mut self, client: &Client, manner: &Manner) {
+        let mut session = client.session.lock();
+        let limits = if session.link.is_some() { &self.limits.here } else { &self.limits.away };
+        if let Err(unsent) = self.try_deliver(&mut session, manner, limits) {
+            self.give_up(unsent, session.link.is_some(), manner.qos);
+        }
+    }
+
+    /// Gives the message to a client, within the limits. On an error nothing has happened.
+    #[inline]
+    pub(super) fn try_deliver(
+        &mut self,
+        session: &mut Session,
+        manner: &Manner,
+        limits: &OutboundLimits,
+    ) -> Result<(), Unsent> {
+        let content = self.content;
+        match session.deliver(content, manner, limits, self.now) {
+            Outcome::Sent(len) => {
+                *self.bytes += len;
+                count_sent(content.payload(), self.tally);
+                if manner.qos == QoS::AtMostOnce && !content.is_shared() {
+                    session.settle_sent(len, self.tally);
+                } else {
+                    session.settle(self.tally);
+                }
+                self.wakers.extend(session.link.as_mut().and_then(|link| link.wake_for_output()));
+                Ok(())
+            }
+            Outcome::Queued => {
+                *self.bytes += QUEUED_BYTES;
+                session.settle(self.tally);
+                Ok(())
+            }
+            Outcome::TooLarge => {
+                *self.bytes += QUEUED_BYTES;
+                Err(Unsent::TooLarge)
+            }
+            Outcome::Dropped => {
+                *self.bytes += QUEUED_BYTES;
+                Err(Unsent::NoRoom)
+            }
+        }
+    }
+
+    /// Looking at a client takes time too.
+    pub(super) fn count_look(&mut self) {
+        *self.bytes += LOOK_BYTES;
+    }
+
+    /// Counts a delivery that did not come about.
+    pub(super) fn give_up(&mut self, unsent: Unsent, connected: bool, qos: QoS) {
+        match unsent {
+            Unsent::NoRoom => count_dropped(connected, qos, self.stage, self.tally),
+            Unsent::TooLarge => self.tally.dropped_too_large += 1,
+        }
+    }
+}
+
+impl Hub {
+    /// For the deliveries of one message.
+    pub(super) fn sending<'s, 'c>(
+        &self,
+        content: &'s Content<'c>,
+        limits: &'s DeliveryLimits,
+        wakers: &'s mut Vec<Waker>,
+        bytes: &'s mut usize,
+        tally: &'s mut Tally,
+        now: Instant,
+    ) -> Sending<'s, 'c> {
+        Sending { content, limits, stage: self.memory.stage(), now, wakers, bytes, tally }
+    }
+}
+
+/// A PUBLISH is on its way to a client.
+pub(super) fn count_sent(payload: &[u8], tally: &mut Tally) {
+    tally.messages_sent += 1;
+    tally.publish_sent += 1;
+    tally.publish_bytes_sent += i64::try_from(payload.len()).unwrap_or(0);
+}
+
+/// A session did not take a delivery. At QoS 0 an absent client is not owed it, so that is no loss.
+pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut Tally) {
+    match (qos, connected) {
+        (QoS::AtMostOnce, false) => {}
+        _ if stage > Stage::Ample => tally.dropped_memory_full += 1,
+        (QoS::AtMostOnce, true) => tally.dropped_outbox_full += 1,
+        _ => tally.dropped_queue_full += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::auth::Access;
+    use crate::codec::{Connect, Delivery, Packet, PacketId, Properties, Publish, Subscribe, Version};
+    use crate::hub::{Batch, Ending, Limits, Next, Peer};
+    use crate::topic::{Filter, Name};
+
+    fn connected(hub: &Hub, client_id: &str, batch: &mut Batch) -> Peer {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut peer = hub.accept(address, Arc::new(Access::open()), Instant::now()).unwrap();
+        let connect = Connect {
+            version: Version::V311,
+            clean_session: false,
+            keep_alive: 0,
+            client_id,
+            will: None,
+            user_name: None,
+            password: None,
+            properties: Properties::EMPTY,
+        };
+        handle(hub, &mut peer, &[Packet::Connect(connect)], batch);
+        peer
+    }
+
+    fn handle(hub: &Hub, peer: &mut Peer, packets: &[Packet<'_>], batch: &mut Batch) -> (Next, bool) {
+        let mut bytes = Vec::new();
+        packets.iter().for_each(|packet| packet.encode(Version::V311, &mut bytes).unwrap());
+        let handled = hub.handle(peer, &bytes, Instant::now(), batch);
+        (handled.next, handled.consumed == bytes.len())
+    }
+
+    #[test]
+    fn messages_that_nobody_can_take_cut_a_batch_too() {
+        let hub = Hub::new(Limits { max_queued_messages: 0, ..Limits::default() });
+        let mut batch = Batch::new(Instant::now());
+        let mut absent = connected(&hub, "absent", &mut batch);
+        let subscribe = Subscribe::new(PacketId::MIN, vec![(Filter::new("t").unwrap(), QoS::AtLeastOnce)]);
+        handle(&hub, &mut absent, &[Packet::Subscribe(subscribe)], &mut batch);
+        hub.close(absent, &Ending::Closed, Instant::now(), &mut batch);
+        batch.wake();
+        let mut publisher = connected(&hub, "publisher", &mut batch);
+        batch.wake();
+        let delivery = Delivery::AtLeastOnce(PacketId::MIN);
+        let publish = Publish::new(Name::new("t").unwrap(), delivery, b"");
+        let flood = vec![Packet::Publish(publish); super::super::batch::FULL_BYTES / QUEUED_BYTES + 1];
+        let (next, is_all) = handle(&hub, &mut publisher, &flood, &mut batch);
+        assert!(matches!(next, Next::Yield) && !is_all, "{next:?}");
+    }
+}
