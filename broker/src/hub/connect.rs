@@ -178,9 +178,7 @@ impl Hub {
         }
         let id: Arc<str> = grant.client_id.as_ref().into();
         grant.accept(false, link.outbox.packets());
-        let mut session = Session::default();
-        session.expiry = grant.expiry;
-        session.link = Some(link);
+        let mut session = Session::of_client(&id, grant.expiry, link);
         session.settle(&mut batch.tally);
         let client =
             Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session: Mutex::new(session) });

@@ -60,6 +60,7 @@ impl Hub {
         }
         store.next_expiry = store.next_expiry.into_iter().chain(content.expires_at()).min();
         store.messages.set(content.topic(), content.to_message());
+        tally.charge(0, key_bytes(content.topic()));
         store
     }
 
@@ -76,6 +77,7 @@ impl Hub {
             store.count = store.count.saturating_sub(1);
             self.retained_count.store(store.count, Ordering::Relaxed);
         }
+        tally.charge(key_bytes(topic), 0);
         release(old, tally);
     }
 
@@ -120,4 +122,9 @@ impl Hub {
         let next = store.messages.iter().filter_map(|message| message.expires_at()).min();
         store.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
     }
+}
+
+/// What the store takes to find a message by its topic, beside its place: the name once more.
+fn key_bytes(topic: Name<'_>) -> usize {
+    topic.as_str().len()
 }

@@ -47,6 +47,7 @@ pub struct Session {
     pub subscriptions: HashSet<FilterBuf, ahash::RandomState>,
     /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
     pub subscriptions_bytes: usize,
+    client_id_bytes: usize,
     /// The connection that serves the session now.
     pub link: Option<Link>,
     /// How long it outlives its connection.
@@ -138,6 +139,11 @@ impl Link {
 }
 
 impl Session {
+    /// The one that begins with a client's connection.
+    pub fn of_client(client_id: &str, expiry: Expiry, link: Link) -> Self {
+        Self { client_id_bytes: client_id.len(), expiry, link: Some(link), ..Self::default() }
+    }
+
     /// The link, if it still is the given connection's: another one may have taken the session over.
     pub fn link_of(&mut self, connection: ConnectionId) -> Option<&mut Link> {
         self.link.as_mut().filter(|link| link.connection == connection)
@@ -189,6 +195,7 @@ impl Session {
         self.outbound.settle(tally);
         let outbox = self.link.as_mut().map_or(0, |link| link.outbox.settle(tally));
         let bytes = SESSION_BYTES
+            + self.client_id_bytes
             + self.subscriptions_bytes
             + self.inbound.bytes()
             + self.outbound.own_bytes()
