@@ -33,6 +33,9 @@ use super::{Batch, Client, ClientKey, Hub};
 use crate::codec::QoS;
 use crate::session::{Content, Handed, Manner, Note, OutboundLimits, ShareKey, release};
 
+/// Messages that a session leaves, of which so many are handed on before others may use the index.
+const AT_A_TIME: usize = 1000;
+
 /// The members of a shared subscription.
 #[derive(Default)]
 pub(super) struct Group {
@@ -213,12 +216,14 @@ impl Hub {
     /// A session ended: gives what it leaves to the other members. Where there are none, or the broker stops, it is over
     /// with the session.
     pub(super) fn hand_on(&self, left: Vec<Handed>, batch: &mut Batch) {
-        let left = match left.is_empty() || self.stopping.load(Ordering::Acquire) {
-            true => left,
-            false => self.offer(left, Reach::All, &self.index.read(), batch),
-        };
-        for Handed { message, .. } in left {
-            release(message, &mut batch.tally);
+        let mut left = left.into_iter();
+        while !left.as_slice().is_empty() {
+            let some = left.by_ref().take(AT_A_TIME).collect();
+            let over = match self.stopping.load(Ordering::Acquire) {
+                true => some,
+                false => self.offer(some, Reach::All, &self.index.read(), batch),
+            };
+            over.into_iter().for_each(|Handed { message, .. }| release(message, &mut batch.tally));
         }
     }
 

@@ -357,7 +357,7 @@ impl Outbound {
 
     fn pop_published(&mut self) -> Option<Kept> {
         let InFlight { kept, .. } = self.published.pop_back()?;
-        self.to_repeat = self.to_repeat.min(self.published.len());
+        self.to_repeat = self.to_repeat.saturating_sub(1);
         self.count_off(&kept);
         Some(kept)
     }
