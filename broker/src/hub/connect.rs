@@ -132,6 +132,7 @@ impl Hub {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
+            drop(sessions);
             let code = self.redirect.lock().as_ref().map_or(Reason::ServerUnavailable, Redirect::reason);
             return Linked::Refused(link, (code, "the broker stops"));
         }

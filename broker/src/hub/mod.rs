@@ -252,6 +252,7 @@ impl Hub {
                             self.handle_publish(connected, aliases, publish, held.index(self), batch)
                         }
                         Packet::Auth(auth) => {
+                            held = Held::Nothing;
                             let authentication = peer.authentication.as_deref_mut();
                             self.handle_auth(authentication, &peer.access, &connected.terms, auth, batch)
                         }
