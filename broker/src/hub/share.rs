@@ -36,6 +36,9 @@ use crate::session::{Content, Handed, Manner, Note, OutboundLimits, ShareKey, re
 /// Messages that a session leaves, of which so many are handed on before others may use the index.
 const AT_A_TIME: usize = 1000;
 
+/// Looks at members for messages that fit none of them, before a session keeps what else it has: others wait for the index.
+const MOST_IN_VAIN: usize = 100_000;
+
 /// The members of a shared subscription.
 #[derive(Default)]
 pub(super) struct Group {
@@ -228,7 +231,8 @@ impl Hub {
     }
 
     /// Gives messages to members of the groups that they came by. Gives back what nobody takes; where nobody has room, all
-    /// of that group that follows, too. Within the reach of all, that is counted.
+    /// of that group that follows, too. Within the reach of all, that is counted; otherwise it may give back what it did not
+    /// come to.
     fn offer(
         &self,
         messages: Vec<Handed>,
@@ -238,15 +242,20 @@ impl Hub {
     ) -> Vec<Handed> {
         let limits = self.delivery_limits();
         let mut full = HashMap::<ShareKey, Missed, ahash::RandomState>::default();
-        let mut kept = Vec::new();
+        let (mut kept, mut in_vain) = (Vec::new(), 0);
         for handed in messages {
+            if reach == Reach::Connected && in_vain > MOST_IN_VAIN {
+                kept.push(handed);
+                continue;
+            }
             let Batch { wakers, bytes, tally, now, .. } = &mut *batch;
             if handed.message.is_expired(*now) {
                 tally.expired_messages += 1;
                 release(handed.message, tally);
                 continue;
             }
-            let sent = index.group(handed.share).map(|group| {
+            let group = index.group(handed.share);
+            let sent = group.map(|group| {
                 let content = Content::shared(&handed.message);
                 let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
                 let sent = match full.get(&handed.share) {
@@ -266,10 +275,74 @@ impl Hub {
                 Some(Err(missed)) if missed.unsent == Unsent::NoRoom => {
                     full.insert(handed.share, missed);
                 }
-                Some(Err(_)) | None => {}
+                Some(Err(_)) | None => in_vain += group.map_or(0, |group| group.members.len()),
             }
             kept.push(handed);
         }
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::auth::Access;
+    use crate::codec::{
+        Connect, Delivery, Packet, PacketId, PropertiesBuf, Property, Publish, Subscribe, Version,
+    };
+    use crate::hub::{Ending, Limits, Peer};
+    use crate::topic::{Filter, Name};
+
+    #[test]
+    fn messages_that_fit_nobody_do_not_make_others_wait_for_long() {
+        const MEMBERS: usize = 50;
+        const MESSAGES: usize = 4 * MOST_IN_VAIN / MEMBERS;
+        let (hub, now) = (Hub::new(Limits::default()), Instant::now());
+        let mut batch = Batch::new(now);
+        let (mut small, mut for_ever) = (PropertiesBuf::new(), PropertiesBuf::new());
+        small.push(Property::MaximumPacketSize(NonZeroU32::new(60).unwrap())).unwrap();
+        for_ever.push(Property::SessionExpiryInterval(u32::MAX)).unwrap();
+        let filters = vec![(Filter::new("$share/g/t").unwrap(), QoS::AtLeastOnce)];
+        let subscribe = Packet::Subscribe(Subscribe::new(PacketId::MIN, filters));
+        let handle = |peer: &mut Peer, packets: &[Packet<'_>], batch: &mut Batch| {
+            let mut bytes = Vec::new();
+            packets.iter().for_each(|packet| packet.encode(Version::V5, &mut bytes).unwrap());
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                rest = &rest[hub.handle(peer, rest, now, batch).consumed..];
+                batch.replies.clear();
+                batch.wake();
+            }
+        };
+        let join = |id: &str, properties: &PropertiesBuf, batch: &mut Batch| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            let mut peer = hub.accept(address, Arc::new(Access::open()), now).unwrap();
+            let connect = Packet::Connect(Connect {
+                version: Version::V5,
+                clean_session: true,
+                keep_alive: 0,
+                client_id: id,
+                will: None,
+                user_name: None,
+                password: None,
+                properties: properties.as_properties(),
+            });
+            handle(&mut peer, &[connect, subscribe.clone()], batch);
+            peer
+        };
+
+        let mut leaver = join("leaver", &for_ever, &mut batch);
+        let large = Publish::new(Name::new("t").unwrap(), Delivery::AtLeastOnce(PacketId::MIN), &[0; 60]);
+        handle(&mut leaver, &vec![Packet::Publish(large); MESSAGES], &mut batch);
+        let _members: Vec<_> = (0..MEMBERS).map(|id| join(&id.to_string(), &small, &mut batch)).collect();
+        batch.wake();
+        hub.close(leaver, &Ending::Closed, now, &mut batch);
+        let all = MESSAGES * MEMBERS * 64;
+        assert!((1..all).contains(&batch.bytes), "{} of {all}", batch.bytes);
+        let waiting = hub.stats().queued;
+        assert!(waiting > MESSAGES - 200, "{waiting} of {MESSAGES}");
     }
 }
