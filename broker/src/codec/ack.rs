@@ -53,6 +53,7 @@ impl<'a> Ack<'a> {
         Self { packet_id, reason: Reason::Success, properties: Properties::EMPTY }
     }
 
+    #[inline]
     pub(super) fn decode(packet: PacketType, version: Version, body: &'a [u8]) -> Result<Self, Error> {
         let (id, rest) = body.split_first_chunk().ok_or(Error::Truncated { packet })?;
         // [MQTT-2.3.1-1]

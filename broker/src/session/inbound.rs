@@ -42,6 +42,7 @@ pub enum Received {
 impl Inbound {
     /// A QoS 2 PUBLISH came, from a client that may have `maximum` of them unreleased: new ones are to be forwarded, others
     /// not [MQTT-4.3.3-2].
+    #[inline]
     pub fn receive(&mut self, packet_id: PacketId, maximum: u16) -> Received {
         if self.received.contains(&packet_id) {
             return Received::Again;
@@ -59,6 +60,7 @@ impl Inbound {
     }
 
     /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2]. False if it was not in use.
+    #[inline]
     pub fn release(&mut self, packet_id: PacketId) -> bool {
         let was_used = self.received.remove(&packet_id) || self.earlier.remove(&packet_id);
         for identifiers in [&mut self.received, &mut self.earlier] {

@@ -67,6 +67,7 @@ impl Lifetime {
 
 impl Message {
     /// A copy of what a packet carried; `qos` is the one it was published at.
+    #[inline]
     pub fn new(topic: Name<'_>, payload: &[u8], qos: QoS) -> Self {
         Self { topic: NameBuf::from(topic), payload: payload.into(), qos, extra: None }
     }

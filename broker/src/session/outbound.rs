@@ -266,6 +266,7 @@ impl Outbound {
     }
 
     /// PUBACK: the QoS 1 message is delivered. False if there is none of that identifier.
+    #[inline]
     pub fn handle_puback(&mut self, packet_id: PacketId) -> bool {
         self.take_published(packet_id, QoS::AtLeastOnce)
     }
@@ -273,6 +274,7 @@ impl Outbound {
     /// PUBREC: the client owns the QoS 2 message. To be answered by PUBREL in
     /// every case: a repeat needs it again, and for an identifier unknown here
     /// it lets the client finish. False if there is none of that identifier.
+    #[inline]
     pub fn handle_pubrec(&mut self, packet_id: PacketId) -> bool {
         let was_published = self.take_published(packet_id, QoS::ExactlyOnce);
         if was_published {
@@ -288,6 +290,7 @@ impl Outbound {
     }
 
     /// PUBCOMP: the QoS 2 handshake is over. False if there is none of that identifier.
+    #[inline]
     pub fn handle_pubcomp(&mut self, packet_id: PacketId) -> bool {
         let Some(at) = self.released.iter().position(|id| *id == packet_id) else { return false };
         self.released.remove(at);
@@ -349,6 +352,7 @@ impl Outbound {
         self.repeat(outbox, now);
     }
 
+    #[inline]
     fn push_published(&mut self, sent: InFlight) {
         self.published_bytes += sent.kept.message.bytes();
         self.published_note_bytes += sent.kept.manner.note_bytes();
@@ -386,6 +390,7 @@ impl Outbound {
         }
     }
 
+    #[inline]
     fn open_slot(&mut self, outbox: &Outbox, limits: &OutboundLimits) -> Option<PacketId> {
         // [5.0 MQTT-4.9.0-1] [5.0 MQTT-4.9.0-2]
         if self.in_flight() >= usize::from(limits.in_flight_messages.min(outbox.receive_maximum()))
