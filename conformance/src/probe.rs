@@ -185,8 +185,7 @@ pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
             && probe.grants("+/probe", 0).is_some_and(|code| code < REFUSED),
         retain: probe.takes_retained(),
         largest_payload: PAYLOADS.into_iter().take_while(arrives).last().unwrap_or(0),
-        empty_client_id: probe
-            .takes_connect(Version::V3_1_1, Packet::new(Kind::Connect).with("client_id", "")),
+        empty_client_id: probe.takes_connect(version, Packet::new(Kind::Connect).with("client_id", "")),
         anonymous: !target.capabilities.contains("closed"),
         sys: probe.publishes_sys(),
         announced: target.versions.contains(&Version::V5_0).then(|| probe.announced()).flatten(),
