@@ -108,6 +108,8 @@ impl Announced {
         ];
         let below = |size| self.maximum_packet_size.is_some_and(|maximum| maximum < size);
         let lacks = [
+            ("silence-5s", self.server_keep_alive.is_some_and(|time| time <= 5)),
+            ("packets-4k", below(4 << 10)),
             ("packets-20k", below(20 << 10)),
             ("packets-70k", below(70 << 10)),
             ("window-100", self.receive_maximum < 100),
