@@ -2,8 +2,7 @@
 # Starts one of the brokers of scenarios/DEVIATIONS.md, as it was when its table was made, and stays in front of it.
 #
 #   ci/peers.sh mosquitto|nats-server|aedes|amqtt|rumqttd PORT
-#
-# rumqttd speaks 3.1.1 on PORT, and 5.0 on the one behind it.
+#   ci/peers.sh rumqttd PORT 5.0    (one listener of it speaks one version)
 #
 # PEERS  where what is no Debian package is installed at its first start (default: ~/.cache/mqtt-peers)
 set -euo pipefail
@@ -60,6 +59,14 @@ END
     exec "$peers/amqtt/bin/amqtt" -c "$home/conf"
     ;;
 rumqttd)
+    case ${3:-3.1.1} in
+    3.1.1) listener=v4.1 ;;
+    5.0) listener=v5.1 ;;
+    *)
+        echo "ci/peers.sh: rumqttd speaks 3.1.1 or 5.0, not $3" >&2
+        exit 2
+        ;;
+    esac
     # Not --locked: what it locked does not compile any more.
     test -x "$peers/bin/rumqttd" || cargo install --quiet rumqttd@0.20.0 --root "$peers"
     cat >"$home/conf.toml" <<END
@@ -70,20 +77,11 @@ max_connections = 10010
 max_outgoing_packet_count = 200
 max_segment_size = 104857600
 max_segment_count = 10
-[v4.1]
-name = "v4-1"
+[$listener]
+name = "peer"
 listen = "127.0.0.1:$port"
 next_connection_delay_ms = 1
-[v4.1.connections]
-connection_timeout_ms = 60000
-max_payload_size = 5000000
-max_inflight_count = 100
-dynamic_filters = true
-[v5.1]
-name = "v5-1"
-listen = "127.0.0.1:$((port + 1))"
-next_connection_delay_ms = 1
-[v5.1.connections]
+[$listener.connections]
 connection_timeout_ms = 60000
 max_payload_size = 5000000
 max_inflight_count = 100

@@ -108,6 +108,8 @@ impl Announced {
         ];
         let below = |size| self.maximum_packet_size.is_some_and(|maximum| maximum < size);
         let lacks = [
+            ("silence-5s", self.server_keep_alive.is_some_and(|time| time <= 5)),
+            ("packets-4k", below(4 << 10)),
             ("packets-20k", below(20 << 10)),
             ("packets-70k", below(70 << 10)),
             ("window-100", self.receive_maximum < 100),
@@ -185,8 +187,7 @@ pub fn find_out(target: &mut Target) -> Result<Findings, ProbeError> {
             && probe.grants("+/probe", 0).is_some_and(|code| code < REFUSED),
         retain: probe.takes_retained(),
         largest_payload: PAYLOADS.into_iter().take_while(arrives).last().unwrap_or(0),
-        empty_client_id: probe
-            .takes_connect(Version::V3_1_1, Packet::new(Kind::Connect).with("client_id", "")),
+        empty_client_id: probe.takes_connect(version, Packet::new(Kind::Connect).with("client_id", "")),
         anonymous: !target.capabilities.contains("closed"),
         sys: probe.publishes_sys(),
         announced: target.versions.contains(&Version::V5_0).then(|| probe.announced()).flatten(),

@@ -170,6 +170,8 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability { absent: "the URL is neither ws:// nor wss://", ..unusual(WEBSOCKET) },
     Capability { absent: SMALL_WINDOW, ..usual("window-100") },
     Capability { absent: SMALL_WINDOW, ..usual("window-65535") },
+    Capability { absent: "the broker announces a shorter Server Keep Alive", ..usual("silence-5s") },
+    Capability { absent: SMALL_PACKETS, ..usual("packets-4k") },
     Capability { absent: SMALL_PACKETS, ..usual("packets-20k") },
     Capability { absent: SMALL_PACKETS, ..usual("packets-70k") },
     Capability { absent: "the broker says that it has none", ..usual("shared") },
