@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -151,6 +152,16 @@ fn read_all(client: &mut Client) -> Vec<u32> {
     }
 }
 
+/// Publishes so many numbers to `t`, each when the one before is acknowledged, and says when that is over.
+fn publish_in_turn(address: SocketAddr, messages: u32, all_published: &AtomicBool) {
+    let _over = Over(all_published);
+    let mut publisher = Client::connect(address, "publisher");
+    for number in 0..messages {
+        publisher.send(&[Packet::Publish(publish("t", &payload(0, number), QoS::AtLeastOnce))]);
+        publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
+    }
+}
+
 /// The connections of one client identifier fight for its session, in the middle of a stream.
 #[test]
 fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
@@ -162,14 +173,7 @@ fn a_session_that_is_taken_over_again_and_again_loses_nothing() {
     let all_published = AtomicBool::new(false);
 
     let mut got: Vec<u32> = thread::scope(|scope| {
-        scope.spawn(|| {
-            let _over = Over(&all_published);
-            let mut publisher = Client::connect(address, "publisher");
-            for number in 0..MESSAGES {
-                publisher.send(&[Packet::Publish(publish("t", &payload(0, number), QoS::AtLeastOnce))]);
-                publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
-            }
-        });
+        scope.spawn(|| publish_in_turn(address, MESSAGES, &all_published));
         let rivals = [(); 3].map(|()| {
             scope.spawn(|| {
                 let mut got = Vec::new();
@@ -212,14 +216,7 @@ fn a_shared_subscription_loses_nothing_while_members_come_and_go() {
     let all_published = AtomicBool::new(false);
 
     let mut got: Vec<u32> = thread::scope(|scope| {
-        scope.spawn(|| {
-            let _over = Over(&all_published);
-            let mut publisher = Client::connect(address, "publisher");
-            for number in 0..MESSAGES {
-                publisher.send(&[Packet::Publish(publish("t", &payload(0, number), QoS::AtLeastOnce))]);
-                publisher.expect(Packet::Puback(Ack::new(PacketId::MIN)));
-            }
-        });
+        scope.spawn(|| publish_in_turn(address, MESSAGES, &all_published));
         let members = [("a", false), ("b", false), ("c", true), ("d", true)].map(|(client_id, clean)| {
             let (subscribe, all_published) = (&subscribe, &all_published);
             scope.spawn(move || {

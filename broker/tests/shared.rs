@@ -6,12 +6,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "common/outbox.rs"]
+mod outbox;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use outbox::{drain, packets_in};
 use proptest::bool::weighted;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,8 +22,7 @@ use proptest::sample::select;
 use sol::Limits;
 use sol::auth::Access;
 use sol::codec::{
-    Ack, Connect, Decoded, Delivery, Packet, PacketId, Properties, Publish, QoS, Subscribe, Unsubscribe,
-    Version, decode,
+    Ack, Connect, Delivery, Packet, PacketId, Properties, Publish, QoS, Subscribe, Unsubscribe, Version,
 };
 use sol::hub::{Batch, Ending, Hub, Peer};
 use sol::session::Outbox;
@@ -286,12 +288,8 @@ impl World {
         }
     }
 
-    fn read(&mut self, who: usize, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let Ok(Decoded::Packet { packet, length }) = decode(bytes, Some(VERSION), usize::MAX) else {
-                panic!("{bytes:?}")
-            };
-            bytes = &bytes[length..];
+    fn read(&mut self, who: usize, bytes: &[u8]) {
+        for packet in packets_in(bytes, VERSION) {
             match packet {
                 Packet::Publish(publish) => self.receive(who, &publish),
                 Packet::Pubrel(ack) => self.send(who, &Packet::Pubcomp(Ack::new(ack.packet_id))),
@@ -380,16 +378,5 @@ fn connect(client_id: &str, clean_session: bool) -> Packet<'_> {
 fn encode(packet: &Packet<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet.encode(VERSION, &mut bytes).unwrap();
-    bytes
-}
-
-fn drain(unsent: &mut Outbox) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !unsent.is_empty() {
-        let mut room = [IoSlice::new(&[]); 4];
-        let before = bytes.len();
-        unsent.slices(&mut room).iter().for_each(|slice| bytes.extend_from_slice(slice));
-        unsent.advance(bytes.len() - before);
-    }
     bytes
 }

@@ -11,6 +11,8 @@
 
 mod action;
 mod model;
+#[path = "../common/outbox.rs"]
+mod outbox;
 mod world;
 
 use proptest::collection::vec;

@@ -1,7 +1,6 @@
 //! The hub, its clients, and the network connections between them.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -11,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use sol::auth::Access;
 use sol::codec::{
-    Ack, Connect, Decoded, Delivery, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS,
-    Reason, Subscribe, Unsubscribe, Version, Will, decode,
+    Ack, Connect, Delivery, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS, Reason,
+    Subscribe, Unsubscribe, Version, Will,
 };
 use sol::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use sol::session::Outbox;
@@ -21,6 +20,7 @@ use sol::{Limits, Stats};
 
 use crate::action::{Action, CLIENTS, Sent, Terms, Who};
 use crate::model::{Message, Model};
+use crate::outbox::{drain, packets_in};
 
 /// An identifier that no message in these tests gets to.
 const STRAY: PacketId = PacketId::new(60_000).unwrap();
@@ -245,7 +245,9 @@ impl World {
             _ => Reason::ServerUnavailable,
         };
         let bytes = drain(&mut connection.unsent);
-        let [Packet::Connack(refusal)] = packets(&bytes, connection.version)[..] else { panic!("{bytes:?}") };
+        let [Packet::Connack(refusal)] = packets_in(&bytes, connection.version)[..] else {
+            panic!("{bytes:?}")
+        };
         assert_eq!(refusal.reason, expected);
         self.hub.close(connection.peer, &ending, self.now, &mut self.batch);
         self.batch.wake();
@@ -384,7 +386,7 @@ impl World {
         let connection = self.connections[who].as_mut().unwrap();
         connection.woken.0.store(false, Ordering::Relaxed);
         if connection.reads {
-            for packet in packets(&drain(&mut connection.unsent), connection.version) {
+            for packet in packets_in(&drain(&mut connection.unsent), connection.version) {
                 self.model.arrived(who, &packet);
                 connection.held_back.extend(acknowledgement(&packet));
             }
@@ -471,30 +473,4 @@ fn acknowledgement(packet: &Packet<'_>) -> Option<Packet<'static>> {
         Packet::Pubrel(ack) => Some(Packet::Pubcomp(Ack::new(ack.packet_id))),
         _ => None,
     }
-}
-
-/// Writes all that is unsent.
-fn drain(unsent: &mut Outbox) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !unsent.is_empty() {
-        let mut room = [IoSlice::new(&[]); 4];
-        let before = bytes.len();
-        unsent.slices(&mut room).iter().for_each(|slice| bytes.extend_from_slice(slice));
-        unsent.advance(bytes.len() - before);
-    }
-    bytes
-}
-
-fn packets(mut bytes: &[u8], version: Version) -> Vec<Packet<'_>> {
-    let mut packets = Vec::new();
-    while !bytes.is_empty() {
-        match decode(bytes, Some(version), usize::MAX) {
-            Ok(Decoded::Packet { packet, length }) => {
-                packets.push(packet);
-                bytes = &bytes[length..];
-            }
-            other => panic!("{other:?} from {bytes:?}"),
-        }
-    }
-    packets
 }

@@ -6,19 +6,21 @@ mod aliases;
 mod content;
 mod expiry;
 mod flow;
+#[path = "../common/outbox.rs"]
+mod outbox;
 mod refusals;
 
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use outbox::{drain, packets_in};
 use sol::Limits;
 use sol::auth::Access;
 use sol::codec::{
-    Ack, Connect, Decoded, Delivery, Packet, PacketId, Properties, PropertiesBuf, Property, Publish, QoS,
-    Reason, Subscribe, Version, Will, decode,
+    Ack, Connect, Delivery, Packet, PacketId, Properties, PropertiesBuf, Property, Publish, QoS, Reason,
+    Subscribe, Version, Will,
 };
 use sol::hub::{Batch, Ending, Hub, Next, Peer};
 use sol::session::Outbox;
@@ -202,30 +204,4 @@ fn publish<'a>(topic: &'a str, payload: &'a [u8], qos: QoS) -> Publish<'a> {
 
 fn ack(packet_id: PacketId) -> Ack<'static> {
     Ack::new(packet_id)
-}
-
-fn drain(unsent: &mut Outbox) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !unsent.is_empty() {
-        let mut room = [IoSlice::new(&[]); 4];
-        let before = bytes.len();
-        unsent.slices(&mut room).iter().for_each(|slice| bytes.extend_from_slice(slice));
-        unsent.advance(bytes.len() - before);
-    }
-    bytes
-}
-
-fn packets_in(mut bytes: &[u8], version: Version) -> Vec<Packet<'_>> {
-    let mut packets = Vec::new();
-    while !bytes.is_empty() {
-        match decode(bytes, Some(version), usize::MAX) {
-            Ok(Decoded::Packet { packet, length }) => {
-                packets.push(packet);
-                bytes = &bytes[length..];
-            }
-            // Before CONNACK nobody knows the version.
-            other => panic!("{other:?} from {bytes:?}"),
-        }
-    }
-    packets
 }

@@ -7,6 +7,8 @@ mod codes;
 mod common;
 mod model;
 mod options;
+#[path = "../common/outbox.rs"]
+mod outbox;
 mod shared;
 
 use std::net::SocketAddr;

@@ -2,7 +2,6 @@
 //! reads and acknowledges at once, so that each member of a shared subscription gets exactly its turn.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,11 +12,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sol::auth::Access;
-use sol::codec::{Decoded, decode};
 use sol::hub::{Batch, Hub, Peer};
 use sol::session::Outbox;
 use sol::topic::Name;
 
+use super::outbox::{drain, packets_in};
 use super::*;
 
 const VERSIONS: [Version; 4] = [Version::V311, Version::V5, Version::V5, Version::V5];
@@ -287,13 +286,7 @@ impl World {
                 self.hub.collect(peer, unsent, &mut self.batch).unwrap();
                 let bytes = drain(unsent);
                 is_quiet &= bytes.is_empty();
-                let mut rest = bytes.as_slice();
-                while !rest.is_empty() {
-                    let Ok(Decoded::Packet { packet, length }) = decode(rest, Some(version), usize::MAX)
-                    else {
-                        panic!("{rest:?}")
-                    };
-                    rest = &rest[length..];
+                for packet in packets_in(&bytes, version) {
                     self.take(who, packet, &mut deliveries);
                 }
             }
@@ -324,15 +317,4 @@ impl World {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn drain(unsent: &mut Outbox) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !unsent.is_empty() {
-        let mut room = [IoSlice::new(&[]); 4];
-        let before = bytes.len();
-        unsent.slices(&mut room).iter().for_each(|slice| bytes.extend_from_slice(slice));
-        unsent.advance(bytes.len() - before);
-    }
-    bytes
 }

@@ -12,6 +12,7 @@
 mod v3;
 mod v5;
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -170,6 +171,17 @@ fn text(packet: &Packet, name: &str) -> Result<String, ClientError> {
 
 fn as_text(name: &str, bytes: &[u8]) -> Result<String, ClientError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| refused(format!("`{name}` is not UTF-8")))
+}
+
+/// Drives rumqttc until its first error, and notes that unless it `is_end`: a new connection is a new client.
+fn follow<T, E: Display>(
+    events: impl Iterator<Item = Result<T, E>>,
+    is_end: impl Fn(&E) -> bool,
+    owner: &Owner,
+) {
+    if let Some(error) = events.filter_map(Result::err).next().filter(|error| !is_end(error)) {
+        owner.trace.note(&owner.name, format!("rumqttc: {error}"));
+    }
 }
 
 fn refused(what: impl Into<String>) -> ClientError {

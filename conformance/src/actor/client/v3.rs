@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rumqttc::{Client, ConnectionError, LastWill, MqttOptions, QoS, StateError, SubscribeFilter};
 
-use super::{ClientError, MAX_PACKET_BYTES, Owner, QUEUED_PACKETS, Speaker, as_text, refused, text};
+use super::{ClientError, MAX_PACKET_BYTES, Owner, QUEUED_PACKETS, Speaker, as_text, follow, refused, text};
 use crate::frame::{Kind, Packet, Value};
 
 struct Handle(Client);
@@ -20,19 +20,10 @@ impl std::fmt::Debug for Handle {
 /// Has it connect to this port of loopback.
 pub(super) fn start(connect: &Packet, port: u16, owner: &Owner) -> Result<Box<dyn Speaker>, ClientError> {
     let (client, mut events) = Client::new(options(connect, port)?, QUEUED_PACKETS);
-    let remarks = owner.clone();
+    let owner = owner.clone();
     thread::spawn(move || {
-        // A new connection is a new client: the first error ends this one.
-        for event in events.iter() {
-            match event {
-                Ok(_) => {}
-                Err(ConnectionError::MqttState(StateError::ConnectionAborted)) => break,
-                Err(error) => {
-                    remarks.trace.note(&remarks.name, format!("rumqttc: {error}"));
-                    break;
-                }
-            }
-        }
+        let is_end = |error: &_| matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted));
+        follow(events.iter(), is_end, &owner);
     });
     Ok(Box::new(Handle(client)))
 }

@@ -56,6 +56,14 @@ fn short(hand: &Hand<'_>, up: bool, id: u64) -> String {
     format!("short {up} {} {id}", String::from_utf8_lossy(&hand.link(|link| link.client_id())))
 }
 
+/// Remembers a message that expires soon, and lets it pass.
+fn note_short(hand: &mut Hand<'_>, up: bool, packet: Packet) -> Vec<Packet> {
+    if packet.number("message_expiry").is_some_and(|time| time < 2) {
+        hand.note(short(hand, up, packet.get("id")), "");
+    }
+    vec![packet]
+}
+
 pub(super) const FAULTS: &[Fault] = &[
     fault_5_0("expiry-lost", "It does not forward the expiry.", "3.3.2-6", || {
         down(Kind::Publish, |_, packet| vec![packet.without("message_expiry")])
@@ -185,12 +193,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "4.3.3-7 4.3.3-4",
         || {
             all(vec![
-                down(Kind::Publish, |hand, packet| {
-                    if packet.number("message_expiry").is_some_and(|time| time < 2) {
-                        hand.note(short(hand, false, packet.get("id")), "");
-                    }
-                    vec![packet]
-                }),
+                down(Kind::Publish, |hand, packet| note_short(hand, false, packet)),
                 down(Kind::Pubrel, |hand, packet| {
                     let name = short(hand, false, packet.get("id"));
                     if hand.noted(name).is_some() { vec![] } else { vec![packet] }
@@ -204,12 +207,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "4.3.3-13 4.3.3-11",
         || {
             all(vec![
-                up(Kind::Publish, |hand, packet| {
-                    if packet.number("message_expiry").is_some_and(|time| time < 2) {
-                        hand.note(short(hand, true, packet.get("id")), "");
-                    }
-                    vec![packet]
-                }),
+                up(Kind::Publish, |hand, packet| note_short(hand, true, packet)),
                 down(Kind::Pubcomp, |hand, packet| {
                     let name = short(hand, true, packet.get("id"));
                     if hand.forget(name).is_some() { vec![] } else { vec![packet] }
@@ -223,12 +221,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "4.3.3-13 4.3.3-11",
         || {
             all(vec![
-                up(Kind::Publish, |hand, packet| {
-                    if packet.number("message_expiry").is_some_and(|time| time < 2) {
-                        hand.note(short(hand, true, packet.get("id")), "");
-                    }
-                    vec![packet]
-                }),
+                up(Kind::Publish, |hand, packet| note_short(hand, true, packet)),
                 down(Kind::Pubcomp, |hand, packet| {
                     let name = short(hand, true, packet.get("id"));
                     match hand.forget(name) {
