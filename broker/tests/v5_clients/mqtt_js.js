@@ -240,6 +240,8 @@ const tests = {
         assert.deepEqual(await plain.payloads(90), numbers(90))
         const all = []
         for (const [qos, member] of members.entries()) {
+            // Behind the first UNSUBACK all have come, behind the second all of QoS 2 are released.
+            await member.unsubscribe('nothing')
             await member.unsubscribe('nothing')
             const own = member.messages.items.splice(0)
             assert(own.length > 0 && own.every((message) => message.qos === qos))
@@ -258,8 +260,10 @@ const tests = {
         await client.subscribe('t/+', identified(2, 1))
         await client.subscribe('u', identified(1, 7))
         await other.publish('t/a', 'both', { qos: 2 })
+        // MQTT.js shows a QoS 2 message when PUBREL comes: what is sent meanwhile would overtake it.
+        const both = await client.next()
         await other.publish('u', 'one', { qos: 2 })
-        const [both, one] = [await client.next(), await client.next()]
+        const one = await client.next()
         assert.equal(both.qos, 2)
         assert.deepEqual(ascending(both.properties.subscriptionIdentifier), [1, 268435455])
         assert.deepEqual(one.properties.subscriptionIdentifier, 7)
