@@ -20,6 +20,7 @@ pub mod config;
 pub mod hub;
 mod net;
 pub mod session;
+pub mod store;
 pub mod topic;
 
 pub use config::{Config, Limits, Redirect};

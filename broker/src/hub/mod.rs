@@ -68,6 +68,7 @@ pub use stats::Stats;
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
+use crate::store::{Journal, Turn};
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
@@ -104,6 +105,8 @@ pub struct Hub {
     response_information: Option<String>,
     /// Logins that failed lately. Locked beside no other.
     delays: Mutex<Delays>,
+    /// What must survive is written there, if anything does.
+    journal: Option<Arc<Journal>>,
 }
 
 /// By client identifier.
@@ -184,12 +187,23 @@ impl Hub {
             schedule: Mutex::default(),
             redirect: Mutex::default(),
             response_information: None,
+            journal: None,
         }
     }
 
     /// With what clients get that ask for Response Information.
     pub fn with_response_information(self, response_information: Option<String>) -> Self {
         Self { response_information, ..self }
+    }
+
+    /// With a journal, so that what must survive the broker does.
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// For the time of a batch: what is recorded meanwhile survives together. To be taken before all locks.
+    fn turn(&self) -> Option<Turn<'_>> {
+        self.journal.as_deref().map(Journal::turn)
     }
 
     /// From now on, where clients of 5.0 are sent when the broker stops.

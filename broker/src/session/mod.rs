@@ -6,6 +6,7 @@ mod absence;
 mod aliases;
 mod identifiers;
 mod inbound;
+mod log;
 mod manner;
 mod message;
 mod outbound;
@@ -23,6 +24,7 @@ use std::time::Instant;
 pub use absence::{Absence, Expiry};
 pub use aliases::ReceivedAliases;
 pub use inbound::{Inbound, Received};
+pub use log::SessionLog;
 pub use manner::{Manner, Note, ShareKey};
 pub use message::{Content, Message, release};
 pub use outbound::{Handed, Outbound, OutboundLimits, Outcome};
@@ -142,6 +144,16 @@ impl Session {
     /// The one that begins with a client's connection.
     pub fn of_client(client_id: &str, expiry: Expiry, link: Link) -> Self {
         Self { client_id_bytes: client_id.len(), expiry, link: Some(link), ..Self::default() }
+    }
+
+    /// Where its changes are written down, if it survives the broker.
+    pub fn log(&self) -> Option<&SessionLog> {
+        self.outbound.log.as_ref()
+    }
+
+    /// From now on, changes are written down there.
+    pub fn set_log(&mut self, log: SessionLog) {
+        self.outbound.log = Some(log);
     }
 
     /// The link, if it still is the given connection's: another one may have taken the session over.

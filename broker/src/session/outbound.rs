@@ -27,6 +27,7 @@ pub use handover::Handed;
 use queue::{Kept, Queue};
 
 use super::identifiers::Identifiers;
+use super::log::SessionLog;
 use super::manner::Manner;
 use super::message::Content;
 use super::outbox::Outbox;
@@ -65,6 +66,8 @@ pub enum Outcome {
 /// Messages for one client, in order.
 #[derive(Debug, Default)]
 pub struct Outbound {
+    /// Of a session that survives the broker.
+    pub(super) log: Option<SessionLog>,
     identifiers: Identifiers,
     /// PUBLISH sent, in sending order: redelivery keeps it [MQTT-4.6.0-1].
     published: VecDeque<InFlight>,

@@ -1,0 +1,226 @@
+//! What is to be written next, and who waits for it.
+
+use std::any::Any;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+
+use super::record::{BodyNumber, MessageRecord, Position, Record, SessionNumber};
+
+/// The broker's end of the store: takes records, and tells when they are safe.
+pub struct Journal {
+    /// Held shared for each turn, and exclusively when a group is taken.
+    gate: RwLock<()>,
+    forming: Mutex<Forming>,
+    /// Something is to be done.
+    work: Condvar,
+    /// The group that forms.
+    group: AtomicU64,
+    persisted: AtomicU64,
+    /// Bytes that are recorded and not persisted.
+    backlog_bytes: AtomicUsize,
+    max_backlog_bytes: usize,
+    waiting: Mutex<Vec<(u64, Waker)>>,
+    /// Numbers given so far, of sessions and bodies.
+    numbers: AtomicU64,
+    is_failing: AtomicBool,
+    /// When it began, by both clocks.
+    began: (Instant, u64),
+}
+
+#[derive(Default)]
+struct Forming {
+    records: Vec<u8>,
+    fetches: Vec<Fetch>,
+    is_over: bool,
+}
+
+/// What the writer takes at a time.
+pub(super) struct Taken {
+    pub(super) group: u64,
+    /// Encoded.
+    pub(super) records: Vec<u8>,
+    pub(super) fetches: Vec<Fetch>,
+    /// Nothing comes after it.
+    pub(super) is_over: bool,
+}
+
+/// Asks for messages of a session that are only in the store.
+pub struct Fetch {
+    /// Whose.
+    pub session: SessionNumber,
+    /// From which position on; those in flight too.
+    pub from: Position,
+    /// At most so many.
+    pub max_messages: usize,
+    /// And no more once so many bytes of payload and topic are together.
+    pub max_bytes: usize,
+    /// Comes back with the answer.
+    pub asker: Arc<dyn Any + Send + Sync>,
+}
+
+/// The time during which what is recorded belongs together.
+pub struct Turn<'j> {
+    journal: &'j Journal,
+    gate: Option<RwLockReadGuard<'j, ()>>,
+    group: u64,
+}
+
+impl Turn<'_> {
+    /// The group of what is recorded in it.
+    pub fn group(&self) -> u64 {
+        self.group
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.gate = None;
+        // The writer sleeps only when there was nothing.
+        if self.journal.backlog_bytes.load(Ordering::Relaxed) > 0 {
+            self.journal.work.notify_one();
+        }
+    }
+}
+
+impl Journal {
+    /// One with nothing to be written. Numbers begin behind `numbers`, which were given in earlier lives; at
+    /// `max_backlog_bytes` it is [behind](Journal::is_behind).
+    pub fn new(numbers: u64, max_backlog_bytes: usize) -> Self {
+        let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            gate: RwLock::default(),
+            forming: Mutex::default(),
+            work: Condvar::new(),
+            group: AtomicU64::new(1),
+            persisted: AtomicU64::new(0),
+            backlog_bytes: AtomicUsize::new(0),
+            max_backlog_bytes,
+            waiting: Mutex::default(),
+            numbers: AtomicU64::new(numbers),
+            is_failing: AtomicBool::new(false),
+            began: (Instant::now(), u64::try_from(unix_ms.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// What is recorded until the turn is dropped is one group, with that of other turns. To be taken before every
+    /// lock, once at a time on a thread, and never held while waiting for anything slow.
+    pub fn turn(&self) -> Turn<'_> {
+        let gate = Some(self.gate.read());
+        // It changes under the exclusive gate only.
+        Turn { journal: self, gate, group: self.group.load(Ordering::Relaxed) }
+    }
+
+    /// Writes a change down, in a turn, under the lock that guards what changed.
+    pub fn record(&self, record: &Record<'_>) {
+        let mut forming = self.forming.lock();
+        let before = forming.records.len();
+        record.encode(&mut forming.records);
+        self.backlog_bytes.fetch_add(forming.records.len() - before, Ordering::Relaxed);
+    }
+
+    /// Writes a message down, and gives the name under which the records of this turn mean it.
+    pub fn record_body(&self, message: MessageRecord<'_>) -> BodyNumber {
+        let body = self.next_number();
+        self.record(&Record::Body { body, message });
+        body
+    }
+
+    /// A number that was never given before.
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The last group that survives whatever comes, as far as the configuration asks for it; and all before it.
+    pub fn persisted(&self) -> u64 {
+        self.persisted.load(Ordering::Acquire)
+    }
+
+    /// Wakes when that group is persisted: at once if it is.
+    pub fn wake_after(&self, group: u64, waker: &Waker) {
+        let mut waiting = self.waiting.lock();
+        if group <= self.persisted() {
+            waker.wake_by_ref();
+        } else {
+            waiting.push((group, waker.clone()));
+        }
+    }
+
+    /// Whether so much waits to be written that whoever sends more should wait.
+    pub fn is_behind(&self) -> bool {
+        self.backlog_bytes.load(Ordering::Relaxed) > self.max_backlog_bytes
+    }
+
+    /// Whether the last attempt to write failed.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Asks for messages; the answer comes when all is persisted that was recorded before.
+    pub fn fetch(&self, fetch: Fetch) {
+        self.forming.lock().fetches.push(fetch);
+        self.work.notify_one();
+    }
+
+    /// A time of this process in ms since 1970.
+    pub fn unix_ms(&self, at: Instant) -> u64 {
+        let (began, unix_ms) = self.began;
+        let later = u64::try_from(at.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX);
+        let earlier = u64::try_from(began.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
+        unix_ms.saturating_add(later).saturating_sub(earlier)
+    }
+
+    /// A time in ms since 1970 as one of this process; none if the system's clock does not reach back so far.
+    pub fn instant(&self, unix_ms: u64) -> Option<Instant> {
+        let (began, then) = self.began;
+        if unix_ms >= then {
+            began.checked_add(Duration::from_millis(unix_ms - then))
+        } else {
+            began.checked_sub(Duration::from_millis(then - unix_ms))
+        }
+    }
+
+    /// Nothing more will be recorded: the writer ends when all is written.
+    pub fn finish(&self) {
+        self.forming.lock().is_over = true;
+        self.work.notify_one();
+    }
+
+    /// Waits until there is something to do, or for so long, and takes it.
+    pub(super) fn take(&self, longest: Duration) -> Taken {
+        {
+            let mut forming = self.forming.lock();
+            if forming.records.is_empty() && forming.fetches.is_empty() && !forming.is_over {
+                self.work.wait_for(&mut forming, longest);
+            }
+        }
+        let _gate = self.gate.write();
+        let mut forming = self.forming.lock();
+        Taken {
+            group: self.group.fetch_add(1, Ordering::Relaxed),
+            records: mem::take(&mut forming.records),
+            fetches: mem::take(&mut forming.fetches),
+            is_over: forming.is_over,
+        }
+    }
+
+    /// All up to that group is persisted, which were so many bytes since the last call.
+    pub(super) fn tell_persisted(&self, group: u64, bytes: usize) {
+        self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let due = {
+            let mut waiting = self.waiting.lock();
+            self.persisted.store(group, Ordering::Release);
+            waiting.extract_if(.., |(waited_for, _)| *waited_for <= group).collect::<Vec<_>>()
+        };
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// Writing failed, or works again.
+    pub(super) fn tell_failing(&self, is_failing: bool) {
+        self.is_failing.store(is_failing, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,26 @@
+//! What survives the end of the process: sessions, their messages, what is retained.
+//!
+//! Whoever changes something that must survive says so in a [`Record`], under the lock that guards what was changed; so
+//! the records of one session stand in the order of its changes. What is recorded within one [`Turn`] is one group with
+//! whatever else is recorded meanwhile: all of it survives, or nothing. An acknowledgement names the group it depends on
+//! and leaves when that is [persisted](Journal::persisted).
+//!
+//! ```text
+//!   sessions, hub ── Record ──▶ Journal ── group ──▶ Writer ──▶ Log ──▶ Files
+//!         ▲                        ▲                   │ apply
+//!         └──── queued messages ───┴── persisted ──────┴─▶ Image: what of the log is still needed, and where
+//! ```
+
+pub mod files;
+mod journal;
+mod log;
+mod record;
+mod stored;
+
+pub use journal::{Fetch, Journal, Turn};
+pub use log::Place;
+pub use record::{
+    BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
+    SubscriptionRecord, WillRecord,
+};
+pub use stored::{Fetched, Recovered, RecoveredSession, StoredDelivery, StoredMessage, StoredWill};
