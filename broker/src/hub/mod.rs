@@ -45,6 +45,7 @@ mod schedule;
 mod sending;
 mod share;
 mod stats;
+mod stored;
 mod subscribe;
 mod subscriptions;
 mod topics;
@@ -68,7 +69,7 @@ pub use stats::Stats;
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
-use crate::store::{Journal, Turn};
+use crate::store::{Journal, Record, Turn};
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
@@ -236,7 +237,8 @@ impl Hub {
 
     /// Handles the whole packets in `bytes`.
     pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
-        batch.at(now);
+        let turn = self.turn();
+        batch.at(now).in_turn(turn.as_ref());
         let mut consumed = 0;
         if peer.connected.is_none() {
             match self.handle_first(peer, bytes, now, batch) {
@@ -311,6 +313,9 @@ impl Hub {
                 } else {
                     // [5.0 MQTT-4.3.3-4]
                     let is_known = session.outbound.handle_pubrec(ack.packet_id);
+                    if session.log().is_some() {
+                        batch.await_group();
+                    }
                     batch.answer(AckType::Pubrel, ack.packet_id, is_known, connected.version);
                 }
                 session.progress();
@@ -324,7 +329,15 @@ impl Hub {
             }
             // Answered for an unknown identifier too, so that the client can finish.
             Packet::Pubrel(ack) => {
-                let is_known = held.own(connected)?.inbound.release(ack.packet_id);
+                let session = held.own(connected)?;
+                let is_known = session.inbound.release(ack.packet_id);
+                if let Some(log) = session.log() {
+                    if is_known {
+                        log.record(|session| Record::ReceivedEnd { session, packet_id: ack.packet_id });
+                    }
+                    // The client may use the identifier for another message from then on.
+                    batch.await_group();
+                }
                 batch.answer(AckType::Pubcomp, ack.packet_id, is_known, connected.version);
             }
             Packet::Subscribe(subscribe) => {
@@ -336,7 +349,9 @@ impl Hub {
                 return self.handle_unsubscribe(connected, unsubscribe, batch);
             }
             Packet::Pingreq => {
-                encode_pingresp(&mut batch.replies);
+                // It waits for nothing that others wait for.
+                let replies = if batch.group == 0 { &mut batch.replies } else { &mut batch.free_replies };
+                encode_pingresp(replies);
                 batch.tally.messages_sent += 1;
             }
             Packet::Disconnect(disconnect) => {

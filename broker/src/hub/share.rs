@@ -31,7 +31,7 @@ use super::sending::{Sending, Unsent};
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, ClientKey, Hub};
 use crate::codec::QoS;
-use crate::session::{Content, Handed, Manner, Note, OutboundLimits, ShareKey, release};
+use crate::session::{Content, Handed, Manner, Note, OutboundLimits, Share, ShareKey, release};
 
 /// Messages that a session leaves, of which so many are handed on before others may use the index.
 const AT_A_TIME: usize = 1000;
@@ -73,7 +73,7 @@ enum Choice {
 }
 
 impl Member {
-    pub(super) fn new(client: &Arc<Client>, options: Options, share: ShareKey) -> Self {
+    pub(super) fn new(client: &Arc<Client>, options: Options, share: Share) -> Self {
         let subscription_ids: Box<[NonZeroU32]> = options.identifier.into_iter().collect();
         Self {
             client: Arc::clone(client),
@@ -138,7 +138,9 @@ impl Group {
                     continue;
                 }
                 let limits = match choice {
-                    Choice::Now => OutboundLimits { queued_messages: 0, ..sending.limits.here },
+                    Choice::Now => {
+                        OutboundLimits { queued_messages: 0, stored_messages: 0, ..sending.limits.here }
+                    }
                     Choice::Soon => sending.limits.here,
                     Choice::Later => sending.limits.away,
                 };

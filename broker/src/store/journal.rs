@@ -115,6 +115,11 @@ impl Journal {
         Turn { journal: self, gate, group: self.group.load(Ordering::Relaxed) }
     }
 
+    /// The group of the turn that is taken.
+    pub fn group(&self) -> u64 {
+        self.group.load(Ordering::Relaxed)
+    }
+
     /// Writes a change down, in a turn, under the lock that guards what changed.
     pub fn record(&self, record: &Record<'_>) {
         let mut forming = self.forming.lock();

@@ -52,6 +52,11 @@ impl Content<'_> {
         }
         self.body.get()
     }
+
+    /// Whether somebody's copy of it survives the broker.
+    pub fn is_recorded(&self) -> bool {
+        self.body.get() != 0
+    }
 }
 
 fn expiry(extra: Option<&Arc<Extra>>, journal: &Journal) -> Option<(u32, u64)> {
