@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::line::quote;
 use super::value::{self, Size, Time};
-use super::{Config, Endpoint, Listener, Problem, Redirect};
+use super::{Config, Endpoint, Listener, Persistence, Problem, Redirect};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,7 @@ impl Settings {
     pub fn anchor(&mut self, directory: &Path) {
         let Process { log_path, pid_file, .. } = &mut self.process;
         let mut paths: Vec<&mut PathBuf> = log_path.iter_mut().chain(pid_file).collect();
+        paths.extend(self.broker.persistence.as_mut().map(|persistence| &mut persistence.directory));
         for listener in &mut self.broker.listeners {
             if let Endpoint::Unix { path, .. } = &mut listener.endpoint {
                 paths.push(path);
@@ -126,7 +127,8 @@ impl Settings {
 
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
         let Self {
-            broker: Config { threads, stats_interval, limits, response_information, redirect, .. },
+            broker:
+                Config { threads, stats_interval, limits, persistence, response_information, redirect, .. },
             process,
             ..
         } = self;
@@ -134,7 +136,15 @@ impl Settings {
         let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
         let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
         push_path(&mut lines, "log_path", process.log_path.as_ref());
+        lines.push(("persistence", persistence.is_some().to_string()));
+        if let Some(Persistence { directory, sync, max_backlog_bytes }) = persistence {
+            push_path(&mut lines, "persistence_location", Some(directory));
+            lines.push(("persistence_sync", sync.to_string()));
+            lines.push(("max_persistence_backlog_bytes", size(*max_backlog_bytes)));
+        }
         lines.extend([
+            ("max_stored_messages", limits.max_stored_messages.to_string()),
+            ("max_stored_bytes", size(limits.max_stored_bytes)),
             ("max_memory", size(limits.max_memory_bytes)),
             ("max_request_size", size(limits.max_packet_bytes)),
             ("check_payload_format", limits.check_payload_format.to_string()),

@@ -106,6 +106,25 @@ fn the_broker_s_keys_are_set() {
 }
 
 #[test]
+fn what_survives_is_set() {
+    assert_eq!(parsed("persistence true").broker.persistence, Some(Persistence::default()));
+    let text = "max_stored_messages 7\npersistence_sync interval 5\npersistence_location /d\npersistence true\n\
+                max_persistence_backlog_bytes 1MB\nmax_stored_bytes 2KB\n";
+    let settings = parsed(text);
+    let expected = Persistence {
+        directory: "/d".into(),
+        sync: SyncPolicy::Interval(Duration::from_secs(5)),
+        max_backlog_bytes: 1 << 20,
+    };
+    assert_eq!(settings.broker.persistence, Some(expected));
+    let Limits { max_stored_messages, max_stored_bytes, .. } = settings.broker.limits;
+    assert_eq!((max_stored_messages, max_stored_bytes), (7, 2048));
+    assert_eq!(parsed(&settings.to_string()), settings);
+    let text = text.replace("persistence true", "persistence false");
+    assert_eq!(parsed(&text).broker.persistence, None);
+}
+
+#[test]
 fn what_clients_of_5_0_are_told_is_set() {
     let settings = parsed(
         "persistent_client_expiration 14d\nmax_session_expiry 1h\nmax_keepalive 90\nmax_qos 1\nretain_available false\n\
@@ -216,6 +235,14 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ("server_moved true", "1: `server_moved true` without `server_reference`: say where to"),
         ("keepalive 1d", "1: `keepalive` cannot be `1d`: give a time from 0 to 32767s, in s, m, h or d"),
         ("tcp_backlog 0", "1: `tcp_backlog` cannot be `0`: give a number from 1 to 65535"),
+        (
+            "persistence_sync interval",
+            "1: `persistence_sync` cannot be `interval`: give always, os, or interval and a time from 1s to 1h",
+        ),
+        (
+            "persistence_location /d",
+            "1: `persistence_location` without `persistence`: say `persistence true`, or false",
+        ),
         ("threads 0", "1: `threads` cannot be `0`: give a number from 1 to 1024"),
         ("threads two", "1: `threads` cannot be `two`: give a number from 1 to 1024"),
         ("allow_anonymous yes", "1: `allow_anonymous` cannot be `yes`: give true or false"),
@@ -343,11 +370,13 @@ fn what_changed_is_named() {
 #[test]
 fn relative_paths_are_anchored() {
     let mut settings = parsed(
-        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w",
+        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w\n\
+         persistence true\npersistence_location d",
     );
     settings.anchor(Path::new("/d"));
     let expected = parsed(
-        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w",
+        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w\n\
+         persistence true\npersistence_location /d/d",
     );
     assert_eq!(settings, expected);
 }
@@ -382,6 +411,17 @@ fn without_scope(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
 }
 
+fn any_persistence() -> impl Strategy<Value = Persistence> {
+    let interval = (1..=3600_u64).prop_map(|seconds| SyncPolicy::Interval(Duration::from_secs(seconds)));
+    let sync = prop_oneof![Just(SyncPolicy::Always), interval, Just(SyncPolicy::Os)];
+    let max_backlog_bytes = (1_usize << 20)..=(1 << 40);
+    (path(), sync, max_backlog_bytes).prop_map(|(directory, sync, max_backlog_bytes)| Persistence {
+        directory,
+        sync,
+        max_backlog_bytes,
+    })
+}
+
 prop_compose! {
     fn any_settings()(
         listener in any_listener(),
@@ -392,6 +432,7 @@ prop_compose! {
         memory in (257_usize << 20)..=(1 << 40),
         log_level in prop_oneof![Just(LevelFilter::Debug), Just(LevelFilter::Warn), Just(LevelFilter::Error)],
         (log_path, pid_file) in (option::of(path()), option::of(path())),
+        persistence in option::of(any_persistence()),
         names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
     ) -> Settings {
         let (user, group) = names.unzip();
@@ -405,6 +446,7 @@ prop_compose! {
         settings.broker.limits.tcp_keep_alive = keep_alive.map(Duration::from_secs);
         settings.broker.limits.max_packet_bytes = packet;
         settings.broker.limits.max_memory_bytes = memory;
+        settings.broker.persistence = persistence;
         settings
     }
 }

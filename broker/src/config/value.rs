@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Endpoint, TlsVersions};
+use super::{Endpoint, SyncPolicy, TlsVersions};
 
+/// The longest interval between syncs, in seconds.
+const MAX_SYNC_INTERVAL: u64 = 3600;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
 
@@ -24,6 +26,8 @@ pub enum Kind {
     Listener,
     /// A file's name.
     Path,
+    /// A directory's name.
+    Directory,
     /// What is logged.
     Level,
     /// Bytes.
@@ -45,6 +49,8 @@ pub enum Kind {
         /// The most.
         max: u64,
     },
+    /// When to wait for stable storage. It may be two words.
+    Sync,
     /// Yes or no.
     Truth,
     /// Permissions of a file.
@@ -66,12 +72,16 @@ impl fmt::Display for Kind {
                 f.write_str("a port and maybe an IP address, or 0 and the path of a UNIX socket")
             }
             Self::Path => f.write_str("the path of a file"),
+            Self::Directory => f.write_str("the path of a directory"),
             Self::Level => f.write_str("DEBUG, INFO, WARNING or ERROR"),
             Self::Size { min, max } => {
                 write!(f, "a size from {} to {}, in B, KB, MB or GB", Size(min), Size(max))
             }
             Self::Time { max } => write!(f, "a time from 0 to {}, in s, m, h or d", Time(max)),
             Self::Count { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Sync => {
+                write!(f, "always, os, or interval and a time from 1s to {}", Time(MAX_SYNC_INTERVAL))
+            }
             Self::Truth => f.write_str("true or false"),
             Self::Mode => f.write_str("octal permissions such as 0660"),
             Self::Protocols => f.write_str("tlsv1_2, tlsv1_3 or both with a comma between"),
@@ -89,7 +99,7 @@ impl Kind {
             Self::Address => text.parse::<IpAddr>().is_ok(),
             Self::Port => text.parse::<u16>().is_ok(),
             Self::Listener => endpoint(text).is_some(),
-            Self::Path | Self::Name => !text.is_empty() && !text.contains('\0'),
+            Self::Path | Self::Directory | Self::Name => !text.is_empty() && !text.contains('\0'),
             Self::Text => {
                 !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains(char::is_control)
             }
@@ -97,6 +107,7 @@ impl Kind {
             Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
             Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),
             Self::Count { min, max } => text.parse().is_ok_and(|count: u64| (min..=max).contains(&count)),
+            Self::Sync => sync(text).is_some(),
             Self::Truth => text.parse::<bool>().is_ok(),
             Self::Mode => mode(text).is_some(),
             Self::Protocols => {
@@ -163,6 +174,18 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         unit => units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
     };
     u64::from_str(number).ok()?.checked_mul(factor)
+}
+
+pub(super) fn sync(text: &str) -> Option<SyncPolicy> {
+    match text.split_once(' ') {
+        None if text == "always" => Some(SyncPolicy::Always),
+        None if text == "os" => Some(SyncPolicy::Os),
+        Some(("interval", interval)) => {
+            let range = Duration::from_secs(1)..=Duration::from_secs(MAX_SYNC_INTERVAL);
+            time(interval).filter(|interval| range.contains(interval)).map(SyncPolicy::Interval)
+        }
+        _ => None,
+    }
 }
 
 /// Bytes, in the largest unit that says them exactly.
@@ -253,6 +276,22 @@ mod tests {
             assert_eq!(Size(bytes).to_string(), text);
         }
         assert_eq!(Time(5400).to_string(), "90m");
+    }
+
+    #[test]
+    fn a_sync_has_a_time_only_where_it_needs_one() {
+        let seconds = |seconds| Some(SyncPolicy::Interval(Duration::from_secs(seconds)));
+        for (text, policy) in [
+            ("always", Some(SyncPolicy::Always)),
+            ("os", Some(SyncPolicy::Os)),
+            ("interval 5", seconds(5)),
+            ("interval 1h", seconds(3600)),
+        ] {
+            assert_eq!(sync(text), policy, "{text}");
+        }
+        for text in ["", "never", "always 5", "interval", "interval 0", "interval 2h", "interval  5"] {
+            assert_eq!(sync(text), None, "{text}");
+        }
     }
 
     #[test]
