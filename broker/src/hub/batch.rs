@@ -70,6 +70,12 @@ impl Batch {
         self.awaited = self.group;
     }
 
+    /// Nobody waits for a reply to what was done in that turn.
+    pub(super) fn end_turn(&mut self) {
+        self.group = 0;
+        self.awaited = 0;
+    }
+
     /// Wakes each connection that was given something. Call it when a batch is handled.
     pub fn wake(&mut self) {
         self.bytes = 0;

@@ -39,6 +39,8 @@ mod memory;
 mod output;
 mod peer;
 mod publish;
+mod recording;
+mod restore;
 mod retained;
 mod routes;
 mod schedule;
@@ -64,6 +66,7 @@ pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
 pub use peer::{Origin, Peer};
+pub use restore::Restored;
 pub use stats::Stats;
 
 use crate::auth::{Access, Delays, Verification};
@@ -372,7 +375,11 @@ impl Hub {
     }
 
     fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+        match &self.journal {
+            // So that no number means another session in the next life of the broker.
+            Some(journal) => journal.next_number(),
+            None => self.numbers.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ impl Hub {
         batch.in_turn(turn.as_ref());
         let awaited = std::mem::take(&mut batch.awaited);
         let Some(connected) = &peer.connected else {
+            drop(turn);
             unsent.append(&batch.replies);
             batch.replies.clear();
             self.absorb(batch);
@@ -36,7 +37,12 @@ impl Hub {
         let mut session = connected.client.session.lock();
         if let Some(link) = session.link_of(connected.connection) {
             if !batch.free_replies.is_empty() {
-                link.outbox.append_unheld(&batch.free_replies);
+                // Nothing goes before CONNACK, which may wait [MQTT-3.2.0-1].
+                if connected.is_greeted.get() {
+                    link.outbox.append_unheld(&batch.free_replies);
+                } else {
+                    link.outbox.append(&batch.free_replies);
+                }
             }
             if awaited > self.persisted() && !batch.replies.is_empty() {
                 link.outbox.hold(awaited);
@@ -50,7 +56,7 @@ impl Hub {
             let waits = link.outbox.held_by().is_some() && self.store_is_behind();
             if waits { usize::MAX } else { link.outbox.bytes() }
         });
-        drop(session);
+        drop((session, turn));
         self.absorb(batch);
         waiting
     }

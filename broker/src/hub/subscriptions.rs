@@ -8,6 +8,7 @@ use super::share::{Group, Member};
 use super::{Client, ClientKey};
 use crate::codec::QoS;
 use crate::session::{Share, ShareKey};
+use crate::store::SubscriptionRecord;
 use crate::topic::{Filter, FilterBuf, Index, Name, SharedFilter};
 
 /// The subscriptions of all sessions: ordinary ones by client, shared ones by group.
@@ -50,6 +51,19 @@ impl Options {
     /// A QoS, and nothing else.
     pub(super) fn is_plain(self) -> bool {
         !self.no_local && !self.retain_as_published && self.identifier.is_none()
+    }
+}
+
+impl From<Options> for SubscriptionRecord {
+    fn from(Options { qos, no_local, retain_as_published, identifier }: Options) -> Self {
+        Self { qos, no_local, retain_as_published, identifier }
+    }
+}
+
+impl From<SubscriptionRecord> for Options {
+    fn from(record: SubscriptionRecord) -> Self {
+        let SubscriptionRecord { qos, no_local, retain_as_published, identifier } = record;
+        Self { qos, no_local, retain_as_published, identifier }
     }
 }
 

@@ -48,6 +48,7 @@ impl Hub {
         let mut topics = self.topics.lock();
         let changed = topics.update(&stats, now, resident_bytes);
         drop(topics);
+        let turn = self.turn();
         let index = self.index.read();
         for (topic, value) in &changed {
             if let Ok(name) = Name::new(topic) {
@@ -55,7 +56,7 @@ impl Hub {
                 self.publish(content, true, None, &index, batch);
             }
         }
-        drop(index);
+        drop((index, turn));
         self.absorb(batch);
     }
 }

@@ -1,0 +1,141 @@
+//! What survived an earlier life of the broker, put back into the tables before anybody connects.
+//!
+//! A session whose client was there to the end lost its connection when the broker did, and nobody knows when that was:
+//! its expiry and the delay of its will begin when the broker is back, for until then no client could return.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::connect::release_will;
+use super::subscribe::subscription_bytes;
+use super::{Batch, Client, Hub};
+use crate::session::{Expiry, Message, Session, SessionLog, Will};
+use crate::store::{Journal, Record, Recovered, RecoveredSession, SubscriptionRecord};
+use crate::topic::{Filter, FilterBuf, SharedFilter};
+
+/// What [`Hub::restore`] put back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Sessions, those included that were over by then.
+    pub sessions: usize,
+    /// Their subscriptions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Retained messages that had expired, or for which the limits have no room any more.
+    pub retained_dropped: usize,
+    /// What the standard does not allow: it is taken out of the store.
+    pub invalid: usize,
+}
+
+impl Hub {
+    /// Puts back what survived, ends the sessions that are over at `now`, and publishes the wills whose time has come. To
+    /// be called once, with a journal, before anybody connects.
+    pub fn restore(&self, recovered: Recovered, now: Instant, batch: &mut Batch) -> Restored {
+        let mut restored = Restored::default();
+        let Some(journal) = &self.journal else { return restored };
+        batch.at(now);
+        {
+            let _turn = self.turn();
+            let mut store = self.retained.write();
+            for (body, stored) in recovered.retained {
+                match Message::restored(stored, journal) {
+                    Some(message) => self.restore_retained(&mut store, body, message, now, &mut batch.tally),
+                    None => {
+                        restored.invalid += 1;
+                        self.forget_body(body);
+                    }
+                }
+            }
+            restored.retained = store.count;
+        }
+        let dropped = batch.tally.expired_messages + batch.tally.dropped_retained_full;
+        restored.retained_dropped = usize::try_from(dropped).unwrap_or(0);
+        for session in recovered.sessions {
+            let _turn = self.turn();
+            self.restore_session(session, journal, now, &mut restored, batch);
+        }
+        self.session_count.store(self.sessions.lock().len(), Ordering::Relaxed);
+        self.absorb(batch);
+        // Only now is everybody there who is to get a will.
+        while self.attend(now, Waker::noop(), batch).is_some_and(|due| due <= now) {}
+        restored
+    }
+
+    fn restore_session(
+        &self,
+        mut recovered: RecoveredSession,
+        journal: &Arc<Journal>,
+        now: Instant,
+        restored: &mut Restored,
+        batch: &mut Batch,
+    ) {
+        let expiry = Expiry::from_seconds(recovered.expiry_seconds);
+        let log = (expiry != Expiry::AT_ONCE).then(|| SessionLog::new(Arc::clone(journal), recovered.number));
+        let subscriptions = std::mem::take(&mut recovered.subscriptions);
+        let will = recovered.will.take().and_then(|stored| {
+            let will = Will::restored(stored, journal);
+            restored.invalid += usize::from(will.is_none());
+            will
+        });
+        if let Some(will) = &will {
+            batch.tally.keep(&will.message);
+        }
+        let since = recovered.absent_since.and_then(|at| journal.instant(at)).unwrap_or(now).min(now);
+        let mut session = Session::restored(&recovered, log);
+        session.begin_restored_absence(will, since);
+        let id: Arc<str> = recovered.client_id.as_str().into();
+        let client =
+            Arc::new(Client { id: Arc::clone(&id), key: recovered.number, session: Mutex::new(session) });
+        let mut sessions = self.sessions.lock();
+        let mut index = self.index.write();
+        let mut session = client.session.lock();
+        if sessions.contains_key(&id) {
+            // A session of a client identifier ends in the group in which the next one begins: this cannot be.
+            restored.invalid += 1;
+            release_will(session.end_absence(), batch);
+            return self.record_end(&client, &mut session);
+        }
+        sessions.insert(id, Arc::clone(&client));
+        restored.sessions += 1;
+        if expiry != Expiry::AT_ONCE {
+            for (filter, subscription) in subscriptions {
+                if self.resubscribe(&mut index, &mut session, &client, &filter, subscription).is_some() {
+                    restored.subscriptions += 1;
+                } else {
+                    restored.invalid += 1;
+                    journal.record(&Record::Unsubscribe { session: client.key, filter: &filter });
+                }
+            }
+        }
+        if recovered.absent_since.is_none() {
+            self.record_session(&client, &session);
+        }
+        session.settle(&mut batch.tally);
+        self.schedule(&client, None, &session, batch);
+    }
+
+    /// None if it is no topic filter.
+    fn resubscribe(
+        &self,
+        index: &mut super::subscriptions::SubscriptionIndex,
+        session: &mut Session,
+        client: &Arc<Client>,
+        filter: &str,
+        subscription: SubscriptionRecord,
+    ) -> Option<()> {
+        let filter = Filter::new(filter).ok()?;
+        match SharedFilter::parse(filter).ok()? {
+            None => index.insert(filter, client, subscription.into()),
+            Some(shared) => index.insert_shared(shared, client, subscription.into(), || self.next_number()),
+        }
+        if session.subscriptions.insert(FilterBuf::from(filter)) {
+            session.subscriptions_bytes += subscription_bytes(filter);
+        }
+        Some(())
+    }
+}
