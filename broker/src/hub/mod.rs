@@ -242,6 +242,7 @@ impl Hub {
     pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
         let turn = self.turn();
         batch.at(now).in_turn(turn.as_ref());
+        batch.awaited = 0;
         let mut consumed = 0;
         if peer.connected.is_none() {
             match self.handle_first(peer, bytes, now, batch) {

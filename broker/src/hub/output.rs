@@ -121,7 +121,7 @@ impl Hub {
         }
         outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
         if let Some(wanted) = outbound.wanted() {
-            self.fetch(connected, outbound, wanted);
+            self.fetch(connected, wanted);
         }
         if unsent.is_empty() {
             link.outbox.move_into(unsent, self.persisted());

@@ -195,7 +195,7 @@ impl Group {
 
 impl Hub {
     /// A client's connection ended, and its session stays: gives what waits for it in vain to members that are here.
-    pub(super) fn pass_on(&self, client: &Client, batch: &mut Batch) {
+    pub(super) fn pass_on(&self, client: &Arc<Client>, batch: &mut Batch) {
         if self.stopping.load(Ordering::Acquire) {
             return;
         }
@@ -203,6 +203,14 @@ impl Hub {
         let index = self.index.read();
         let mut session = client.session.lock();
         if session.subscriptions.is_empty() {
+            return;
+        }
+        if session.log().is_some() {
+            let waits = session.outbound.queued() > 0 && session.has_shared_subscription();
+            drop(session);
+            if waits {
+                self.fetch_to_pass_on(client);
+            }
             return;
         }
         let waiting = session.outbound.take_shared_queued();
@@ -235,7 +243,7 @@ impl Hub {
     /// Gives messages to members of the groups that they came by. Gives back what nobody takes; where nobody has room, all
     /// of that group that follows, too. Within the reach of all, that is counted; otherwise it may give back what it did not
     /// come to.
-    fn offer(
+    pub(super) fn offer(
         &self,
         messages: Vec<Handed>,
         reach: Reach,

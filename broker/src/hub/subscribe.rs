@@ -232,8 +232,12 @@ impl Hub {
 
     /// A session is over: takes its subscriptions out of the index, hands on what came by shared ones, and lets go of
     /// what it kept.
-    pub(super) fn end_session(&self, client: &Client, batch: &mut Batch) {
-        let subscriptions = std::mem::take(&mut client.session.lock().subscriptions);
+    pub(super) fn end_session(&self, client: &Arc<Client>, batch: &mut Batch) {
+        let mut session = client.session.lock();
+        // What is in the store alone takes a while to come.
+        let leaves_stored = session.outbound.is_in_store() && session.has_shared_subscription();
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        drop(session);
         if !subscriptions.is_empty() {
             let mut index = self.index.write();
             for filter in &subscriptions {
@@ -244,7 +248,11 @@ impl Hub {
         let mut session = client.session.lock();
         let left = session.outbound.take_shared();
         session.end(&mut batch.tally);
-        self.record_end(client, &mut session);
+        if leaves_stored {
+            self.fetch_to_hand_on(client);
+        } else {
+            self.record_end(client, &mut session);
+        }
         drop(session);
         self.hand_on(left, batch);
     }

@@ -34,7 +34,7 @@ pub use terms::Terms;
 pub use will::Will;
 
 use crate::store::RecoveredSession;
-use crate::topic::FilterBuf;
+use crate::topic::{FilterBuf, SharedFilter};
 
 /// Tells one network connection from every other, over the broker's whole life.
 pub type ConnectionId = u64;
@@ -178,6 +178,11 @@ impl Session {
     /// From now on, changes are written down there.
     pub fn set_log(&mut self, log: SessionLog) {
         self.outbound.log = Some(log);
+    }
+
+    /// Whether messages may have come by shared subscriptions.
+    pub fn has_shared_subscription(&self) -> bool {
+        self.subscriptions.iter().any(|filter| matches!(SharedFilter::parse(filter.as_filter()), Ok(Some(_))))
     }
 
     /// The link, if it still is the given connection's: another one may have taken the session over.

@@ -231,6 +231,18 @@ impl Outbound {
         count
     }
 
+    /// Whether messages, in flight or not, are in the store alone.
+    pub fn is_in_store(&self) -> bool {
+        self.stored.messages + self.stored.unloaded > 0
+    }
+
+    /// A message that is in the store alone goes to somebody else.
+    pub fn give_away(&mut self, position: Position, message: &Message) {
+        self.stored.messages = self.stored.messages.saturating_sub(1);
+        self.stored.bytes = self.stored.bytes.saturating_sub(message.bytes());
+        self.dequeue_record(position);
+    }
+
     /// What is to be fetched from the store next, unless that is asked for already.
     pub fn wanted(&mut self) -> Option<Wanted> {
         let stored = &mut self.stored;
