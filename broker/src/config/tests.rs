@@ -236,8 +236,8 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ("keepalive 1d", "1: `keepalive` cannot be `1d`: give a time from 0 to 32767s, in s, m, h or d"),
         ("tcp_backlog 0", "1: `tcp_backlog` cannot be `0`: give a number from 1 to 65535"),
         (
-            "persistence_sync interval",
-            "1: `persistence_sync` cannot be `interval`: give always, os, or interval and a time from 1s to 1h",
+            "persistence true\npersistence_sync interval",
+            "2: `persistence_sync` cannot be `interval`: give always, os, or interval and a time from 1s to 1h",
         ),
         (
             "persistence_location /d",
