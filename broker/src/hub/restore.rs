@@ -3,6 +3,7 @@
 //! A session whose client was there to the end lost its connection when the broker did, and nobody knows when that was:
 //! its expiry and the delay of its will begin when the broker is back, for until then no client could return.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -55,7 +56,9 @@ impl Hub {
         }
         let dropped = batch.tally.expired_messages + batch.tally.dropped_retained_full;
         restored.retained_dropped = usize::try_from(dropped).unwrap_or(0);
-        for session in recovered.sessions {
+        let mut sessions = recovered.sessions;
+        sessions.sort_unstable_by_key(|session| Reverse(session.number));
+        for session in sessions {
             let _turn = self.turn();
             self.restore_session(session, journal, now, &mut restored, batch);
         }
@@ -95,10 +98,17 @@ impl Hub {
         let mut index = self.index.write();
         let mut session = client.session.lock();
         if sessions.contains_key(&id) {
-            // A session of a client identifier ends in the group in which the next one begins: this cannot be.
-            restored.invalid += 1;
+            // The next one of its client identifier began, and what it leaves was not handed on to the end.
             release_will(session.end_absence(), batch);
-            return self.record_end(&client, &mut session);
+            let is_shared = |filter: &str| {
+                Filter::new(filter).is_ok_and(|filter| SharedFilter::parse(filter) != Ok(None))
+            };
+            if subscriptions.iter().any(|(filter, _)| is_shared(filter)) {
+                self.fetch_to_hand_on(&client);
+            } else {
+                self.record_end(&client, &mut session);
+            }
+            return;
         }
         sessions.insert(id, Arc::clone(&client));
         restored.sessions += 1;

@@ -124,6 +124,7 @@ impl Outbound {
                 return Outcome::TooLarge;
             };
             let position = self.enqueue_record(content, manner, Some(packet_id));
+            self.stored.is_in_memory(position);
             self.push_published(InFlight {
                 packet_id,
                 qos: manner.qos,
@@ -145,6 +146,7 @@ impl Outbound {
             && self.queue.len() < WINDOW_MESSAGES
             && self.queue.bytes() < WINDOW_BYTES
         {
+            self.stored.is_in_memory(position);
             self.queue.push_back(Kept::of(content, manner, position));
         } else {
             self.stored.push(position, content.bytes());
@@ -345,6 +347,11 @@ impl Outbound {
 }
 
 impl Stored {
+    /// That message, and so all before it: an answer that is under way may have it, too.
+    fn is_in_memory(&mut self, position: Position) {
+        self.from = position + 1;
+    }
+
     fn push(&mut self, position: Position, bytes: usize) {
         if self.messages == 0 {
             self.from = position;
