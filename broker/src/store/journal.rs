@@ -166,6 +166,11 @@ impl Journal {
         self.work.notify_one();
     }
 
+    /// When the store was opened: no time before it is needed of a clock that does not reach back further.
+    pub fn began(&self) -> Instant {
+        self.began.0
+    }
+
     /// A time of this process in ms since 1970.
     pub fn unix_ms(&self, at: Instant) -> u64 {
         let (began, unix_ms) = self.began;

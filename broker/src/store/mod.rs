@@ -18,7 +18,9 @@ mod record;
 mod stored;
 
 pub use journal::{Fetch, Journal, Turn};
-pub use log::Place;
+pub use log::{
+    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, WriteError,
+};
 pub use record::{
     BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
     SubscriptionRecord, WillRecord,

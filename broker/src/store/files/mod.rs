@@ -1,6 +1,12 @@
 //! Where the log's bytes are: a directory of the system, or in tests one that fails and forgets.
 
+mod directory;
+#[doc(hidden)]
+pub mod simulated;
+
 use std::io;
+
+pub use directory::{Directory, DirectoryError};
 
 /// A directory of files that grow at their end.
 pub trait Files: Send + Sync {

@@ -1,0 +1,129 @@
+//! Messages as the store has them.
+
+use std::sync::Arc;
+
+use super::{Content, Extra, Lifetime, Message};
+use crate::codec::PropertiesBuf;
+use crate::store::{BodyNumber, Journal, MessageRecord, StoredMessage};
+use crate::topic::{Name, NameBuf};
+
+impl Message {
+    /// As it is written down.
+    pub fn record(&self, journal: &Journal) -> MessageRecord<'_> {
+        MessageRecord {
+            topic: self.topic().as_str(),
+            payload: self.payload(),
+            qos: self.qos,
+            properties: self.forwarded().as_bytes(),
+            expiry: expiry(self.extra.as_ref(), journal),
+        }
+    }
+
+    /// One that was written down; none if it is no message.
+    pub fn restored(stored: StoredMessage, journal: &Journal) -> Option<Self> {
+        let StoredMessage { topic, payload, qos, properties, expiry } = stored;
+        let topic = NameBuf::from(Name::new(&topic).ok()?);
+        let lifetime = expiry.map(|expiry| Lifetime::restored(expiry, journal));
+        let extra = if lifetime.is_none() && properties.is_empty() {
+            None
+        } else {
+            Some(Arc::new(Extra { forwarded: PropertiesBuf::of_forwarded(&properties)?, lifetime }))
+        };
+        Some(Self { topic, payload, qos, extra })
+    }
+}
+
+impl Content<'_> {
+    /// As it is written down.
+    pub fn record(&self, journal: &Journal) -> MessageRecord<'_> {
+        MessageRecord {
+            topic: self.topic.as_str(),
+            payload: self.payload,
+            qos: self.qos,
+            properties: self.forwarded().as_bytes(),
+            expiry: expiry(self.extra.as_ref(), journal),
+        }
+    }
+
+    /// Its name for the records of this turn. Written down at the first call: all calls must be in one turn.
+    pub fn body(&self, journal: &Journal) -> BodyNumber {
+        if self.body.get() == 0 {
+            self.body.set(journal.record_body(self.record(journal)));
+        }
+        self.body.get()
+    }
+}
+
+fn expiry(extra: Option<&Arc<Extra>>, journal: &Journal) -> Option<(u32, u64)> {
+    let Lifetime { seconds, since } = extra?.lifetime?;
+    Some((seconds, since.map_or(0, |since| journal.unix_ms(since))))
+}
+
+impl Lifetime {
+    /// From the Message Expiry Interval, and when the message was published, in ms since 1970 (0 in a will).
+    fn restored((seconds, published_ms): (u32, u64), journal: &Journal) -> Self {
+        if published_ms == 0 {
+            return Self { seconds, since: None };
+        }
+        if let Some(since) = journal.instant(published_ms) {
+            return Self { seconds, since: Some(since) };
+        }
+        // The clock does not reach back so far: what is left of it begins with what the clock has.
+        let began = journal.began();
+        let waited = journal.unix_ms(began).saturating_sub(published_ms) / 1000;
+        let seconds = seconds.saturating_sub(u32::try_from(waited).unwrap_or(u32::MAX));
+        Self { seconds, since: Some(began) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::codec::{Property, QoS};
+
+    #[test]
+    fn a_message_comes_back_as_it_was() {
+        let (journal, now) = (Journal::new(0, 1 << 20), Instant::now());
+        let topic = Name::new("a/b").unwrap();
+        let plain = Message::new(topic, b"payload", QoS::ExactlyOnce);
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::MessageExpiryInterval(100)).unwrap();
+        properties.push(Property::UserProperty("k", "v")).unwrap();
+        let properties = properties.as_properties();
+        let published = now - Duration::from_secs(40);
+        let content = Content::new(topic, b"", QoS::AtLeastOnce).with(properties, published);
+        let will = Message::will(topic, b"gone", QoS::AtMostOnce, properties);
+        for message in [Arc::new(plain), content.to_message(), Arc::new(will)] {
+            let record = message.record(&journal);
+            let restored = Message::restored(record.into(), &journal).unwrap();
+            assert_eq!(restored.record(&journal), record);
+            assert_eq!(restored.bytes(), message.bytes());
+        }
+        assert_eq!(content.seconds_left(now), Some(60));
+    }
+
+    #[test]
+    fn what_is_no_message_is_none() {
+        let journal = Journal::new(0, 1 << 20);
+        let stored = |topic: &str, properties: &[u8]| StoredMessage {
+            topic: topic.to_owned(),
+            payload: Box::default(),
+            qos: QoS::AtMostOnce,
+            properties: properties.into(),
+            expiry: None,
+        };
+        assert!(Message::restored(stored("a", &[]), &journal).is_some());
+        assert!(Message::restored(stored("a/+", &[]), &journal).is_none());
+        assert!(Message::restored(stored("a", &[0xff]), &journal).is_none());
+    }
+
+    #[test]
+    fn a_body_is_written_once() {
+        let journal = Journal::new(7, 1 << 20);
+        let content = Content::new(Name::new("a").unwrap(), b"x", QoS::AtLeastOnce);
+        assert_eq!((content.body(&journal), content.body(&journal)), (8, 8));
+        assert_eq!(journal.next_number(), 9);
+    }
+}
