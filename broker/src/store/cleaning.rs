@@ -77,8 +77,8 @@ impl Cleaner {
         }
         let payload = self.states(image, segment);
         if payload.is_empty() {
-            // Whatever is counted there still: it was looked through.
-            return Ok(Step::Remove);
+            let (things, _) = image.ledger().needed(segment);
+            return Err(FetchError::Uncopied { segment, things });
         }
         Ok(Step::Copy { looked_through: payload.len(), payload })
     }

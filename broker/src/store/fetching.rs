@@ -7,7 +7,7 @@ use ahash::RandomState;
 
 use super::image::{Change, Changes, Image, slice};
 use super::journal::Fetch;
-use super::log::{Log, ReadError};
+use super::log::{Defect, Log, OpenError, ReadError};
 use super::record::{Position, Record, SessionNumber};
 use super::stored::{Fetched, StoredDelivery};
 use crate::codec::PacketId;
@@ -55,8 +55,21 @@ pub(super) enum FetchError {
     Content(#[from] super::coding::RecordError),
     #[error("no frame is in segment {segment} at byte {offset}")]
     Gone { segment: u32, offset: u32 },
+    #[error("segment {segment} has {things} things that are needed and were not found: it stays")]
+    Uncopied { segment: u32, things: u64 },
     #[error("the message {position} of session {session} is not in segment {segment}, from byte {offset} on")]
     Missing { session: SessionNumber, position: Position, segment: u32, offset: u32 },
+}
+
+impl FetchError {
+    /// What it means to whoever opens the log.
+    pub(super) fn into_open_error(self) -> OpenError {
+        match self {
+            Self::Read(ReadError::Io { file, action, source }) => OpenError::Io { file, action, source },
+            Self::Read(ReadError::Corrupt(defect)) => OpenError::Corrupt(defect),
+            error => OpenError::Corrupt(Defect { file: String::new(), offset: 0, what: error.to_string() }),
+        }
+    }
 }
 
 /// What was recorded of some sessions and could not be written yet.

@@ -20,8 +20,8 @@ use ahash::RandomState;
 
 pub(super) use changes::{Body, Change, Changes, Enqueued, slice};
 pub(super) use ledger::Ledger;
-pub(super) use queue::{InFlight, Queue, Run};
-pub(super) use session::Session;
+use queue::Run;
+use session::Session;
 
 use self::queue::Queued;
 use super::log::Place;

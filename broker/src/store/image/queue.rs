@@ -108,7 +108,8 @@ impl Run {
         if self.end() != queued.position || self.segment != segment || !is_near {
             return false;
         }
-        let (Some(span), Some(bytes)) = (self.span.checked_add(1), self.bytes.checked_add(queued.bytes)) else {
+        let (Some(span), Some(bytes)) = (self.span.checked_add(1), self.bytes.checked_add(queued.bytes))
+        else {
             return false;
         };
         self.span = span;
@@ -148,10 +149,11 @@ impl Queue {
 
     /// Takes a message, or learns that it was written anew elsewhere.
     pub(super) fn enqueue(&mut self, queued: &Queued, ledger: &mut Ledger) {
-        match self.runs.back_mut() {
-            Some(back) if queued.position < back.end() => self.replace(queued, ledger),
-            Some(back) if back.extend(queued) => {}
-            _ => self.runs.push_back(Run::new(queued)),
+        let back = self.runs.back_mut();
+        if back.as_ref().is_some_and(|back| queued.position < back.end()) {
+            self.replace(queued, ledger);
+        } else if !back.is_some_and(|back| back.extend(queued)) {
+            self.runs.push_back(Run::new(queued));
         }
         ledger.add(queued.place.segment, queued.bytes);
         if let Some((packet_id, qos)) = queued.in_flight {
@@ -272,7 +274,10 @@ impl Queue {
 
     /// Under which identifier a message is in flight.
     pub(in crate::store) fn packet_id(&self, position: Position) -> Option<PacketId> {
-        self.find_in_flight(position).ok().and_then(|index| self.in_flight.get(index)).map(|sent| sent.packet_id)
+        self.find_in_flight(position)
+            .ok()
+            .and_then(|index| self.in_flight.get(index))
+            .map(|sent| sent.packet_id)
     }
 
     /// Whether one of a run is in flight.

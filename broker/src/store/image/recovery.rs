@@ -44,10 +44,7 @@ impl Image {
         Ok((recovered, strays))
     }
 
-    fn read_again(
-        &self,
-        log: &Log,
-    ) -> Result<HashMap<SessionNumber, Unread, RandomState>, FetchError> {
+    fn read_again(&self, log: &Log) -> Result<HashMap<SessionNumber, Unread, RandomState>, FetchError> {
         let mut stretches = self.sessions.values().flat_map(|session| session.unread()).collect::<Vec<_>>();
         stretches.sort_unstable();
         let mut unread = HashMap::<_, Unread, _>::default();
