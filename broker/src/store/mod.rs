@@ -11,18 +11,29 @@
 //!         └──── queued messages ───┴── persisted ──────┴─▶ Image: what of the log is still needed, and where
 //! ```
 
+mod cleaning;
+mod coding;
+mod fetching;
 pub mod files;
+mod image;
 mod journal;
 mod log;
+mod opening;
 mod record;
+mod status;
 mod stored;
+mod writer;
 
+pub use coding::RecordError;
 pub use journal::{Fetch, Journal, Turn};
 pub use log::{
     CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, WriteError,
 };
+pub use opening::{Report, open};
 pub use record::{
     BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
     SubscriptionRecord, WillRecord,
 };
+pub use status::{Failing, Status};
 pub use stored::{Fetched, Recovered, RecoveredSession, StoredDelivery, StoredMessage, StoredWill};
+pub use writer::{Options, Sink, SyncPolicy, Writer};

@@ -116,6 +116,14 @@ pub enum Record<'a> {
         /// Which.
         body: BodyNumber,
     },
+    /// The store's own: the session has no subscriptions and identifiers but those that are told next. What it was
+    /// told earlier is so old that its bytes are given up.
+    Reset {
+        /// Whose.
+        session: SessionNumber,
+        /// Higher than all positions so far.
+        next_position: Position,
+    },
 }
 
 /// A session, but for its subscriptions and messages.
@@ -185,11 +193,4 @@ pub struct SubscriptionRecord {
     pub retain_as_published: bool,
     /// What deliveries carry.
     pub identifier: Option<NonZeroU32>,
-}
-
-impl Record<'_> {
-    /// Appends the record to `out`, as [`Records`](super) read it.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        _ = out;
-    }
 }

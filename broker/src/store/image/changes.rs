@@ -1,0 +1,200 @@
+//! What a frame says, in a form that can be looked through twice.
+
+use std::num::NonZeroU32;
+
+use crate::codec::{PacketId, QoS};
+use crate::store::coding::RecordError;
+use crate::store::record::{BodyNumber, Position, Record, SessionNumber};
+
+/// The records of one frame. Kept and filled again, so that reading a frame allocates nothing.
+#[derive(Default)]
+pub(in crate::store) struct Changes {
+    pub(in crate::store) bodies: Vec<Body>,
+    pub(in crate::store) records: Vec<Change>,
+    /// Records that named no body of the frame.
+    pub(in crate::store) strays: usize,
+    ids: Vec<NonZeroU32>,
+}
+
+/// A message in a frame.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Body {
+    pub(in crate::store) number: BodyNumber,
+    /// Where its record begins.
+    pub(in crate::store) at: u32,
+    /// Of its record.
+    pub(in crate::store) bytes: u32,
+    /// Of topic and payload.
+    pub(in crate::store) content_bytes: u32,
+    /// Records of the frame that mean it.
+    pub(in crate::store) holders: u32,
+}
+
+impl Body {
+    /// What each holder answers for, rounded up.
+    pub(in crate::store) fn share(&self) -> u32 {
+        self.bytes.div_ceil(self.holders.max(1))
+    }
+}
+
+/// A record that was read.
+#[derive(Clone, Copy)]
+pub(in crate::store) enum Change {
+    Enqueue(Enqueued),
+    InFlight {
+        session: SessionNumber,
+        position: Position,
+        packet_id: PacketId,
+    },
+    Dequeue {
+        session: SessionNumber,
+        position: Position,
+    },
+    Released {
+        session: SessionNumber,
+        position: Position,
+        packet_id: PacketId,
+    },
+    Completed {
+        session: SessionNumber,
+        packet_id: PacketId,
+    },
+    Received {
+        session: SessionNumber,
+        packet_id: PacketId,
+    },
+    ReceivedEnd {
+        session: SessionNumber,
+        packet_id: PacketId,
+    },
+    /// The index of the body.
+    Retain {
+        body: u32,
+        bytes: u32,
+    },
+    Unretain {
+        body: BodyNumber,
+    },
+    SessionEnd {
+        session: SessionNumber,
+    },
+    Reset {
+        session: SessionNumber,
+        next_position: Position,
+    },
+    /// One with text in it, which is rare: to be decoded once more.
+    Text {
+        session: SessionNumber,
+        at: u32,
+        bytes: u32,
+    },
+}
+
+/// A message for a session in a frame.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Enqueued {
+    pub(in crate::store) session: SessionNumber,
+    pub(in crate::store) position: Position,
+    /// Where its record begins.
+    pub(in crate::store) at: u32,
+    /// Of its record.
+    pub(in crate::store) bytes: u32,
+    /// The index of the body.
+    pub(in crate::store) body: u32,
+    pub(in crate::store) packet_id: Option<PacketId>,
+    pub(in crate::store) qos: QoS,
+}
+
+impl Changes {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    ///
+    /// It is not one record behind the other.
+    pub(in crate::store) fn read(&mut self, payload: &[u8]) -> Result<(), RecordError> {
+        self.bodies.clear();
+        self.records.clear();
+        self.strays = 0;
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let at = offset(payload, rest);
+            let record = Record::decode(&mut rest, &mut self.ids)?;
+            let bytes = offset(payload, rest) - at;
+            let change = match record {
+                Record::Body { body: number, message } => {
+                    let content_bytes = length(message.topic.len() + message.payload.len());
+                    self.bodies.push(Body { number, at, bytes, content_bytes, holders: 0 });
+                    continue;
+                }
+                Record::Enqueue { session, position, body, manner, packet_id } => {
+                    let qos = manner.qos;
+                    let Some(body) = hold(&mut self.bodies, body) else {
+                        self.strays += 1;
+                        continue;
+                    };
+                    Change::Enqueue(Enqueued { session, position, at, bytes, body, packet_id, qos })
+                }
+                Record::Retain { body } => match hold(&mut self.bodies, body) {
+                    Some(body) => Change::Retain { body, bytes },
+                    None => {
+                        self.strays += 1;
+                        continue;
+                    }
+                },
+                Record::InFlight { session, position, packet_id } => {
+                    Change::InFlight { session, position, packet_id }
+                }
+                Record::Dequeue { session, position } => Change::Dequeue { session, position },
+                Record::Released { session, position, packet_id } => {
+                    Change::Released { session, position, packet_id }
+                }
+                Record::Completed { session, packet_id } => Change::Completed { session, packet_id },
+                Record::Received { session, packet_id } => Change::Received { session, packet_id },
+                Record::ReceivedEnd { session, packet_id } => Change::ReceivedEnd { session, packet_id },
+                Record::Unretain { body } => Change::Unretain { body },
+                Record::SessionEnd { session } => Change::SessionEnd { session },
+                Record::Reset { session, next_position } => Change::Reset { session, next_position },
+                Record::Session(record) => Change::Text { session: record.session, at, bytes },
+                Record::Subscribe { session, .. } | Record::Unsubscribe { session, .. } => {
+                    Change::Text { session, at, bytes }
+                }
+            };
+            self.records.push(change);
+        }
+        Ok(())
+    }
+
+    /// The messages for sessions.
+    pub(in crate::store) fn enqueued(&self) -> impl Iterator<Item = (&Enqueued, &Body)> {
+        self.records.iter().filter_map(|change| match change {
+            Change::Enqueue(enqueued) => Some((enqueued, self.body(enqueued.body)?)),
+            _ => None,
+        })
+    }
+
+    pub(in crate::store) fn body(&self, index: u32) -> Option<&Body> {
+        self.bodies.get(index as usize)
+    }
+}
+
+/// Counts one more holder of a body, and gives the body's index. Most mean the last one.
+fn hold(bodies: &mut [Body], number: BodyNumber) -> Option<u32> {
+    let index = bodies.iter().rposition(|body| body.number == number)?;
+    bodies.get_mut(index)?.holders += 1;
+    u32::try_from(index).ok()
+}
+
+/// Where in `payload` its end `rest` begins.
+fn offset(payload: &[u8], rest: &[u8]) -> u32 {
+    length(payload.len() - rest.len())
+}
+
+/// A frame has less than 4 GiB.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// The bytes of a record.
+pub(in crate::store) fn slice(payload: &[u8], at: u32, bytes: u32) -> &[u8] {
+    payload.get(at as usize..(at as usize).saturating_add(bytes as usize)).unwrap_or_default()
+}

@@ -1,0 +1,76 @@
+//! What is still needed of each segment.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use crate::store::record::SessionNumber;
+
+/// By segment.
+#[derive(Default)]
+pub(in crate::store) struct Ledger {
+    segments: BTreeMap<u32, Needed>,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct Needed {
+    /// How many things.
+    things: u64,
+    bytes: u64,
+    /// Sessions whose state is told from here on, as far as they are still there and were not told anew since.
+    sessions: Vec<SessionNumber>,
+}
+
+impl Ledger {
+    /// One thing more is needed.
+    pub(super) fn add(&mut self, segment: u32, bytes: u32) {
+        let needed = self.segments.entry(segment).or_default();
+        needed.things += 1;
+        needed.bytes += u64::from(bytes);
+        self.bytes += u64::from(bytes);
+    }
+
+    /// One is not needed any more.
+    pub(super) fn subtract(&mut self, segment: u32, bytes: u32) {
+        if let Some(needed) = self.segments.get_mut(&segment) {
+            needed.things = needed.things.saturating_sub(1);
+            needed.bytes = needed.bytes.saturating_sub(bytes.into());
+            self.bytes = self.bytes.saturating_sub(bytes.into());
+        }
+    }
+
+    /// Several are not.
+    pub(super) fn subtract_many(&mut self, segment: u32, things: u32, bytes: u32) {
+        if let Some(needed) = self.segments.get_mut(&segment)
+            && things > 0
+        {
+            needed.things = needed.things.saturating_sub(u64::from(things) - 1);
+            self.subtract(segment, bytes);
+        }
+    }
+
+    /// What is told of a session begins here.
+    pub(super) fn add_session(&mut self, segment: u32, session: SessionNumber) {
+        self.segments.entry(segment).or_default().sessions.push(session);
+    }
+
+    /// The sessions that were told of from here on at some time.
+    pub(in crate::store) fn take_sessions(&mut self, segment: u32) -> Vec<SessionNumber> {
+        self.segments.get_mut(&segment).map(|needed| mem::take(&mut needed.sessions)).unwrap_or_default()
+    }
+
+    /// How many things, and how many bytes, are needed of a segment.
+    pub(in crate::store) fn needed(&self, segment: u32) -> (u64, u64) {
+        self.segments.get(&segment).map_or((0, 0), |needed| (needed.things, needed.bytes))
+    }
+
+    /// Bytes that are needed.
+    pub(in crate::store) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The segment is gone.
+    pub(in crate::store) fn forget(&mut self, segment: u32) {
+        self.segments.remove(&segment);
+    }
+}

@@ -1,0 +1,451 @@
+//! Takes what was recorded, writes it down, and tells whoever waits.
+
+use std::any::Any;
+use std::collections::{HashSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cleaning::{Cleaner, Step};
+use super::fetching::{Frames, Unapplied};
+use super::image::{Changes, Image};
+use super::journal::{Fetch, Journal};
+use super::log::{Log, Place, WriteError};
+use super::record::SessionNumber;
+use super::status::Status;
+use super::stored::Fetched;
+
+/// When what was written is synced, and so what an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before anything is acknowledged: nothing is lost, whatever happens.
+    Always,
+    /// At least so often: what was acknowledged in that time is lost if the system stops, but not if only the broker does.
+    Interval(Duration),
+    /// When the system does: what it had not written is lost if it stops, but not if only the broker does.
+    Os,
+}
+
+/// How a store is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// When to sync.
+    pub sync: SyncPolicy,
+    /// The size of a file, in bytes: about so much more than needed is there, several times.
+    pub segment_bytes: u32,
+    /// From so many bytes that wait to be written on, publishers wait.
+    pub max_backlog_bytes: usize,
+    /// After an error, the time until the next attempt.
+    pub retry: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync: SyncPolicy::Always,
+            segment_bytes: 32 << 20,
+            max_backlog_bytes: 16 << 20,
+            retry: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Who gets the messages that were fetched.
+pub trait Sink {
+    /// The answer to a [`Fetch`]: its asker, its session, and what was found.
+    fn fetched(&mut self, asker: Arc<dyn Any + Send + Sync>, session: SessionNumber, fetched: Fetched);
+}
+
+/// Frames are kept in memory until they are synced; when they are so many bytes, they are.
+const MAX_UNSYNCED_BYTES: usize = 32 << 20;
+
+/// What waits while nothing can be written goes together into frames of at least so many bytes.
+const MERGED_BYTES: usize = 1 << 20;
+
+/// So many bytes are looked through in one turn for what is needed of them, and [`CLEANED_SHARE`] as many as were written.
+const CLEANED_BYTES: usize = 256 << 10;
+
+/// In the worst case all of what is looked through is needed, up to half of all there is; so twice would do.
+const CLEANED_SHARE: usize = 4;
+
+/// At the end, it is tried so often to write what is left.
+const LAST_ATTEMPTS: usize = 3;
+
+/// The store's other end.
+pub struct Writer {
+    journal: Arc<Journal>,
+    log: Log,
+    image: Image,
+    options: Options,
+    status: Arc<Status>,
+    /// Frames that are not synced, or not written, by number.
+    frames: VecDeque<Frame>,
+    /// The number of the first of them.
+    first: u64,
+    /// The number of the first that was never applied.
+    unapplied: u64,
+    /// From this number on frames were applied that then were lost: they are to be applied once more, at the places where
+    /// they are written again.
+    lost: Option<u64>,
+    /// The last group taken, and the last that was told to be persisted.
+    taken: u64,
+    told: u64,
+    /// When the last sync was.
+    synced_at: Instant,
+    /// Writing failed: when to try again.
+    retry_at: Option<Instant>,
+    fetches: Fetches,
+    cleaner: Cleaner,
+    /// Cleaning failed: when to try again.
+    clean_at: Option<Instant>,
+    changes: Changes,
+}
+
+/// What is asked for.
+#[derive(Default)]
+struct Fetches {
+    /// Those that cannot be answered before something works again, and when to try.
+    held: Vec<Fetch>,
+    retry_at: Option<Instant>,
+    is_failing: bool,
+    frames: Frames,
+}
+
+/// A frame that may be needed again.
+struct Frame {
+    payload: Vec<u8>,
+    place: Option<Place>,
+    /// The group in it, and its bytes as they were recorded. A copy has none.
+    group: Option<(u64, usize)>,
+}
+
+impl Writer {
+    pub(super) fn new(journal: Arc<Journal>, log: Log, image: Image, options: Options) -> Self {
+        let next = log.next_frame();
+        let writer = Self {
+            journal,
+            log,
+            image,
+            options,
+            status: Arc::default(),
+            frames: VecDeque::new(),
+            first: next,
+            unapplied: next,
+            lost: None,
+            taken: 0,
+            told: 0,
+            synced_at: Instant::now(),
+            retry_at: None,
+            fetches: Fetches::default(),
+            cleaner: Cleaner::default(),
+            clean_at: None,
+            changes: Changes::default(),
+        };
+        writer.measure();
+        writer
+    }
+
+    /// How it is.
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Writes what was recorded, or waits for so long that something is, and gives what was asked for to `sink`. Gives
+    /// whether to go on: after [`Journal::finish`] it writes and syncs everything, and that was all.
+    pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
+        let taken = self.journal.take(self.wait(longest));
+        let now = Instant::now();
+        let written = taken.records.len();
+        self.taken = taken.group;
+        if !taken.records.is_empty() {
+            self.push(taken.group, taken.records);
+        }
+        if taken.is_over {
+            self.write_all(now);
+        } else if self.retry_at.is_none_or(|at| at <= now) {
+            self.write(now);
+        }
+        self.answer(taken.fetches, now, sink);
+        if !taken.is_over {
+            self.clean(CLEANED_BYTES.saturating_add(CLEANED_SHARE.saturating_mul(written)), now);
+        }
+        self.measure();
+        !taken.is_over
+    }
+
+    /// How long to wait for something to do.
+    fn wait(&self, longest: Duration) -> Duration {
+        let now = Instant::now();
+        if self.may_clean(now) && self.cleaner.is_due(&self.image, &self.log, self.options.segment_bytes) {
+            return Duration::ZERO;
+        }
+        let sync_at = match self.options.sync {
+            SyncPolicy::Interval(interval) if !self.frames.is_empty() && self.retry_at.is_none() => {
+                self.synced_at.checked_add(interval)
+            }
+            _ => None,
+        };
+        let clean_at = self.clean_at.filter(|at| *at > now);
+        [self.retry_at, clean_at, self.fetches.retry_at, sync_at]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(now))
+            .fold(longest, Duration::min)
+    }
+
+    /// Takes a group.
+    fn push(&mut self, group: u64, records: Vec<u8>) {
+        let recorded = records.len();
+        // While nothing can be written there may be many small ones. What may have been written is left as it is.
+        let is_first = self.first + self.frames.len() as u64 <= self.log.next_frame() + 1;
+        if let Some(Frame { payload, place: None, group: Some(before) }) = self.frames.back_mut()
+            && !is_first
+            && payload.len() < MERGED_BYTES
+        {
+            payload.extend_from_slice(&records);
+            *before = (group, before.1 + recorded);
+        } else {
+            self.frames.push_back(Frame { payload: records, place: None, group: Some((group, recorded)) });
+        }
+    }
+
+    /// Writes what is to be written, syncs if it is time to, and applies what can be.
+    fn write(&mut self, now: Instant) {
+        let result = self.append().and_then(|()| if self.must_sync(now) { self.sync(now) } else { Ok(()) });
+        self.settle();
+        match result {
+            Ok(()) => self.works(),
+            Err(error) => self.failed(now, &error),
+        }
+    }
+
+    /// At the end.
+    fn write_all(&mut self, now: Instant) {
+        for _ in 0..LAST_ATTEMPTS {
+            let result = self.append().and_then(|()| self.sync(now));
+            self.settle();
+            match result {
+                Ok(()) => return self.works(),
+                Err(error) => self.failed(now, &error),
+            }
+        }
+        let bytes = self.frames.iter().map(|frame| frame.payload.len()).sum::<usize>();
+        log::error!("the store ends without {bytes} bytes that were to be written");
+    }
+
+    /// Writes the frames that are not.
+    fn append(&mut self) -> Result<(), WriteError> {
+        loop {
+            let number = self.log.next_frame();
+            let Some(frame) = index(self.first, number).and_then(|index| self.frames.get_mut(index)) else {
+                return Ok(());
+            };
+            frame.place = Some(self.log.append(&frame.payload)?);
+            self.status.wrote(frame.payload.len(), frame.group.is_none());
+        }
+    }
+
+    fn must_sync(&self, now: Instant) -> bool {
+        let unsynced = self.frames.iter().map(|frame| frame.payload.len());
+        match self.options.sync {
+            SyncPolicy::Always => self.frames.iter().any(|frame| frame.group.is_some()),
+            SyncPolicy::Interval(interval) if now.saturating_duration_since(self.synced_at) >= interval => {
+                true
+            }
+            SyncPolicy::Interval(_) | SyncPolicy::Os => unsynced.sum::<usize>() >= MAX_UNSYNCED_BYTES,
+        }
+    }
+
+    fn sync(&mut self, now: Instant) -> Result<(), WriteError> {
+        self.synced_at = now;
+        if self.log.first_unsynced() == self.log.next_frame() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.log.sync()?;
+        self.status.synced(began.elapsed());
+        Ok(())
+    }
+
+    /// Applies what is written well enough, and tells of it. Forgets what is synced.
+    fn settle(&mut self) {
+        let (next, unsynced) = (self.log.next_frame(), self.log.first_unsynced());
+        if next < self.unapplied {
+            self.lost = Some(self.lost.map_or(next, |lost| lost.min(next)));
+            // What the image knows of them is of no use until all of them are there again.
+            return;
+        }
+        let mut persisted = None;
+        let mut bytes = 0;
+        let mut number = self.lost.take().unwrap_or(self.unapplied);
+        while let Some(frame) = index(self.first, number).and_then(|index| self.frames.get(index)) {
+            let is_written = match (self.options.sync, frame.group) {
+                (SyncPolicy::Always, Some(_)) => number < unsynced,
+                _ => number < next,
+            };
+            // Those that were applied before are.
+            if !is_written && number >= self.unapplied {
+                break;
+            }
+            if let Some(place) = frame.place {
+                // It was recorded just so, or copied.
+                match self.changes.read(&frame.payload) {
+                    Ok(()) => self.image.apply(place, &frame.payload, &self.changes),
+                    Err(error) => log::error!("the store wrote what it does not understand: {error}"),
+                }
+            }
+            if number >= self.unapplied
+                && let Some((group, recorded)) = frame.group
+            {
+                persisted = Some(group);
+                bytes += recorded;
+            }
+            number += 1;
+        }
+        self.unapplied = self.unapplied.max(number);
+        while self.first < unsynced.min(self.unapplied) && self.frames.pop_front().is_some() {
+            self.first += 1;
+        }
+        if self.is_all_applied() {
+            persisted = Some(self.taken);
+        }
+        if let Some(group) = persisted.filter(|group| *group > self.told) {
+            self.told = group;
+            self.journal.tell_persisted(group, bytes);
+        }
+    }
+
+    /// Whether the image is that of all frames.
+    fn is_all_applied(&self) -> bool {
+        self.lost.is_none() && self.unapplied == self.first + self.frames.len() as u64
+    }
+
+    fn works(&mut self) {
+        self.retry_at = None;
+        if let Some(since) = self.status.recover() {
+            self.journal.tell_failing(false);
+            log::warn!("the store can be written again, after {} s", since.elapsed().as_secs());
+            if !self.fetches.held.is_empty() {
+                self.fetches.retry_at = Some(Instant::now());
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Instant, error: &WriteError) {
+        self.retry_at = now.checked_add(self.options.retry);
+        self.journal.tell_failing(true);
+        if self.status.fail(now, error.to_string()) {
+            log::error!(
+                "the store cannot be written: {error}; what needs it waits, and it is tried again every {} ms",
+                self.options.retry.as_millis()
+            );
+        }
+    }
+
+    /// Gives what was asked for, now or earlier.
+    fn answer(&mut self, fetches: Vec<Fetch>, now: Instant, sink: &mut dyn Sink) {
+        let is_time = self.fetches.retry_at.is_some_and(|at| at <= now);
+        let held = if is_time { mem::take(&mut self.fetches.held) } else { Vec::new() };
+        if fetches.is_empty() && held.is_empty() {
+            return;
+        }
+        let asked = fetches.into_iter().chain(held).collect::<Vec<_>>();
+        let unapplied = self.unapplied_of(&asked);
+        let mut is_failing = false;
+        for fetch in asked {
+            let frames = &mut self.fetches.frames;
+            let (fetched, error) = frames.fetch(&fetch, &self.image, &self.log, &unapplied);
+            if let Some(error) = error {
+                is_failing = true;
+                self.status.failed_to_read();
+                if !mem::replace(&mut self.fetches.is_failing, true) {
+                    log::error!("messages cannot be read from the store: {error}");
+                }
+            }
+            if fetched.deliveries.is_empty() && fetched.next.is_some() {
+                self.fetches.held.push(fetch);
+            } else {
+                sink.fetched(fetch.asker, fetch.session, fetched);
+            }
+        }
+        self.fetches.is_failing = is_failing;
+        self.fetches.retry_at =
+            if self.fetches.held.is_empty() { None } else { now.checked_add(self.options.retry) };
+    }
+
+    /// What the image does not know yet of the sessions that ask.
+    fn unapplied_of(&mut self, fetches: &[Fetch]) -> Unapplied {
+        if self.is_all_applied() {
+            return Unapplied::default();
+        }
+        let sessions = fetches.iter().map(|fetch| fetch.session).collect::<HashSet<_>>();
+        let applied = index(self.first, self.unapplied).unwrap_or(0);
+        let frames = self.frames.iter().skip(applied).map(|frame| frame.payload.as_slice());
+        Unapplied::new(frames, &sessions, &mut self.changes)
+    }
+
+    fn may_clean(&self, now: Instant) -> bool {
+        self.clean_at.is_none_or(|at| at <= now) && self.retry_at.is_none() && self.is_all_applied()
+    }
+
+    /// Gets rid of what is not needed, as long as it has not looked through so many bytes.
+    fn clean(&mut self, most: usize, now: Instant) {
+        let mut looked_through = 0;
+        while looked_through < most && self.may_clean(now) {
+            match self.cleaner.step(&mut self.image, &self.log, self.options.segment_bytes) {
+                Ok(Step::Rest) => {
+                    self.clean_at = None;
+                    return;
+                }
+                Ok(Step::Copy { payload, looked_through: bytes }) => {
+                    looked_through += bytes.max(1);
+                    if !payload.is_empty() {
+                        self.frames.push_back(Frame { payload, place: None, group: None });
+                        let result = self.append();
+                        self.settle();
+                        if let Err(error) = result {
+                            self.failed(now, &error);
+                        }
+                    }
+                }
+                Ok(Step::Remove) => {
+                    looked_through += 1;
+                    self.remove_oldest(now);
+                }
+                Err(error) => {
+                    self.status.failed_to_read();
+                    log::error!("the store cannot be made smaller: {error}");
+                    self.clean_at = now.checked_add(self.options.retry);
+                }
+            }
+        }
+    }
+
+    fn remove_oldest(&mut self, now: Instant) {
+        let Some(oldest) = self.log.oldest() else { return };
+        // That of which it is not needed any more may itself not be synced.
+        let result = self.sync(now);
+        self.settle();
+        if let Err(error) = result {
+            return self.failed(now, &error);
+        }
+        let result = self.log.remove_oldest();
+        if self.log.segments().all(|(segment, _)| segment != oldest) {
+            self.cleaner.removed(oldest, &mut self.image);
+        }
+        if let Err(error) = result {
+            log::error!("the store cannot be made smaller: {error}");
+            self.clean_at = now.checked_add(self.options.retry);
+        }
+    }
+
+    fn measure(&self) {
+        let segments = self.log.segments().count() as u64;
+        self.status.measure(self.image.ledger().bytes(), self.log.total_bytes(), segments);
+    }
+}
+
+/// Where in frames of which the first has the number `first`, `number` is.
+fn index(first: u64, number: u64) -> Option<usize> {
+    usize::try_from(number.checked_sub(first)?).ok()
+}
