@@ -21,10 +21,11 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 pub use crate::hub::{Limits, Redirect};
+pub use crate::store::SyncPolicy;
 pub use keys::{KEYS, Key, Scope, key};
 pub use listener::{Endpoint, Listener, Tls, TlsVersions};
 pub use parse::Overrides;
-pub use persistence::{Persistence, SyncPolicy};
+pub use persistence::Persistence;
 pub use problem::Problem;
 pub use settings::{Process, Settings};
 pub use value::Kind;

@@ -139,7 +139,7 @@ impl Settings {
         lines.push(("persistence", persistence.is_some().to_string()));
         if let Some(Persistence { directory, sync, max_backlog_bytes }) = persistence {
             push_path(&mut lines, "persistence_location", Some(directory));
-            lines.push(("persistence_sync", sync.to_string()));
+            lines.push(("persistence_sync", value::sync_words(*sync)));
             lines.push(("max_persistence_backlog_bytes", size(*max_backlog_bytes)));
         }
         lines.extend([

@@ -188,6 +188,14 @@ pub(super) fn sync(text: &str) -> Option<SyncPolicy> {
     }
 }
 
+pub(super) fn sync_words(policy: SyncPolicy) -> String {
+    match policy {
+        SyncPolicy::Always => "always".to_owned(),
+        SyncPolicy::Interval(time) => format!("interval {}", Time(time.as_secs())),
+        SyncPolicy::Os => "os".to_owned(),
+    }
+}
+
 /// Bytes, in the largest unit that says them exactly.
 pub(super) struct Size(pub(super) u64);
 

@@ -67,12 +67,12 @@ pub use memory::Stage;
 pub use output::Sleep;
 pub use peer::{Origin, Peer};
 pub use restore::Restored;
-pub use stats::Stats;
+pub use stats::{Stats, StoreStats};
 
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
-use crate::store::{Journal, Record, Turn};
+use crate::store::{Journal, Record, Status, Turn};
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
@@ -111,6 +111,8 @@ pub struct Hub {
     delays: Mutex<Delays>,
     /// What must survive is written there, if anything does.
     journal: Option<Arc<Journal>>,
+    /// How the store is, for the statistics.
+    store_status: Option<Arc<Status>>,
 }
 
 /// By client identifier.
@@ -192,6 +194,7 @@ impl Hub {
             redirect: Mutex::default(),
             response_information: None,
             journal: None,
+            store_status: None,
         }
     }
 
@@ -203,6 +206,11 @@ impl Hub {
     /// With a journal, so that what must survive the broker does.
     pub fn with_journal(self, journal: Arc<Journal>) -> Self {
         Self { journal: Some(journal), ..self }
+    }
+
+    /// With what tells how the store is.
+    pub fn with_store_status(self, status: Arc<Status>) -> Self {
+        Self { store_status: Some(status), ..self }
     }
 
     /// For the time of a batch: what is recorded meanwhile survives together. To be taken before all locks.

@@ -149,3 +149,105 @@ impl Hub {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::codec::QoS;
+    use crate::hub::Limits;
+    use crate::store::{StoredMessage, StoredWill};
+
+    fn message(topic: &str, expiry: Option<(u32, u64)>) -> StoredMessage {
+        let payload = b"payload".as_slice().into();
+        StoredMessage {
+            topic: topic.to_owned(),
+            payload,
+            qos: QoS::AtLeastOnce,
+            properties: [].into(),
+            expiry,
+        }
+    }
+
+    fn session(number: u64, expiry_seconds: u32, absent_since: Option<u64>) -> RecoveredSession {
+        let client_id = number.to_string();
+        RecoveredSession { number, client_id, expiry_seconds, absent_since, ..RecoveredSession::default() }
+    }
+
+    fn will(topic: &str, delay_seconds: u32) -> Option<StoredWill> {
+        Some(StoredWill { message: message(topic, None), retain: true, delay_seconds })
+    }
+
+    /// A hub with what was recovered, and its journal.
+    fn restored(recovered: impl FnOnce(&Journal) -> Recovered) -> (Hub, Batch, Instant, Restored) {
+        let journal = Arc::new(Journal::new(1000, 1 << 20));
+        let recovered = recovered(&journal);
+        let hub = Hub::new(Limits::default()).with_journal(Arc::clone(&journal));
+        let now = Instant::now();
+        let mut batch = Batch::new(now);
+        let restored = hub.restore(recovered, now, &mut batch);
+        (hub, batch, now, restored)
+    }
+
+    fn retained(hub: &Hub) -> Vec<String> {
+        let store = hub.retained.read();
+        store.messages.iter().map(|retained| retained.message.topic().as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn who_was_there_left_now_and_who_was_away_left_then() {
+        let (hub, mut batch, now, _) = restored(|journal| {
+            let then = |seconds| journal.unix_ms(Instant::now() - Duration::from_secs(seconds));
+            Recovered {
+                sessions: vec![
+                    RecoveredSession { will: will("clean", 9), ..session(1, 0, None) },
+                    RecoveredSession { will: will("there", 0), ..session(2, 10, None) },
+                    RecoveredSession { will: will("delayed", 5), ..session(3, 10, None) },
+                    RecoveredSession { will: will("away", 8), ..session(4, 10, Some(then(5))) },
+                    RecoveredSession { will: will("over", 99), ..session(5, 10, Some(then(11))) },
+                    session(6, u32::MAX, Some(then(1_000_000))),
+                    // The clock was set back.
+                    session(7, 10, Some(journal.unix_ms(Instant::now() + Duration::from_secs(1_000_000)))),
+                ],
+                ..Recovered::default()
+            }
+        });
+        assert_eq!(retained(&hub), ["clean", "over", "there"]);
+        assert_eq!((hub.sessions.lock().len(), hub.stats().clients_expired), (5, 1));
+        let mut after = |seconds| {
+            let due = now + Duration::from_secs(seconds);
+            hub.attend(due, Waker::noop(), &mut batch);
+            (retained(&hub).len(), hub.sessions.lock().len())
+        };
+        assert_eq!([after(2), after(4), after(5), after(6)], [(3, 5), (4, 5), (5, 5), (5, 4)]);
+        assert_eq!([after(9), after(10), after(1_000_000)], [(5, 4), (5, 1), (5, 1)]);
+        assert_eq!(hub.stats().retained, 5);
+    }
+
+    #[test]
+    fn what_the_standard_does_not_allow_is_left_out() {
+        let record = SubscriptionRecord {
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+        };
+        let filters = ["a/#", "a/#/b", "$share/g/a", "$share/g"].map(|filter| (filter.to_owned(), record));
+        let (hub, _, _, restored) = restored(|_| Recovered {
+            sessions: vec![
+                RecoveredSession { subscriptions: filters.into(), ..session(1, 10, None) },
+                RecoveredSession { client_id: "1".to_owned(), ..session(2, 10, None) },
+                RecoveredSession { will: will("+", 0), ..session(3, 10, None) },
+            ],
+            retained: vec![(4, message("a", None)), (5, message("#", None)), (6, message("b", Some((1, 1))))],
+            numbers: 6,
+        });
+        let expected =
+            Restored { sessions: 2, subscriptions: 2, retained: 1, retained_dropped: 1, invalid: 5 };
+        assert_eq!(restored, expected);
+        let stats = hub.stats();
+        assert_eq!((stats.subscriptions, stats.shared_subscriptions), (1, 1));
+        assert_eq!((stats.retained, stats.messages_expired, stats.stored), (1, 1, 1));
+    }
+}
