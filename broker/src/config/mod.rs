@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use crate::hub::{Limits, Redirect};
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{Endpoint, Listener, Tls, TlsVersions};
+pub use listener::{Endpoint, Listener, Tls, TlsVersions, WebSocket};
 pub use parse::Overrides;
 pub use persistence::{Persistence, SyncPolicy};
 pub use problem::Problem;

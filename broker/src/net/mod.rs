@@ -12,6 +12,7 @@ mod received;
 mod socket;
 mod tls;
 mod unix;
+mod websocket;
 mod worker;
 
 use std::net::SocketAddr;

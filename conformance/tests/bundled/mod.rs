@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use conformance::target::{Credentials, Target};
+use conformance::transport::Trust;
 use tempfile::NamedTempFile;
 
 /// The broker of this repository, as often as there are configurations to be tested.
@@ -57,8 +58,8 @@ fn bare(limits: sol::Limits) -> sol::Limits {
 }
 
 impl Bundled {
-    /// The usual one is open at one port, which is the first target, closed at another, and closed with SCRAM at a third:
-    /// looking at passwords takes time.
+    /// The usual one is open at one port, which is the first target, closed at another, closed with SCRAM at a third, since
+    /// looking at passwords takes time, and speaks WebSocket at a fourth.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
         let password_file = |known: &str| -> Result<NamedTempFile, String> {
             let file = || -> std::io::Result<NamedTempFile> {
@@ -83,7 +84,11 @@ impl Bundled {
             login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
             ..usual
         };
-        let listeners = vec![anywhere(), closed, scram];
+        let websocket = sol::config::Listener {
+            websocket: Some(sol::config::WebSocket { path: Some("/mqtt".to_owned()), origins: Vec::new() }),
+            ..anywhere()
+        };
+        let listeners = vec![anywhere(), closed, scram, websocket];
         let mut configurations = vec![sol::Config { listeners, limits, ..sol::Config::default() }];
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
@@ -96,16 +101,18 @@ impl Bundled {
         };
         let brokers = configurations.into_iter().map(start).collect::<Result<Vec<_>, String>>()?;
 
-        let mut targets: Vec<_> = brokers
-            .iter()
-            .flat_map(sol::Broker::local_addrs)
-            .map(|address| Target { promises: true, ..Target::new(*address) })
-            .collect();
+        let mut targets: Vec<_> =
+            brokers.iter().flat_map(sol::Broker::local_addrs).map(|address| Target::new(*address)).collect();
         let credentials =
             Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
         for closed in targets.iter_mut().skip(1).take(2) {
             *closed = closed.clone().with_credentials(credentials.clone());
         }
+        for websocket in targets.iter_mut().skip(3).take(1) {
+            let url = format!("ws://{}/mqtt", websocket.endpoint);
+            *websocket = Target::from_url(&url, &Trust::default()).map_err(|error| error.to_string())?;
+        }
+        targets.iter_mut().for_each(|target| target.promises = true);
         Ok((Bundled { brokers, _passwords: passwords }, targets))
     }
 
