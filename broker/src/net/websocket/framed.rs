@@ -20,7 +20,7 @@ const STATE_BYTES: usize = 512;
 
 /// A WebSocket connection. The handshake is part of the first read, so that the deadline for CONNECT holds for both.
 pub(in crate::net) struct Framed<S> {
-    socket: S,
+    pub(super) socket: S,
     state: State,
     encoder: Encoder,
     /// To be told when what came before is read.

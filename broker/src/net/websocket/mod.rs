@@ -9,6 +9,8 @@ mod encoder;
 mod failure;
 mod framed;
 mod handshake;
+#[cfg(test)]
+mod tests;
 
 pub(super) use failure::is_failure;
 pub(super) use framed::Framed;
