@@ -216,7 +216,7 @@ pub(super) async fn serve<S: Socket>(
         // Whatever state it is in.
         Ending::Panicked => {}
         Ending::Refused { .. } | Ending::Tls(_) | Ending::WebSocket(_) => rest.linger(hub, reactor).await,
-        _ if is_told => rest.linger(hub, reactor).await,
+        _ if is_told || (rest.socket.is_answered() && !is_stuck) => rest.linger(hub, reactor).await,
         _ => rest.socket.say_goodbye(),
     }
     None

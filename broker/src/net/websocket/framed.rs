@@ -157,6 +157,10 @@ impl<S: Socket> Socket for Framed<S> {
         self.socket.say_goodbye();
     }
 
+    fn is_answered(&self) -> bool {
+        true
+    }
+
     fn leave(&mut self) {
         self.socket.leave();
     }
