@@ -10,6 +10,8 @@ use crate::net::socket::Socket;
 
 /// The most that one frame carries: what a length of two bytes can say.
 const FRAME_BYTES: usize = u16::MAX as usize;
+/// An idle client keeps no larger buffer. Headers of data frames are shorter.
+const IDLE_BYTES: usize = 16;
 /// At most this many pieces go into one vectored write, the header among them.
 const SLICES: usize = 33;
 
@@ -132,14 +134,10 @@ impl Encoder {
         if self.written == self.head.len() {
             self.written = 0;
             self.head.clear();
-            // Of what is longer than a header, an idle client keeps no buffer.
-            self.head.shrink_to(HEADER_BYTES);
+            self.head.shrink_to(IDLE_BYTES);
         }
         let of_data = (n - of_head).min(self.body);
         self.body -= of_data;
         of_data
     }
 }
-
-/// The longest header of a data frame.
-const HEADER_BYTES: usize = 4;
