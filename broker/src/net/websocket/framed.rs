@@ -158,7 +158,7 @@ impl<S: Socket> Socket for Framed<S> {
     }
 
     fn is_answered(&self) -> bool {
-        true
+        matches!(self.state, State::Open(_) | State::Over(Some(_)))
     }
 
     fn leave(&mut self) {
