@@ -109,6 +109,8 @@ fn trials(scenarios: Vec<Scenario>, targets: &[Arc<Target>]) -> Vec<Trial> {
             }
         }
     }
+    // One carrier after the other: those that take most are not to meet each other.
+    trials.sort_by(|one, other| one.kind().cmp(other.kind()));
     trials
 }
 
