@@ -139,6 +139,35 @@ pub const KEYS: &[Key] = &[
                   them exists here.",
     },
     Key {
+        name: "protocol",
+        scope: Scope::Listener,
+        kind: Kind::Carrier,
+        default: "mqtt",
+        example: "",
+        meaning: "What carries MQTT: nothing else (`mqtt`), or the binary frames of WebSocket (`websockets`), for \
+                  browsers; with TLS it is wss. Clients must offer the subprotocol `mqtt` [MQTT-6.0.0-3]; `mqttv3.1` \
+                  is taken too.",
+    },
+    Key {
+        name: "websockets_path",
+        scope: Scope::Listener,
+        kind: Kind::UrlPath,
+        default: "",
+        example: "/mqtt",
+        meaning: "The path that a client of WebSocket must ask for. Without it any will do. It needs `protocol \
+                  websockets`.",
+    },
+    Key {
+        name: "websockets_origin",
+        scope: Scope::Listener,
+        kind: Kind::Origin,
+        default: "",
+        example: "https://example.org",
+        meaning: "Where a web page may come from whose browser connects here by WebSocket: a scheme, a host and, if it \
+                  is not the usual one, a port. May be given several times; without it pages may come from anywhere. \
+                  Clients that are no browsers say no origin, and are let in. It needs `protocol websockets`.",
+    },
+    Key {
         name: "allow_anonymous",
         scope: Scope::Inherited,
         kind: Kind::Truth,

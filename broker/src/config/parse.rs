@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::keys::{self, Key, Scope};
 use super::settings::Sources;
 use super::{
-    Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions, line, value,
+    Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions, WebSocket, line,
+    value,
 };
 use crate::codec::QoS;
 
@@ -70,7 +71,7 @@ impl Settings {
     }
 }
 
-/// A value that is of its key's kind.
+/// A value that is of its key's kind, or all values of a list with spaces between.
 struct Given {
     text: String,
     line: usize,
@@ -154,7 +155,13 @@ impl Parser {
                 (Scope::Listener | Scope::Inherited, Some(listener)) => listener,
                 _ => &mut plain,
             };
-            if let Some(first) = section.line(key.name) {
+            if key.kind.is_list()
+                && let Some(given) = section.given.get_mut(key.name)
+            {
+                given.text.extend(text.iter().flat_map(|text| [" ", text]));
+                continue;
+            }
+            if let Some(first) = section.line(key.name).filter(|_| !key.kind.is_list()) {
                 let what = format!("`{name}` is given twice, on line {first} already: keep one of them");
                 self.problem(number, None, what);
                 continue;
@@ -312,6 +319,7 @@ impl Parser {
         if let Some(allowed) = of("allow_anonymous").truth("allow_anonymous") {
             listener.allow_anonymous = allowed;
         }
+        listener.websocket = self.websocket(section);
         listener.password_file = of("password_file").path("password_file");
         if !listener.allow_anonymous && of("password_file").line("password_file").is_none() {
             let what = "`allow_anonymous false` without `password_file`: nobody could log in, give the file"
@@ -319,6 +327,23 @@ impl Parser {
             self.problem(of("allow_anonymous").line("allow_anonymous"), None, what);
         }
         listener
+    }
+
+    fn websocket(&mut self, section: &Section) -> Option<WebSocket> {
+        if section.text("protocol") == Some(value::WEBSOCKETS) {
+            let origins = section.text("websockets_origin").unwrap_or_default();
+            return Some(WebSocket {
+                path: section.text("websockets_path").map(str::to_owned),
+                origins: origins.split_whitespace().map(str::to_owned).collect(),
+            });
+        }
+        // What `protocol` was to be is not known if it was wrong.
+        if !section.spoilt.contains_key("protocol") {
+            let what = "it needs `protocol websockets` beside it: give that, or leave it out";
+            self.refuse(section, "websockets_path", what);
+            self.refuse(section, "websockets_origin", what);
+        }
+        None
     }
 
     fn tls(&mut self, section: &Section, plain: &Section) -> Option<Tls> {

@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::line::quote;
 use super::value::{self, Size, Time};
-use super::{Config, Endpoint, Listener, Persistence, Problem, Redirect};
+use super::{Config, Endpoint, Listener, Persistence, Problem, Redirect, WebSocket};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +190,11 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
         push_path(&mut lines, "keyfile", Some(&tls.keyfile));
         lines.push(("require_certificate", tls.require_certificate.to_string()));
         lines.push(("tls_protocols", value::protocol_names(tls.versions).to_owned()));
+    }
+    if let Some(WebSocket { path, origins }) = &listener.websocket {
+        lines.push(("protocol", value::WEBSOCKETS.to_owned()));
+        lines.extend(path.iter().map(|path| ("websockets_path", quote(path))));
+        lines.extend(origins.iter().map(|origin| ("websockets_origin", quote(origin))));
     }
     lines.push(("allow_anonymous", listener.allow_anonymous.to_string()));
     push_path(&mut lines, "password_file", listener.password_file.as_ref());

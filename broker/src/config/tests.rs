@@ -202,6 +202,23 @@ fn keys_under_a_listener_are_for_it_alone() {
 }
 
 #[test]
+fn a_listener_speaks_websocket() {
+    let settings = parsed(
+        "protocol websockets\nip_port 1\nunix_socket /s\n\
+         listener 2\nprotocol websockets\nwebsockets_path /mqtt\nwebsockets_origin https://a\nwebsockets_origin http://b:8\n\
+         listener 3\nprotocol mqtt\n",
+    );
+    let found: Vec<_> = settings.broker.listeners.iter().map(|it| it.websocket.clone()).collect();
+    let narrow = WebSocket {
+        path: Some("/mqtt".to_owned()),
+        origins: vec!["https://a".to_owned(), "http://b:8".to_owned()],
+    };
+    let wide = Some(WebSocket::default());
+    assert_eq!(found, [wide.clone(), wide, Some(narrow), None]);
+    assert_eq!(parsed(&settings.to_string()), settings);
+}
+
+#[test]
 fn each_error_says_where_it_is_and_what_to_do() {
     for (text, expected) in [
         ("ip_prot 1", "1: unknown key `ip_prot`: the nearest known one is `ip_port`"),
@@ -317,6 +334,23 @@ fn each_error_says_where_it_is_and_what_to_do() {
             "allow_anonymous false\nlistener 1\nlistener 2",
             "1: `allow_anonymous false` without `password_file`: nobody could log in, give the file",
         ),
+        ("protocol http_api", "1: `protocol` cannot be `http_api`: give mqtt or websockets"),
+        (
+            "protocol websockets\nlistener 1\nwebsockets_path /a",
+            "3: `websockets_path` in a wrong place: it needs `protocol websockets` beside it: give that, or leave it out",
+        ),
+        (
+            "protocol mqtt\nwebsockets_origin http://a\nwebsockets_origin http://b",
+            "2: `websockets_origin` in a wrong place: it needs `protocol websockets` beside it: give that, or leave it out",
+        ),
+        (
+            "protocol websockets\nwebsockets_path mqtt",
+            "2: `websockets_path` cannot be `mqtt`: give the path of a URL such as /mqtt",
+        ),
+        (
+            "protocol websockets\nwebsockets_origin https://a/b",
+            "2: `websockets_origin` cannot be `https://a/b`: give an origin such as https://example.org",
+        ),
         ("group g", "1: `group` without `user`: say whom to become"),
         (
             "listener 1\nlistener 1 0.0.0.0",
@@ -396,9 +430,14 @@ fn any_listener() -> impl Strategy<Value = Listener> {
     );
     let unix = (path(), option::of(0..=0o777_u32)).prop_map(|(path, mode)| Endpoint::Unix { path, mode });
     let endpoint = prop_oneof![any::<SocketAddr>().prop_map(without_scope).prop_map(Endpoint::Tcp), unix];
-    (endpoint, 1..=u16::MAX, option::of(tls), any::<bool>(), option::of(path())).prop_map(
-        |(endpoint, backlog, tls, anonymous, password_file)| Listener {
+    let origins = prop::collection::vec("[a-z]{1,5}://[!-.0-~]{1,9}", 0..3);
+    let websocket =
+        (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
+    let carrier = (option::of(tls), option::of(websocket));
+    (endpoint, 1..=u16::MAX, carrier, any::<bool>(), option::of(path())).prop_map(
+        |(endpoint, backlog, (tls, websocket), anonymous, password_file)| Listener {
             tls: tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_))),
+            websocket,
             endpoint,
             backlog,
             allow_anonymous: anonymous || password_file.is_none(),

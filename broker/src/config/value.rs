@@ -15,6 +15,9 @@ const MAX_SYNC_INTERVAL: u64 = 3600;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
 
+/// The carrier that is not the default.
+pub(super) const WEBSOCKETS: &str = "websockets";
+
 /// What a value looks like. Written out, it says what to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -61,6 +64,12 @@ pub enum Kind {
     Name,
     /// What a packet carries.
     Text,
+    /// What carries MQTT.
+    Carrier,
+    /// Of a URL.
+    UrlPath,
+    /// Where a browser's page comes from.
+    Origin,
 }
 
 impl fmt::Display for Kind {
@@ -87,11 +96,19 @@ impl fmt::Display for Kind {
             Self::Protocols => f.write_str("tlsv1_2, tlsv1_3 or both with a comma between"),
             Self::Name => f.write_str("a name"),
             Self::Text => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
+            Self::Carrier => f.write_str("mqtt or websockets"),
+            Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
+            Self::Origin => f.write_str("an origin such as https://example.org"),
         }
     }
 }
 
 impl Kind {
+    /// Whether its key may be given more than once.
+    pub(super) fn is_list(self) -> bool {
+        self == Self::Origin
+    }
+
     /// Whether a value is of the kind; if not, what to do.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         let advice = || format!("give {self}");
@@ -116,9 +133,21 @@ impl Kind {
                 }
                 protocols(text).is_some()
             }
+            Self::Carrier => ["mqtt", WEBSOCKETS].contains(&text),
+            Self::UrlPath => text.starts_with('/') && is_visible(text) && !text.contains(['?', '#']),
+            Self::Origin => {
+                // As browsers write it: nothing behind the host and its port.
+                let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
+                is_visible(text) && host.is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'))
+            }
         };
         if valid { Ok(()) } else { Err(advice()) }
     }
+}
+
+/// ASCII that is seen, without spaces.
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The port, and what stands behind it.

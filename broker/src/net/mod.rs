@@ -13,6 +13,7 @@ mod received;
 mod socket;
 mod tls;
 mod unix;
+mod websocket;
 mod worker;
 
 use std::net::SocketAddr;

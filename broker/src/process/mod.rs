@@ -107,7 +107,12 @@ fn announce(broker: &Broker, config: &Config) {
             env!("CARGO_PKG_VERSION"),
             config.threads,
             broker.back_end(),
-            if listener.tls.is_some() { "TLS" } else { "no TLS" },
+            match (&listener.websocket, &listener.tls) {
+                (None, None) => "no TLS",
+                (None, Some(_)) => "TLS",
+                (Some(_), None) => "WebSocket, no TLS",
+                (Some(_), Some(_)) => "WebSocket, TLS",
+            },
             if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
         );
     }
