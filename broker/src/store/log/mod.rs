@@ -359,3 +359,6 @@ fn directory_error(action: &'static str, source: io::Error) -> WriteError {
 fn corrupt(segment: u32, offset: u32, what: &str) -> ReadError {
     ReadError::Corrupt(Defect { file: name(segment), offset: u64::from(offset), what: what.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,16 +77,28 @@ impl Recovery {
 
     /// Walks through all segments, and visits all frames of which it is known that they are on stable storage.
     fn walk(&mut self, visit: Visit<'_>) -> Result<(), OpenError> {
-        let whole = |candidate: &Candidate| candidate.header.is_some();
-        let last = self.candidates.iter().rposition(whole);
-        if let Some(header) = self.candidates.iter().find_map(|candidate| candidate.header) {
-            self.first_pending = header.first;
-        }
+        let last = self.candidates.iter().rposition(|candidate| candidate.header.is_some());
+        let mut is_first = true;
         for index in 0..self.candidates.len() {
-            match self.header(index) {
-                None => self.pass_headless(index, last.is_none_or(|last| index > last))?,
+            let Some(candidate) = self.candidates.get(index) else { return Ok(()) };
+            let later = self.candidates.iter().skip(index + 1).find_map(|candidate| candidate.header);
+            match candidate.header {
+                None if candidate.len <= u64::from(HEADER) => {
+                    let defect = candidate.defect(0, "the segment had not begun");
+                    self.cuts.push(Cut { defect, bytes: candidate.len });
+                }
+                // Its header was there before anything else.
+                None => {
+                    let what = "this is not the header of a segment, and nobody knows which frames follow";
+                    return Err(OpenError::Corrupt(candidate.defect(0, what)));
+                }
+                // Nothing was ever written to it, as its beginning failed; it may be much older than the next.
+                Some(_) if candidate.len == u64::from(HEADER) && Some(index) != last => {}
                 Some(header) => {
-                    let later = self.candidates.iter().skip(index + 1).find_map(|candidate| candidate.header);
+                    if is_first {
+                        self.first_pending = header.first;
+                        is_first = false;
+                    }
                     self.walk_segment(index, header, later, visit)?;
                 }
             }
@@ -94,29 +106,9 @@ impl Recovery {
         Ok(())
     }
 
-    fn header(&self, index: usize) -> Option<Header> {
-        self.candidates.get(index)?.header
-    }
-
     /// The number behind that of the last frame.
     fn next(&self) -> u64 {
         self.first_pending + self.pending.len() as u64
-    }
-
-    /// A segment whose header is broken. If nothing else is in it, its beginning was not finished. If no segment comes
-    /// after it that holds what may have been in it, that is lost.
-    fn pass_headless(&mut self, index: usize, is_behind_last: bool) -> Result<(), OpenError> {
-        let Some(candidate) = self.candidates.get(index) else { return Ok(()) };
-        let defect = candidate.defect(0, "this is not the header of a segment");
-        if candidate.len > u64::from(HEADER) {
-            if is_behind_last {
-                let what = format!("{}, and nobody knows which frames follow", defect.what);
-                return Err(OpenError::Corrupt(Defect { what, ..defect }));
-            }
-            self.defect = Some(defect.clone());
-        }
-        self.cuts.push(Cut { defect, bytes: candidate.len });
-        Ok(())
     }
 
     /// A segment, and the header of the one behind it.
