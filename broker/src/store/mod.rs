@@ -16,6 +16,7 @@ mod coding;
 mod fetching;
 pub mod files;
 mod image;
+mod inspection;
 mod journal;
 mod log;
 mod opening;
@@ -25,9 +26,11 @@ mod stored;
 mod writer;
 
 pub use coding::RecordError;
+pub use inspection::{describe, repair};
 pub use journal::{Clock, Fetch, Journal, Turn};
 pub use log::{
-    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, WriteError,
+    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, Survey,
+    WriteError,
 };
 pub use opening::{Report, open, open_at};
 pub use record::{

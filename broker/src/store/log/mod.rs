@@ -85,6 +85,19 @@ pub struct Log {
     open: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
 }
 
+/// All that is in the files of a log.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Numbers of segments, and their bytes.
+    pub segments: Vec<(u32, u64)>,
+    /// Good frames.
+    pub frames: u64,
+    /// What would be cut off when the log is opened.
+    pub cuts: Vec<Cut>,
+    /// What had been stored and is lost. The log does not open unless there is none.
+    pub lost: Vec<Defect>,
+}
+
 /// A file of frames.
 struct Segment {
     number: u32,
@@ -119,6 +132,19 @@ impl Log {
         visit: &mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>,
     ) -> Result<(Self, Vec<Cut>), OpenError> {
         Recovery::run(files, options, visit)
+    }
+
+    /// Looks at all that is there, beyond what is lost too, and calls `visit` for each good frame, in order. Nothing is
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and if a later version wrote it.
+    pub fn survey(
+        files: Arc<dyn Files>,
+        visit: &mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>,
+    ) -> Result<Survey, OpenError> {
+        Recovery::survey(files, visit)
     }
 
     /// Writes one frame, which is not yet synced. It may first sync those before, to begin a new segment.
@@ -359,3 +385,6 @@ fn directory_error(action: &'static str, source: io::Error) -> WriteError {
 fn corrupt(segment: u32, offset: u32, what: &str) -> ReadError {
     ReadError::Corrupt(Defect { file: name(segment), offset: u64::from(offset), what: what.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;
