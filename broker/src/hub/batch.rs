@@ -54,6 +54,11 @@ impl Batch {
         }
     }
 
+    /// What time it is.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// It is `now`, in whatever the batch is lent for next.
     pub fn at(&mut self, now: Instant) -> &mut Self {
         self.now = now;

@@ -28,8 +28,24 @@ pub struct Journal {
     /// Numbers given so far, of sessions and bodies.
     numbers: AtomicU64,
     is_failing: AtomicBool,
-    /// When it began, by both clocks.
-    began: (Instant, u64),
+    clock: Clock,
+}
+
+/// A moment by the clock of the process and by that of the world: what one says can be said by the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The moment, in this process.
+    pub instant: Instant,
+    /// The same one, in ms since 1970.
+    pub unix_ms: u64,
+}
+
+impl Clock {
+    /// This moment.
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    }
 }
 
 #[derive(Default)]
@@ -93,7 +109,11 @@ impl Journal {
     /// One with nothing to be written. Numbers begin behind `numbers`, which were given in earlier lives; at
     /// `max_backlog_bytes` it is [behind](Journal::is_behind).
     pub fn new(numbers: u64, max_backlog_bytes: usize) -> Self {
-        let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::at(Clock::now(), numbers, max_backlog_bytes)
+    }
+
+    /// One whose clock is that.
+    pub(super) fn at(clock: Clock, numbers: u64, max_backlog_bytes: usize) -> Self {
         Self {
             gate: RwLock::default(),
             forming: Mutex::default(),
@@ -105,7 +125,7 @@ impl Journal {
             waiting: Mutex::default(),
             numbers: AtomicU64::new(numbers),
             is_failing: AtomicBool::new(false),
-            began: (Instant::now(), u64::try_from(unix_ms.as_millis()).unwrap_or(u64::MAX)),
+            clock,
         }
     }
 
@@ -184,12 +204,12 @@ impl Journal {
 
     /// When the store was opened: no time before it is needed of a clock that does not reach back further.
     pub fn began(&self) -> Instant {
-        self.began.0
+        self.clock.instant
     }
 
     /// A time of this process in ms since 1970.
     pub fn unix_ms(&self, at: Instant) -> u64 {
-        let (began, unix_ms) = self.began;
+        let Clock { instant: began, unix_ms } = self.clock;
         let later = u64::try_from(at.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX);
         let earlier = u64::try_from(began.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
         unix_ms.saturating_add(later).saturating_sub(earlier)
@@ -197,7 +217,7 @@ impl Journal {
 
     /// A time in ms since 1970 as one of this process; none if the system's clock does not reach back so far.
     pub fn instant(&self, unix_ms: u64) -> Option<Instant> {
-        let (began, then) = self.began;
+        let Clock { instant: began, unix_ms: then } = self.clock;
         if unix_ms >= then {
             began.checked_add(Duration::from_millis(unix_ms - then))
         } else {

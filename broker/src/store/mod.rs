@@ -25,11 +25,11 @@ mod stored;
 mod writer;
 
 pub use coding::RecordError;
-pub use journal::{Fetch, Journal, Turn};
+pub use journal::{Clock, Fetch, Journal, Turn};
 pub use log::{
     CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, WriteError,
 };
-pub use opening::{Report, open};
+pub use opening::{Report, open, open_at};
 pub use record::{
     BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
     SubscriptionRecord, WillRecord,

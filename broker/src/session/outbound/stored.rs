@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::queue::Kept;
 use super::{InFlight, Outbound, OutboundLimits};
 use crate::codec::{PacketId, QoS};
+use crate::session::identifiers::Identifiers;
 use crate::session::log::SessionLog;
 use crate::session::tally::Tally;
 use crate::session::{Content, Manner, Message, Outbox, Outcome};
@@ -89,6 +90,7 @@ impl Outbound {
         let (messages, bytes) = queued;
         Self {
             log: Some(log),
+            identifiers: Identifiers::in_use(),
             published: published.collect(),
             released: released.into(),
             stored: Stored {
