@@ -185,11 +185,13 @@ impl Hub {
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
         let id: Arc<str> = grant.client_id.as_ref().into();
+        // That its session is over is a promise, too.
+        let ended = existing.as_ref().and_then(|replaced| promised_by(&replaced.session.lock()));
         let session = Mutex::new(Session::of_client(&id, grant.expiry, link));
         let client = Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session });
         let mut session = client.session.lock();
         self.record_begin(&client, &mut session);
-        let promised = promised_by(&session);
+        let promised = promised_by(&session).or(ended);
         if let Some(link) = &mut session.link {
             grant.accept(false, promised, &mut link.outbox);
         }

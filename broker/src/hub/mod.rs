@@ -9,7 +9,8 @@
 //!
 //! # Locks
 //!
-//! Taken in this order, each left out at will, none held across an await:
+//! Taken in this order, each left out at will, none held across an await; a turn of the journal, if there is one, before
+//! all of them and once:
 //!
 //! 1. `sessions`: client identifier → client. CONNECT and the end of a session.
 //! 2. `index`: topic filters → subscriptions, and the members of shared ones. Shared by all publishers for a

@@ -213,7 +213,8 @@ impl Hub {
         if content.is_shared() {
             *bytes += content.payload().len();
         }
-        let is_recorded = content.is_recorded();
+        // What was retained before is gone, too, even if this is not stored.
+        let is_recorded = content.is_recorded() || retain;
         content.settle(tally);
         if is_recorded {
             batch.await_group();

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::connect::release_will;
 use super::subscribe::subscription_bytes;
+use super::subscriptions::SubscriptionIndex;
 use super::{Batch, Client, Hub};
 use crate::session::{Expiry, Message, Session, SessionLog, Will};
 use crate::store::{Journal, Record, Recovered, RecoveredSession, SubscriptionRecord};
@@ -78,8 +79,10 @@ impl Hub {
         batch: &mut Batch,
     ) {
         let expiry = Expiry::from_seconds(recovered.expiry_seconds);
-        let log = (expiry != Expiry::AT_ONCE).then(|| SessionLog::new(Arc::clone(journal), recovered.number));
         let subscriptions = std::mem::take(&mut recovered.subscriptions);
+        // One that ends now may leave something to others.
+        let has_log = expiry != Expiry::AT_ONCE || !subscriptions.is_empty();
+        let log = has_log.then(|| SessionLog::new(Arc::clone(journal), recovered.number));
         let will = recovered.will.take().and_then(|stored| {
             let will = Will::restored(stored, journal);
             restored.invalid += usize::from(will.is_none());
@@ -112,14 +115,12 @@ impl Hub {
         }
         sessions.insert(id, Arc::clone(&client));
         restored.sessions += 1;
-        if expiry != Expiry::AT_ONCE {
-            for (filter, subscription) in subscriptions {
-                if self.resubscribe(&mut index, &mut session, &client, &filter, subscription).is_some() {
-                    restored.subscriptions += 1;
-                } else {
-                    restored.invalid += 1;
-                    journal.record(&Record::Unsubscribe { session: client.key, filter: &filter });
-                }
+        for (filter, subscription) in subscriptions {
+            if self.resubscribe(&mut index, &mut session, &client, &filter, subscription).is_some() {
+                restored.subscriptions += 1;
+            } else {
+                restored.invalid += 1;
+                journal.record(&Record::Unsubscribe { session: client.key, filter: &filter });
             }
         }
         if recovered.absent_since.is_none() {
@@ -132,7 +133,7 @@ impl Hub {
     /// None if it is no topic filter.
     fn resubscribe(
         &self,
-        index: &mut super::subscriptions::SubscriptionIndex,
+        index: &mut SubscriptionIndex,
         session: &mut Session,
         client: &Arc<Client>,
         filter: &str,
@@ -214,11 +215,11 @@ mod tests {
             }
         });
         assert_eq!(retained(&hub), ["clean", "over", "there"]);
-        assert_eq!((hub.sessions.lock().len(), hub.stats().clients_expired), (5, 1));
+        assert_eq!((hub.stats().sessions, hub.stats().clients_expired), (5, 1));
         let mut after = |seconds| {
             let due = now + Duration::from_secs(seconds);
             hub.attend(due, Waker::noop(), &mut batch);
-            (retained(&hub).len(), hub.sessions.lock().len())
+            (retained(&hub).len(), hub.stats().sessions)
         };
         assert_eq!([after(2), after(4), after(5), after(6)], [(3, 5), (4, 5), (5, 5), (5, 4)]);
         assert_eq!([after(9), after(10), after(1_000_000)], [(5, 4), (5, 1), (5, 1)]);
@@ -236,15 +237,16 @@ mod tests {
         let filters = ["a/#", "a/#/b", "$share/g/a", "$share/g"].map(|filter| (filter.to_owned(), record));
         let (hub, _, _, restored) = restored(|_| Recovered {
             sessions: vec![
-                RecoveredSession { subscriptions: filters.into(), ..session(1, 10, None) },
-                RecoveredSession { client_id: "1".to_owned(), ..session(2, 10, None) },
+                // It was not handed on to the end.
+                RecoveredSession { client_id: "2".to_owned(), ..session(1, 10, None) },
+                RecoveredSession { subscriptions: filters.into(), ..session(2, 10, None) },
                 RecoveredSession { will: will("+", 0), ..session(3, 10, None) },
             ],
             retained: vec![(4, message("a", None)), (5, message("#", None)), (6, message("b", Some((1, 1))))],
             numbers: 6,
         });
         let expected =
-            Restored { sessions: 2, subscriptions: 2, retained: 1, retained_dropped: 1, invalid: 5 };
+            Restored { sessions: 2, subscriptions: 2, retained: 1, retained_dropped: 1, invalid: 4 };
         assert_eq!(restored, expected);
         let stats = hub.stats();
         assert_eq!((stats.subscriptions, stats.shared_subscriptions), (1, 1));

@@ -100,8 +100,6 @@ impl Hub {
             return self.forget_body(body);
         }
         let message = Arc::new(message);
-        // There is none, unless the store says so twice.
-        self.unretain(store, message.topic(), tally);
         store.bytes += message.bytes();
         store.count += 1;
         self.retained_count.store(store.count, Ordering::Relaxed);
@@ -109,7 +107,10 @@ impl Hub {
         tally.keep(&message);
         tally.charge(0, key_bytes(message.topic()));
         let retained = RetainedMessage { message: Arc::clone(&message), body: Some(body) };
-        store.messages.set(message.topic(), retained);
+        // There is no other, unless the store has two for the topic.
+        if let Some(other) = store.messages.set(message.topic(), retained) {
+            self.let_go(store, other, tally);
+        }
     }
 
     /// The message of that name is not retained any more.
@@ -121,16 +122,23 @@ impl Hub {
 
     /// Removes the message retained for a topic.
     fn unretain(&self, store: &mut RetainedStore, topic: Name<'_>, tally: &mut Tally) {
-        let Some(RetainedMessage { message: old, body }) = store.messages.remove(topic) else { return };
+        if let Some(old) = store.messages.remove(topic) {
+            self.let_go(store, old, tally);
+        }
+    }
+
+    /// A message is out of the table.
+    fn let_go(&self, store: &mut RetainedStore, old: RetainedMessage, tally: &mut Tally) {
+        let RetainedMessage { message: old, body } = old;
         if let Some(body) = body {
             self.forget_body(body);
         }
-        if !is_the_brokers(topic) {
+        if !is_the_brokers(old.topic()) {
             store.bytes = store.bytes.saturating_sub(old.bytes());
             store.count = store.count.saturating_sub(1);
             self.retained_count.store(store.count, Ordering::Relaxed);
         }
-        tally.charge(key_bytes(topic), 0);
+        tally.charge(key_bytes(old.topic()), 0);
         release(old, tally);
     }
 

@@ -15,7 +15,7 @@ use crate::codec::{
     EncodeError, Packet, Properties, PropertiesBuf, Property, Reason, RetainHandling, Suback, Subscribe,
     SubscribeCode, Unsuback, Unsubscribe, Version,
 };
-use crate::session::{Content, Manner, Message, Note, Outcome, Session, Terms};
+use crate::session::{Content, Expiry, Manner, Message, Note, Outcome, Session, Terms};
 use crate::store::Record;
 use crate::topic::{Filter, FilterBuf, SharedFilter};
 
@@ -249,6 +249,9 @@ impl Hub {
         let left = session.outbound.take_shared();
         session.end(&mut batch.tally);
         if leaves_stored {
+            // So that nobody returns to it after a crash.
+            session.expiry = Expiry::AT_ONCE;
+            self.record_session(client, &session);
             self.fetch_to_hand_on(client);
         } else {
             self.record_end(client, &mut session);

@@ -52,6 +52,8 @@ impl Clock {
 struct Forming {
     records: Vec<u8>,
     fetches: Vec<Fetch>,
+    /// Somebody waits for the group, though nothing may be in it.
+    is_awaited: bool,
     is_over: bool,
 }
 
@@ -167,11 +169,20 @@ impl Journal {
 
     /// Wakes when that group is persisted: at once if it is.
     pub fn wake_after(&self, group: u64, waker: &Waker) {
-        let mut waiting = self.waiting.lock();
-        if group <= self.persisted() {
-            waker.wake_by_ref();
-        } else {
+        {
+            let mut waiting = self.waiting.lock();
+            if group <= self.persisted() {
+                return waker.wake_by_ref();
+            }
             waiting.push((group, waker.clone()));
+        }
+        // An answer may say what was written down before: then nothing else makes the writer take its group.
+        if group >= self.group() {
+            let mut forming = self.forming.lock();
+            if forming.records.is_empty() {
+                forming.is_awaited = true;
+                self.work.notify_one();
+            }
         }
     }
 
@@ -224,12 +235,14 @@ impl Journal {
     pub(super) fn take(&self, longest: Duration) -> Taken {
         {
             let mut forming = self.forming.lock();
-            if forming.records.is_empty() && forming.fetches.is_empty() && !forming.is_over {
+            let has_work = !forming.records.is_empty() || !forming.fetches.is_empty();
+            if !has_work && !forming.is_awaited && !forming.is_over {
                 self.work.wait_for(&mut forming, longest);
             }
         }
         let _gate = self.gate.write();
         let mut forming = self.forming.lock();
+        forming.is_awaited = false;
         Taken {
             group: self.group.fetch_add(1, Ordering::Relaxed),
             records: mem::take(&mut forming.records),

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use super::common::eventually;
+use super::common::peers::may;
 use super::common::process::{output, said};
 use super::*;
+use rustix::process::geteuid;
 
 #[test]
 fn a_directory_is_of_one_broker() {
@@ -48,6 +51,32 @@ fn without_persistence_nothing_is_written_and_it_says_so() {
     drop(new(broker.address(), "client"));
     broker.end(End::Stopped);
     assert_eq!(files(&broker), before);
+}
+
+#[test]
+fn the_directory_becomes_that_of_the_user() {
+    const NOBODY: u32 = 65_534;
+    if !may("become another user", geteuid().is_root()) {
+        return;
+    }
+    let place = Place::new("ip_port 0\nuser nobody\npersistence true\npersistence_location $D/store\n");
+    chown(place.directory(), Some(NOBODY), None).unwrap();
+    let sol = Some(place.start());
+    let mut broker = Durable { place, sol };
+    for life in 0..3 {
+        // More than a file of the store has room for.
+        let payload = "x".repeat(500_000);
+        for n in 0..30 {
+            retain(&mut guest(broker.address()), &format!("{life}/{n}"), &payload, &[]);
+        }
+        broker.restart(End::Killed);
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(broker.place.path("store")).unwrap().map(|entry| entry.unwrap()) {
+        assert_eq!(entry.metadata().unwrap().uid(), NOBODY, "{entry:?}");
+        names.push(entry.file_name());
+    }
+    assert!(names.len() > 2, "{names:?}");
 }
 
 fn files(broker: &Durable) -> BTreeMap<std::ffi::OsString, Vec<u8>> {

@@ -58,15 +58,13 @@ impl Durable {
         self.sol.as_ref().unwrap().address
     }
 
-    /// Ends it, and leaves it so.
-    fn end(&mut self, end: End) {
+    /// Ends it, and leaves it so. Gives its log.
+    fn end(&mut self, end: End) -> String {
         let sol = self.sol.take().unwrap();
-        if end == End::Stopped {
-            sol.signal(Signal::TERM);
-            let (code, log) = sol.end();
-            assert_eq!(code, Some(0), "{log}");
-        }
-        // Whoever is let go of is killed.
+        sol.signal(if end == End::Stopped { Signal::TERM } else { Signal::KILL });
+        let (code, log) = sol.end();
+        assert_eq!(code, (end == End::Stopped).then_some(0), "{log}");
+        log
     }
 
     fn start_again(&mut self) {
@@ -184,30 +182,35 @@ struct Got {
     seconds_left: Option<u32>,
 }
 
+impl Got {
+    fn of(publish: &Publish<'_>) -> Self {
+        let mut got = Self {
+            topic: publish.topic.unwrap().as_str().to_owned(),
+            payload: String::from_utf8(publish.payload.to_vec()).unwrap(),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            dup: publish.dup,
+            packet_id: publish.delivery.packet_id(),
+            identifiers: Vec::new(),
+            seconds_left: None,
+        };
+        for property in publish.properties.iter() {
+            match property {
+                Property::SubscriptionIdentifier(identifier) => got.identifiers.push(identifier.get()),
+                Property::MessageExpiryInterval(seconds) => got.seconds_left = Some(seconds),
+                _ => {}
+            }
+        }
+        got
+    }
+}
+
 /// The next packet is a PUBLISH. It is not acknowledged.
 fn receive(client: &mut Client) -> Got {
-    let Publish { delivery, topic, payload, retain, dup, properties } = match client.receive() {
-        Packet::Publish(publish) => publish,
+    match client.receive() {
+        Packet::Publish(publish) => Got::of(&publish),
         other => panic!("{other:?} for PUBLISH"),
-    };
-    let mut got = Got {
-        topic: topic.unwrap().as_str().to_owned(),
-        payload: String::from_utf8(payload.to_vec()).unwrap(),
-        qos: delivery.qos(),
-        retain,
-        dup,
-        packet_id: delivery.packet_id(),
-        identifiers: Vec::new(),
-        seconds_left: None,
-    };
-    for property in properties.iter() {
-        match property {
-            Property::SubscriptionIdentifier(identifier) => got.identifiers.push(identifier.get()),
-            Property::MessageExpiryInterval(seconds) => got.seconds_left = Some(seconds),
-            _ => {}
-        }
     }
-    got
 }
 
 /// The same, acknowledged to its end.
