@@ -325,7 +325,7 @@ impl Hub {
             let turn = self.turn();
             batch.in_turn(turn.as_ref());
             let mut session = client.session.lock();
-            let survives = session.log().is_some();
+            let survives = session.log().is_some() && session.expiry != Expiry::AT_ONCE;
             let will = match &mut session.link {
                 Some(link) => link.will.take_if(|will| !survives || will.delay_seconds == 0),
                 None if survives => None,

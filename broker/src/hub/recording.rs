@@ -1,5 +1,8 @@
 //! What is written down of sessions, so that they survive the broker. Their messages are written down where they change:
 //! in the session itself.
+//!
+//! A client that was answered finds after a crash what the answer says. DISCONNECT has no answer: in the moment before it
+//! is written down, a crash counts as a broken connection, and the will goes out.
 
 use super::{Client, Hub};
 use crate::session::{Expiry, Session, SessionLog};

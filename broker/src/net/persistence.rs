@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use super::{StartError, StoreError};
 use crate::config::Persistence;
@@ -78,9 +79,16 @@ impl Store {
             warn!("{} entries are not what the standard allows, and are removed", restored.invalid);
         }
         let mut hub = Answers { hub: Arc::clone(hub), batch };
-        let thread = thread::Builder::new()
-            .name("sol-store".to_owned())
-            .spawn(move || while writer.turn(IDLE, &mut hub) {})?;
+        let thread = thread::Builder::new().name("sol-store".to_owned()).spawn(move || {
+            let write = AssertUnwindSafe(|| while writer.turn(IDLE, &mut hub) {});
+            if let Err(panic) = catch_unwind(write) {
+                error!(
+                    "the thread that writes the store panicked, which is a bug in the broker: what needs the \
+                         store waits for ever, so start the broker again"
+                );
+                resume_unwind(panic);
+            }
+        })?;
         Ok(Keeper { journal, thread })
     }
 }
