@@ -22,6 +22,8 @@ mod opening;
 mod record;
 mod status;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use coding::RecordError;
