@@ -73,7 +73,7 @@ cargo test --workspace
 
 step "tests of sockets, with the poller of other systems"
 cargo test -p sol --features portable-poller \
-    --test behaviour --test parallel --test survival --test tls --test unix_socket
+    --test behaviour --test parallel --test survival --test tls --test unix_socket --test websocket
 
 step "the gate of other brokers, on this one"
 cargo build --quiet -p sol -p conformance

@@ -2,6 +2,7 @@
 
 mod passwd;
 mod process;
+mod stored;
 
 use std::process::ExitCode;
 
@@ -14,8 +15,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Passwd(arguments)) = &arguments.command {
-        return passwd::run(arguments);
+    match &arguments.command {
+        Some(Command::Passwd(arguments)) => return passwd::run(arguments),
+        Some(Command::Store(arguments)) => return stored::run(arguments),
+        None => {}
     }
     let source = Source::new(&arguments);
     let settings = match source.read_and_check() {

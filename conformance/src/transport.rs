@@ -99,6 +99,19 @@ pub trait Transport: fmt::Debug + Send + Sync {
         Err(io::Error::new(io::ErrorKind::Unsupported, "only WebSocket knows text"))
     }
 
+    /// Sends all of these as one message, in fragments of at most so many bytes.
+    ///
+    /// # Errors
+    /// As [`Transport::write_all`], or there are no messages here.
+    fn write_fragments(&self, _: &[u8], _: usize) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "only WebSocket has messages in fragments"))
+    }
+
+    /// Whether a message in fragments came since this was asked last.
+    fn saw_fragments(&self) -> bool {
+        false
+    }
+
     /// The text that [`Transport::read`] has refused last, for whoever wants it all the same. It gives it once.
     fn refused_text(&self) -> Option<Vec<u8>> {
         None

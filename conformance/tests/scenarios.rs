@@ -1,6 +1,7 @@
 //! One test a scenario and version: `cargo test -p conformance`, filtered by name as usual.
 //!
-//! Against the bundled broker, or with `BROKER_URL=mqtt://host:port` against that one.
+//! Against the bundled broker, or with `BROKER_URL=mqtt://host:port` against that one. The bundled broker runs most of them
+//! over WebSocket too, marked `[ws]` and `[wss]`.
 
 mod bundled;
 
@@ -13,7 +14,7 @@ use bundled::Bundled;
 use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::Target;
-use conformance::transport::Trust;
+use conformance::transport::{Endpoint, Trust};
 use conformance::verdict::{Outcome, Verdict};
 use conformance::{Version, run};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -96,14 +97,30 @@ fn trials(scenarios: Vec<Scenario>, targets: &[Arc<Target>]) -> Vec<Trial> {
             if !scenario.versions().any(|found| found == version) {
                 continue;
             }
-            let fitting = targets.iter().find(|target| run::skipped(&scenario, version, target).is_none());
-            let Some(target) = fitting.or(targets.first()) else { continue };
-            let (scenario, target) = (scenario.clone(), target.clone());
-            let name = run::name(&scenario, version);
-            trials.push(Trial::ignorable_test(name, move || judge(&run::run(&scenario, version, &target))));
+            let mut fitting =
+                targets.iter().filter(|target| run::skipped(&scenario, version, target).is_none());
+            let Some(first) = fitting.next().or(targets.first()) else { continue };
+            for target in std::iter::once(first).chain(fitting.filter(|target| !carrier(target).is_empty())) {
+                let name = run::name(&scenario, version);
+                let kind = carrier(target);
+                let (scenario, target) = (scenario.clone(), target.clone());
+                let run = move || judge(&run::run(&scenario, version, &target));
+                trials.push(Trial::ignorable_test(name, run).with_kind(kind));
+            }
         }
     }
+    // One carrier after the other: those that take most are not to meet each other.
+    trials.sort_by(|one, other| one.kind().cmp(other.kind()));
     trials
+}
+
+/// What carries MQTT, if it is WebSocket.
+fn carrier(target: &Target) -> &'static str {
+    match &target.endpoint {
+        Endpoint::WebSocket(below, _) if matches!(**below, Endpoint::Tls(..)) => "wss",
+        Endpoint::WebSocket(..) => "ws",
+        _ => "",
+    }
 }
 
 /// Failures fail the test, with the whole report; warnings and notes are printed beside it; what is skipped says why.

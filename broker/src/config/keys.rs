@@ -139,6 +139,35 @@ pub const KEYS: &[Key] = &[
                   them exists here.",
     },
     Key {
+        name: "protocol",
+        scope: Scope::Listener,
+        kind: Kind::Carrier,
+        default: "mqtt",
+        example: "",
+        meaning: "What carries MQTT: nothing else (`mqtt`), or the binary frames of WebSocket (`websockets`), for \
+                  browsers; with TLS it is wss. Clients must offer the subprotocol `mqtt` [MQTT-6.0.0-3]; `mqttv3.1` \
+                  is taken too.",
+    },
+    Key {
+        name: "websockets_path",
+        scope: Scope::Listener,
+        kind: Kind::UrlPath,
+        default: "",
+        example: "/mqtt",
+        meaning: "The path that a client of WebSocket must ask for. Without it any will do. It needs `protocol \
+                  websockets`.",
+    },
+    Key {
+        name: "websockets_origin",
+        scope: Scope::Listener,
+        kind: Kind::Origin,
+        default: "",
+        example: "https://example.org",
+        meaning: "Where a web page may come from whose browser connects here by WebSocket: a scheme, a host and, if it \
+                  is not the usual one, a port. May be given several times; without it pages may come from anywhere. \
+                  Clients that are no browsers say no origin, and are let in. It needs `protocol websockets`.",
+    },
+    Key {
         name: "allow_anonymous",
         scope: Scope::Inherited,
         kind: Kind::Truth,
@@ -172,6 +201,64 @@ pub const KEYS: &[Key] = &[
         example: "/var/log/sol/sol.log",
         meaning: "A log on disk beside standard error; with `-d`, the only log. Opened anew on SIGHUP and SIGUSR1, so \
                   that it can be renamed before.",
+    },
+    Key {
+        name: "persistence",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether sessions that outlive their connection, with their subscriptions, messages and wills, and \
+                  retained messages survive the broker, be it stopped, killed or without power. PUBACK, PUBREC and \
+                  the other answers then leave only when what they promise is stored. With `false` everything is in \
+                  memory, and nothing survives. No key of the store is read again on SIGHUP.",
+    },
+    Key {
+        name: "persistence_location",
+        scope: Scope::Broker,
+        kind: Kind::Directory,
+        default: "/var/lib/sol",
+        example: "",
+        meaning: "Where it is stored. The directory is made if it is not there, for this user alone; one broker at a \
+                  time uses it.",
+    },
+    Key {
+        name: "persistence_sync",
+        scope: Scope::Broker,
+        kind: Kind::Sync,
+        default: "always",
+        example: "",
+        meaning: "What an answer waits for. `always`: what it promises is on stable storage, many messages at a time; \
+                  nothing that was acknowledged is lost, even in a power cut. `interval 5s`: it is written, and goes to \
+                  stable storage every 5 s; a broker that is killed loses nothing, a power cut or a crash of the \
+                  system what was acknowledged in that time. `os`: it is written, and the system decides when that \
+                  goes to stable storage, on Linux mostly within 30 s; a power cut loses what it had not got to.",
+    },
+    Key {
+        name: "max_persistence_backlog_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: MB, max: 1 << 40 },
+        default: "64MB",
+        example: "",
+        meaning: "What may wait in memory to be written. Beyond it nothing is read from clients that wait for an \
+                  answer which depends on the store, until the disk has caught up or has room again.",
+    },
+    Key {
+        name: "max_stored_messages",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 1_000_000_000 },
+        default: "1000000",
+        example: "",
+        meaning: "QoS 1 and 2 messages that wait in the store for one client whose session survives the broker; \
+                  further ones are dropped, and counted in `$SYS/broker/publish/messages/dropped/queue`.",
+    },
+    Key {
+        name: "max_stored_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: KB, max: 1 << 50 },
+        default: "1GB",
+        example: "",
+        meaning: "Bytes of such messages that wait for one client; further ones are dropped and counted as above.",
     },
     Key {
         name: "max_memory",

@@ -15,6 +15,8 @@ pub struct Listener {
     pub backlog: u16,
     /// MQTT over TLS, and how; none is plain MQTT.
     pub tls: Option<Tls>,
+    /// MQTT over WebSocket, and for whom; none is MQTT without it.
+    pub websocket: Option<WebSocket>,
     /// Whether clients without a user name are let in.
     pub allow_anonymous: bool,
     /// Users and their passwords' hashes. Without it nobody's password is looked at.
@@ -28,6 +30,7 @@ impl Default for Listener {
             endpoint: Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))),
             backlog: 128,
             tls: None,
+            websocket: None,
             allow_anonymous: true,
             password_file: None,
         }
@@ -61,6 +64,15 @@ impl fmt::Display for Endpoint {
             Self::Unix { path, .. } => path.display().fmt(f),
         }
     }
+}
+
+/// Whose WebSocket handshakes are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebSocket {
+    /// The path that must be asked for; none is any.
+    pub path: Option<String>,
+    /// Where a browser's page may come from; none at all is from anywhere.
+    pub origins: Vec<String>,
 }
 
 /// How TLS is spoken. All files are PEM.

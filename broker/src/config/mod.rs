@@ -6,6 +6,7 @@ mod keys;
 mod line;
 mod listener;
 mod parse;
+mod persistence;
 mod problem;
 #[cfg(test)]
 mod reference;
@@ -20,9 +21,11 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 pub use crate::hub::{Limits, Redirect};
+pub use crate::store::SyncPolicy;
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{Endpoint, Listener, Tls, TlsVersions};
+pub use listener::{Endpoint, Listener, Tls, TlsVersions, WebSocket};
 pub use parse::Overrides;
+pub use persistence::Persistence;
 pub use problem::Problem;
 pub use settings::{Process, Settings};
 pub use value::Kind;
@@ -44,6 +47,8 @@ pub struct Config {
     pub stats_interval: Option<Duration>,
     /// How much of everything is allowed.
     pub limits: Limits,
+    /// What survives the broker; none is nothing.
+    pub persistence: Option<Persistence>,
     /// What clients of 5.0 get that ask for Response Information.
     pub response_information: Option<String>,
     /// Where clients of 5.0 are sent when the broker stops.
@@ -66,6 +71,7 @@ impl Default for Config {
             spread: false,
             stats_interval: Some(Duration::from_secs(10)),
             limits: Limits::default(),
+            persistence: None,
             response_information: None,
             redirect: None,
         }

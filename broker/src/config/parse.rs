@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use super::keys::{self, Key, Scope};
 use super::settings::Sources;
-use super::{Config, DEFAULT_PORT, Endpoint, Listener, Problem, Settings, Tls, TlsVersions, line, value};
+use super::{
+    Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions, WebSocket, line,
+    value,
+};
 use crate::codec::QoS;
 
 /// What the command line says of the plain listener. It wins over the file.
@@ -68,7 +71,7 @@ impl Settings {
     }
 }
 
-/// A value that is of its key's kind.
+/// A value that is of its key's kind, or all values of a list with spaces between.
 struct Given {
     text: String,
     line: usize,
@@ -152,7 +155,13 @@ impl Parser {
                 (Scope::Listener | Scope::Inherited, Some(listener)) => listener,
                 _ => &mut plain,
             };
-            if let Some(first) = section.line(key.name) {
+            if key.kind.is_list()
+                && let Some(given) = section.given.get_mut(key.name)
+            {
+                given.text.extend(text.iter().flat_map(|text| [" ", text]));
+                continue;
+            }
+            if let Some(first) = section.line(key.name).filter(|_| !key.kind.is_list()) {
                 let what = format!("`{name}` is given twice, on line {first} already: keep one of them");
                 self.problem(number, None, what);
                 continue;
@@ -171,7 +180,7 @@ impl Parser {
             self.problem(line, None, format!("`{}` without a value: give {}", key.name, key.kind));
             return None;
         };
-        if key.scope == Scope::Opening
+        if (key.scope == Scope::Opening || key.kind == Kind::Sync)
             && let Some(place) = words.next()
         {
             text = format!("{text} {place}");
@@ -203,6 +212,14 @@ impl Parser {
         if settings.broker.limits.max_packet_bytes >= settings.broker.limits.max_memory_bytes {
             let line = plain.line("max_request_size").max(plain.line("max_memory"));
             self.problem(line, None, "`max_request_size` must be less than `max_memory`".to_owned());
+        }
+        if plain.line("persistence").is_none() {
+            for key in ["persistence_location", "persistence_sync", "max_persistence_backlog_bytes"] {
+                if let Some(line) = plain.line(key) {
+                    let what = format!("`{key}` without `persistence`: say `persistence true`, or false");
+                    self.problem(line, None, what);
+                }
+            }
         }
         if plain.line("group").is_some() && plain.line("user").is_none() {
             let what = "`group` without `user`: say whom to become".to_owned();
@@ -302,6 +319,7 @@ impl Parser {
         if let Some(allowed) = of("allow_anonymous").truth("allow_anonymous") {
             listener.allow_anonymous = allowed;
         }
+        listener.websocket = self.websocket(section);
         listener.password_file = of("password_file").path("password_file");
         if !listener.allow_anonymous && of("password_file").line("password_file").is_none() {
             let what = "`allow_anonymous false` without `password_file`: nobody could log in, give the file"
@@ -309,6 +327,23 @@ impl Parser {
             self.problem(of("allow_anonymous").line("allow_anonymous"), None, what);
         }
         listener
+    }
+
+    fn websocket(&mut self, section: &Section) -> Option<WebSocket> {
+        if section.text("protocol") == Some(value::WEBSOCKETS) {
+            let origins = section.text("websockets_origin").unwrap_or_default();
+            return Some(WebSocket {
+                path: section.text("websockets_path").map(str::to_owned),
+                origins: origins.split_whitespace().map(str::to_owned).collect(),
+            });
+        }
+        // What `protocol` was to be is not known if it was wrong.
+        if !section.spoilt.contains_key("protocol") {
+            let what = "it needs `protocol websockets` beside it: give that, or leave it out";
+            self.refuse(section, "websockets_path", what);
+            self.refuse(section, "websockets_origin", what);
+        }
+        None
     }
 
     fn tls(&mut self, section: &Section, plain: &Section) -> Option<Tls> {
@@ -402,7 +437,7 @@ fn unknown(name: &str) -> String {
 
 /// Sets one of the broker's keys. The text is of the key's kind.
 fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
-    let Config { threads, stats_interval, limits, response_information, redirect, .. } = broker;
+    let Config { threads, stats_interval, limits, persistence, response_information, redirect, .. } = broker;
     let size = |to: &mut usize| {
         if let Some(bytes) = value::size(text) {
             *to = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -417,6 +452,27 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
         "pid_file" => process.pid_file = Some(text.into()),
         "user" => process.user = Some(text.to_owned()),
         "group" => process.group = Some(text.to_owned()),
+        "persistence" => *persistence = (text == "true").then(Default::default),
+        // Without persistence they say nothing.
+        "persistence_location" => {
+            if let Some(persistence) = persistence {
+                persistence.directory = text.into();
+            }
+        }
+        "persistence_sync" => {
+            if let (Some(persistence), Some(sync)) = (persistence, value::sync(text)) {
+                persistence.sync = sync;
+            }
+        }
+        "max_persistence_backlog_bytes" => {
+            if let Some(persistence) = persistence {
+                size(&mut persistence.max_backlog_bytes);
+            }
+        }
+        "max_stored_messages" => {
+            limits.max_stored_messages = text.parse().unwrap_or(limits.max_stored_messages);
+        }
+        "max_stored_bytes" => size(&mut limits.max_stored_bytes),
         "max_memory" => size(&mut limits.max_memory_bytes),
         "max_request_size" => size(&mut limits.max_packet_bytes),
         "check_payload_format" => limits.check_payload_format = text == "true",

@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::line::quote;
 use super::value::{self, Size, Time};
-use super::{Config, Endpoint, Listener, Problem, Redirect};
+use super::{Config, Endpoint, Listener, Persistence, Problem, Redirect, WebSocket};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,7 @@ impl Settings {
     pub fn anchor(&mut self, directory: &Path) {
         let Process { log_path, pid_file, .. } = &mut self.process;
         let mut paths: Vec<&mut PathBuf> = log_path.iter_mut().chain(pid_file).collect();
+        paths.extend(self.broker.persistence.as_mut().map(|persistence| &mut persistence.directory));
         for listener in &mut self.broker.listeners {
             if let Endpoint::Unix { path, .. } = &mut listener.endpoint {
                 paths.push(path);
@@ -126,7 +127,8 @@ impl Settings {
 
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
         let Self {
-            broker: Config { threads, stats_interval, limits, response_information, redirect, .. },
+            broker:
+                Config { threads, stats_interval, limits, persistence, response_information, redirect, .. },
             process,
             ..
         } = self;
@@ -134,7 +136,15 @@ impl Settings {
         let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
         let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
         push_path(&mut lines, "log_path", process.log_path.as_ref());
+        lines.push(("persistence", persistence.is_some().to_string()));
+        if let Some(Persistence { directory, sync, max_backlog_bytes }) = persistence {
+            push_path(&mut lines, "persistence_location", Some(directory));
+            lines.push(("persistence_sync", value::sync_words(*sync)));
+            lines.push(("max_persistence_backlog_bytes", size(*max_backlog_bytes)));
+        }
         lines.extend([
+            ("max_stored_messages", limits.max_stored_messages.to_string()),
+            ("max_stored_bytes", size(limits.max_stored_bytes)),
             ("max_memory", size(limits.max_memory_bytes)),
             ("max_request_size", size(limits.max_packet_bytes)),
             ("check_payload_format", limits.check_payload_format.to_string()),
@@ -180,6 +190,11 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
         push_path(&mut lines, "keyfile", Some(&tls.keyfile));
         lines.push(("require_certificate", tls.require_certificate.to_string()));
         lines.push(("tls_protocols", value::protocol_names(tls.versions).to_owned()));
+    }
+    if let Some(WebSocket { path, origins }) = &listener.websocket {
+        lines.push(("protocol", value::WEBSOCKETS.to_owned()));
+        lines.extend(path.iter().map(|path| ("websockets_path", quote(path))));
+        lines.extend(origins.iter().map(|origin| ("websockets_origin", quote(origin))));
     }
     lines.push(("allow_anonymous", listener.allow_anonymous.to_string()));
     push_path(&mut lines, "password_file", listener.password_file.as_ref());

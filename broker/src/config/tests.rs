@@ -106,6 +106,25 @@ fn the_broker_s_keys_are_set() {
 }
 
 #[test]
+fn what_survives_is_set() {
+    assert_eq!(parsed("persistence true").broker.persistence, Some(Persistence::default()));
+    let text = "max_stored_messages 7\npersistence_sync interval 5\npersistence_location /d\npersistence true\n\
+                max_persistence_backlog_bytes 1MB\nmax_stored_bytes 2KB\n";
+    let settings = parsed(text);
+    let expected = Persistence {
+        directory: "/d".into(),
+        sync: SyncPolicy::Interval(Duration::from_secs(5)),
+        max_backlog_bytes: 1 << 20,
+    };
+    assert_eq!(settings.broker.persistence, Some(expected));
+    let Limits { max_stored_messages, max_stored_bytes, .. } = settings.broker.limits;
+    assert_eq!((max_stored_messages, max_stored_bytes), (7, 2048));
+    assert_eq!(parsed(&settings.to_string()), settings);
+    let text = text.replace("persistence true", "persistence false");
+    assert_eq!(parsed(&text).broker.persistence, None);
+}
+
+#[test]
 fn what_clients_of_5_0_are_told_is_set() {
     let settings = parsed(
         "persistent_client_expiration 14d\nmax_session_expiry 1h\nmax_keepalive 90\nmax_qos 1\nretain_available false\n\
@@ -183,6 +202,23 @@ fn keys_under_a_listener_are_for_it_alone() {
 }
 
 #[test]
+fn a_listener_speaks_websocket() {
+    let settings = parsed(
+        "protocol websockets\nip_port 1\nunix_socket /s\n\
+         listener 2\nprotocol websockets\nwebsockets_path /mqtt\nwebsockets_origin https://a\nwebsockets_origin http://b:8\n\
+         listener 3\nprotocol mqtt\n",
+    );
+    let found: Vec<_> = settings.broker.listeners.iter().map(|it| it.websocket.clone()).collect();
+    let narrow = WebSocket {
+        path: Some("/mqtt".to_owned()),
+        origins: vec!["https://a".to_owned(), "http://b:8".to_owned()],
+    };
+    let wide = Some(WebSocket::default());
+    assert_eq!(found, [wide.clone(), wide, Some(narrow), None]);
+    assert_eq!(parsed(&settings.to_string()), settings);
+}
+
+#[test]
 fn each_error_says_where_it_is_and_what_to_do() {
     for (text, expected) in [
         ("ip_prot 1", "1: unknown key `ip_prot`: the nearest known one is `ip_port`"),
@@ -216,6 +252,14 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ("server_moved true", "1: `server_moved true` without `server_reference`: say where to"),
         ("keepalive 1d", "1: `keepalive` cannot be `1d`: give a time from 0 to 32767s, in s, m, h or d"),
         ("tcp_backlog 0", "1: `tcp_backlog` cannot be `0`: give a number from 1 to 65535"),
+        (
+            "persistence true\npersistence_sync interval",
+            "2: `persistence_sync` cannot be `interval`: give always, os, or interval and a time from 1s to 1h",
+        ),
+        (
+            "persistence_location /d",
+            "1: `persistence_location` without `persistence`: say `persistence true`, or false",
+        ),
         ("threads 0", "1: `threads` cannot be `0`: give a number from 1 to 1024"),
         ("threads two", "1: `threads` cannot be `two`: give a number from 1 to 1024"),
         ("allow_anonymous yes", "1: `allow_anonymous` cannot be `yes`: give true or false"),
@@ -290,6 +334,23 @@ fn each_error_says_where_it_is_and_what_to_do() {
             "allow_anonymous false\nlistener 1\nlistener 2",
             "1: `allow_anonymous false` without `password_file`: nobody could log in, give the file",
         ),
+        ("protocol http_api", "1: `protocol` cannot be `http_api`: give mqtt or websockets"),
+        (
+            "protocol websockets\nlistener 1\nwebsockets_path /a",
+            "3: `websockets_path` in a wrong place: it needs `protocol websockets` beside it: give that, or leave it out",
+        ),
+        (
+            "protocol mqtt\nwebsockets_origin http://a\nwebsockets_origin http://b",
+            "2: `websockets_origin` in a wrong place: it needs `protocol websockets` beside it: give that, or leave it out",
+        ),
+        (
+            "protocol websockets\nwebsockets_path mqtt",
+            "2: `websockets_path` cannot be `mqtt`: give the path of a URL such as /mqtt",
+        ),
+        (
+            "protocol websockets\nwebsockets_origin https://a/b",
+            "2: `websockets_origin` cannot be `https://a/b`: give an origin such as https://example.org",
+        ),
         ("group g", "1: `group` without `user`: say whom to become"),
         (
             "listener 1\nlistener 1 0.0.0.0",
@@ -343,11 +404,13 @@ fn what_changed_is_named() {
 #[test]
 fn relative_paths_are_anchored() {
     let mut settings = parsed(
-        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w",
+        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w\n\
+         persistence true\npersistence_location d",
     );
     settings.anchor(Path::new("/d"));
     let expected = parsed(
-        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w",
+        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w\n\
+         persistence true\npersistence_location /d/d",
     );
     assert_eq!(settings, expected);
 }
@@ -367,9 +430,14 @@ fn any_listener() -> impl Strategy<Value = Listener> {
     );
     let unix = (path(), option::of(0..=0o777_u32)).prop_map(|(path, mode)| Endpoint::Unix { path, mode });
     let endpoint = prop_oneof![any::<SocketAddr>().prop_map(without_scope).prop_map(Endpoint::Tcp), unix];
-    (endpoint, 1..=u16::MAX, option::of(tls), any::<bool>(), option::of(path())).prop_map(
-        |(endpoint, backlog, tls, anonymous, password_file)| Listener {
+    let origins = prop::collection::vec("[a-z]{1,5}://[!-.0-~]{1,9}", 0..3);
+    let websocket =
+        (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
+    let carrier = (option::of(tls), option::of(websocket));
+    (endpoint, 1..=u16::MAX, carrier, any::<bool>(), option::of(path())).prop_map(
+        |(endpoint, backlog, (tls, websocket), anonymous, password_file)| Listener {
             tls: tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_))),
+            websocket,
             endpoint,
             backlog,
             allow_anonymous: anonymous || password_file.is_none(),
@@ -382,6 +450,17 @@ fn without_scope(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
 }
 
+fn any_persistence() -> impl Strategy<Value = Persistence> {
+    let interval = (1..=3600_u64).prop_map(|seconds| SyncPolicy::Interval(Duration::from_secs(seconds)));
+    let sync = prop_oneof![Just(SyncPolicy::Always), interval, Just(SyncPolicy::Os)];
+    let max_backlog_bytes = (1_usize << 20)..=(1 << 40);
+    (path(), sync, max_backlog_bytes).prop_map(|(directory, sync, max_backlog_bytes)| Persistence {
+        directory,
+        sync,
+        max_backlog_bytes,
+    })
+}
+
 prop_compose! {
     fn any_settings()(
         listener in any_listener(),
@@ -392,6 +471,7 @@ prop_compose! {
         memory in (257_usize << 20)..=(1 << 40),
         log_level in prop_oneof![Just(LevelFilter::Debug), Just(LevelFilter::Warn), Just(LevelFilter::Error)],
         (log_path, pid_file) in (option::of(path()), option::of(path())),
+        persistence in option::of(any_persistence()),
         names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
     ) -> Settings {
         let (user, group) = names.unzip();
@@ -405,6 +485,7 @@ prop_compose! {
         settings.broker.limits.tcp_keep_alive = keep_alive.map(Duration::from_secs);
         settings.broker.limits.max_packet_bytes = packet;
         settings.broker.limits.max_memory_bytes = memory;
+        settings.broker.persistence = persistence;
         settings
     }
 }

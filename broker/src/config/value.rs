@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Endpoint, TlsVersions};
+use super::{Endpoint, SyncPolicy, TlsVersions};
 
+/// The longest interval between syncs, in seconds.
+const MAX_SYNC_INTERVAL: u64 = 3600;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
+
+/// The carrier that is not the default.
+pub(super) const WEBSOCKETS: &str = "websockets";
 
 /// What a value looks like. Written out, it says what to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub enum Kind {
     Listener,
     /// A file's name.
     Path,
+    /// A directory's name.
+    Directory,
     /// What is logged.
     Level,
     /// Bytes.
@@ -45,6 +52,8 @@ pub enum Kind {
         /// The most.
         max: u64,
     },
+    /// When to wait for stable storage. It may be two words.
+    Sync,
     /// Yes or no.
     Truth,
     /// Permissions of a file.
@@ -55,6 +64,12 @@ pub enum Kind {
     Name,
     /// What a packet carries.
     Text,
+    /// What carries MQTT.
+    Carrier,
+    /// Of a URL.
+    UrlPath,
+    /// Where a browser's page comes from.
+    Origin,
 }
 
 impl fmt::Display for Kind {
@@ -66,22 +81,34 @@ impl fmt::Display for Kind {
                 f.write_str("a port and maybe an IP address, or 0 and the path of a UNIX socket")
             }
             Self::Path => f.write_str("the path of a file"),
+            Self::Directory => f.write_str("the path of a directory"),
             Self::Level => f.write_str("DEBUG, INFO, WARNING or ERROR"),
             Self::Size { min, max } => {
                 write!(f, "a size from {} to {}, in B, KB, MB or GB", Size(min), Size(max))
             }
             Self::Time { max } => write!(f, "a time from 0 to {}, in s, m, h or d", Time(max)),
             Self::Count { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Sync => {
+                write!(f, "always, os, or interval and a time from 1s to {}", Time(MAX_SYNC_INTERVAL))
+            }
             Self::Truth => f.write_str("true or false"),
             Self::Mode => f.write_str("octal permissions such as 0660"),
             Self::Protocols => f.write_str("tlsv1_2, tlsv1_3 or both with a comma between"),
             Self::Name => f.write_str("a name"),
             Self::Text => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
+            Self::Carrier => f.write_str("mqtt or websockets"),
+            Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
+            Self::Origin => f.write_str("an origin such as https://example.org"),
         }
     }
 }
 
 impl Kind {
+    /// Whether its key may be given more than once.
+    pub(super) fn is_list(self) -> bool {
+        self == Self::Origin
+    }
+
     /// Whether a value is of the kind; if not, what to do.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         let advice = || format!("give {self}");
@@ -89,7 +116,7 @@ impl Kind {
             Self::Address => text.parse::<IpAddr>().is_ok(),
             Self::Port => text.parse::<u16>().is_ok(),
             Self::Listener => endpoint(text).is_some(),
-            Self::Path | Self::Name => !text.is_empty() && !text.contains('\0'),
+            Self::Path | Self::Directory | Self::Name => !text.is_empty() && !text.contains('\0'),
             Self::Text => {
                 !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains(char::is_control)
             }
@@ -97,6 +124,7 @@ impl Kind {
             Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
             Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),
             Self::Count { min, max } => text.parse().is_ok_and(|count: u64| (min..=max).contains(&count)),
+            Self::Sync => sync(text).is_some(),
             Self::Truth => text.parse::<bool>().is_ok(),
             Self::Mode => mode(text).is_some(),
             Self::Protocols => {
@@ -105,9 +133,21 @@ impl Kind {
                 }
                 protocols(text).is_some()
             }
+            Self::Carrier => ["mqtt", WEBSOCKETS].contains(&text),
+            Self::UrlPath => text.starts_with('/') && is_visible(text) && !text.contains(['?', '#']),
+            Self::Origin => {
+                // As browsers write it: nothing behind the host and its port.
+                let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
+                is_visible(text) && host.is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'))
+            }
         };
         if valid { Ok(()) } else { Err(advice()) }
     }
+}
+
+/// ASCII that is seen, without spaces.
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The port, and what stands behind it.
@@ -163,6 +203,26 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         unit => units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
     };
     u64::from_str(number).ok()?.checked_mul(factor)
+}
+
+pub(super) fn sync(text: &str) -> Option<SyncPolicy> {
+    match text.split_once(' ') {
+        None if text == "always" => Some(SyncPolicy::Always),
+        None if text == "os" => Some(SyncPolicy::Os),
+        Some(("interval", interval)) => {
+            let range = Duration::from_secs(1)..=Duration::from_secs(MAX_SYNC_INTERVAL);
+            time(interval).filter(|interval| range.contains(interval)).map(SyncPolicy::Interval)
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn sync_words(policy: SyncPolicy) -> String {
+    match policy {
+        SyncPolicy::Always => "always".to_owned(),
+        SyncPolicy::Interval(time) => format!("interval {}", Time(time.as_secs())),
+        SyncPolicy::Os => "os".to_owned(),
+    }
 }
 
 /// Bytes, in the largest unit that says them exactly.
@@ -253,6 +313,22 @@ mod tests {
             assert_eq!(Size(bytes).to_string(), text);
         }
         assert_eq!(Time(5400).to_string(), "90m");
+    }
+
+    #[test]
+    fn a_sync_has_a_time_only_where_it_needs_one() {
+        let seconds = |seconds| Some(SyncPolicy::Interval(Duration::from_secs(seconds)));
+        for (text, policy) in [
+            ("always", Some(SyncPolicy::Always)),
+            ("os", Some(SyncPolicy::Os)),
+            ("interval 5", seconds(5)),
+            ("interval 1h", seconds(3600)),
+        ] {
+            assert_eq!(sync(text), policy, "{text}");
+        }
+        for text in ["", "never", "always 5", "interval", "interval 0", "interval 2h", "interval  5"] {
+            assert_eq!(sync(text), None, "{text}");
+        }
     }
 
     #[test]

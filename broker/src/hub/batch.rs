@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::routes::Routes;
 use crate::session::Tally;
+use crate::store::Turn;
 
 /// Bytes put into outboxes before a batch is cut, so that the receivers get to write them.
 pub(super) const FULL_BYTES: usize = 1 << 20;
@@ -16,6 +17,12 @@ pub struct Batch {
     pub(super) now: Instant,
     /// Packets for the sender of the batch itself.
     pub(super) replies: Vec<u8>,
+    /// Those of them that depend on nothing that was recorded.
+    pub(super) free_replies: Vec<u8>,
+    /// The group of what is recorded in the batch; 0 if nothing is.
+    pub(super) group: u64,
+    /// Replies wait until that group is persisted; 0 is none.
+    pub(super) awaited: u64,
     /// Tasks of the connections that have something to write or must end.
     pub(super) wakers: Vec<Waker>,
     pub(super) routes: Routes,
@@ -35,6 +42,9 @@ impl Batch {
         Self {
             now,
             replies: Vec::new(),
+            free_replies: Vec::new(),
+            group: 0,
+            awaited: 0,
             wakers: Vec::new(),
             routes: Routes::default(),
             bytes: 0,
@@ -44,10 +54,31 @@ impl Batch {
         }
     }
 
+    /// What time it is.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// It is `now`, in whatever the batch is lent for next.
     pub fn at(&mut self, now: Instant) -> &mut Self {
         self.now = now;
         self
+    }
+
+    /// What is recorded from now on belongs to that turn.
+    pub(super) fn in_turn(&mut self, turn: Option<&Turn<'_>>) {
+        self.group = turn.map_or(0, Turn::group);
+    }
+
+    /// The replies say that something is safe: they wait until it is.
+    pub(super) fn await_group(&mut self) {
+        self.awaited = self.group;
+    }
+
+    /// Nobody waits for a reply to what was done in that turn.
+    pub(super) fn end_turn(&mut self) {
+        self.group = 0;
+        self.awaited = 0;
     }
 
     /// Wakes each connection that was given something. Call it when a batch is handled.
@@ -59,6 +90,8 @@ impl Batch {
     /// After a panic: forgets what was meant for the sender, and keeps what was counted and for whom there is something.
     pub fn recover(&mut self) {
         self.replies.clear();
+        self.free_replies.clear();
+        self.awaited = 0;
         self.routes = Routes::default();
         self.wake();
     }

@@ -6,7 +6,7 @@ use super::farewell::encode_fitting;
 use super::publish::is_as_said;
 use super::{Batch, Ending, Hub, auth};
 use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
-use crate::session::{Expiry, Terms};
+use crate::session::{Expiry, Outbox, Terms};
 
 /// What a CONNECT gets once it is accepted.
 pub(super) struct Grant<'c> {
@@ -162,10 +162,14 @@ impl Hub {
 
 impl Grant<'_> {
     /// CONNACK is the first packet the client gets [MQTT-3.2.0-1]. It says whether the session was there
-    /// [MQTT-3.2.2-2] [MQTT-3.2.2-3].
-    pub(super) fn accept(&self, session_present: bool, out: &mut Vec<u8>) {
+    /// [MQTT-3.2.2-2] [MQTT-3.2.2-3]. What it promises is safe with the group `promised`.
+    pub(super) fn accept(&self, session_present: bool, promised: Option<u64>, outbox: &mut Outbox) {
+        if let Some(group) = promised {
+            outbox.hold(group);
+        }
         // It was encoded once before.
-        _ = connack(session_present, Reason::Success, &self.properties).encode(self.version, out);
+        let connack = connack(session_present, Reason::Success, &self.properties);
+        _ = connack.encode(self.version, outbox.packets());
     }
 }
 

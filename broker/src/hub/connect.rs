@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
+use super::recording::promised_by;
 use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
@@ -144,6 +145,7 @@ impl Hub {
                 batch.touched(old.wake());
                 let is_over = session.is_over(now);
                 if !is_over {
+                    self.record_session(client, &session);
                     self.schedule(client, None, &session, batch);
                 }
                 drop(session);
@@ -158,9 +160,10 @@ impl Hub {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
                 release_will(self.end_absence(client, &mut session, batch), batch);
                 session.expiry = grant.expiry;
-                grant.accept(true, link.outbox.packets());
+                grant.accept(true, promised_by(&session), &mut link.outbox);
                 session.outbound.resume(&mut link.outbox, now);
                 session.link = Some(link);
+                self.record_session(client, &session);
                 session.settle(&mut batch.tally);
                 drop(session);
                 return Linked::Yes(Arc::clone(client));
@@ -172,17 +175,28 @@ impl Hub {
                 (Reason::QuotaExceeded, "there are as many sessions as the limit allows"),
             );
         }
+        if grant.expiry != Expiry::AT_ONCE && self.cannot_store() {
+            let what = "sessions cannot be stored, for the disk of the broker is full or fails";
+            return Linked::Refused(link, (Reason::ServerUnavailable, what));
+        }
         // Who returns to a session may: what waits for it goes away.
         if self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_connections += 1;
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
         let id: Arc<str> = grant.client_id.as_ref().into();
-        grant.accept(false, link.outbox.packets());
-        let mut session = Session::of_client(&id, grant.expiry, link);
+        // That its session is over is a promise, too.
+        let ended = existing.as_ref().and_then(|replaced| promised_by(&replaced.session.lock()));
+        let session = Mutex::new(Session::of_client(&id, grant.expiry, link));
+        let client = Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session });
+        let mut session = client.session.lock();
+        self.record_begin(&client, &mut session);
+        let promised = promised_by(&session).or(ended);
+        if let Some(link) = &mut session.link {
+            grant.accept(false, promised, &mut link.outbox);
+        }
         session.settle(&mut batch.tally);
-        let client =
-            Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session: Mutex::new(session) });
+        drop(session);
         sessions.insert(id, Arc::clone(&client));
         self.session_count.store(sessions.len(), Ordering::Relaxed);
         drop(sessions);
@@ -223,6 +237,7 @@ impl Hub {
                 return Ending::Violation { reason: Reason::ProtocolError, what: what.into() };
             }
             session.expiry = self.granted_expiry(asked);
+            self.record_session(&connected.client, &session);
         }
         match disconnect.reason {
             Reason::Success => Ending::Disconnect,
@@ -232,7 +247,11 @@ impl Hub {
 
     /// A connection ended at `now`: its will is published, deleted or kept for later, and its session may end with it.
     pub fn close(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
-        self.end_connection(peer, ending, now, batch.at(now));
+        let turn = self.turn();
+        batch.at(now).in_turn(turn.as_ref());
+        self.end_connection(peer, ending, now, batch);
+        batch.end_turn();
+        drop(turn);
         self.absorb(batch);
     }
 
@@ -259,6 +278,7 @@ impl Hub {
         let will = session.leave(will, now);
         let is_over = session.is_over(now);
         if !is_over {
+            self.record_session(&client, &session);
             self.schedule(&client, None, &session, batch);
         }
         drop(session);
@@ -281,8 +301,10 @@ impl Hub {
         is_current
     }
 
-    /// Asks every connection to end once its outbox is written. The wills go out first, those that wait for their time
-    /// too, for the sessions end with the broker: while there is somebody to hear them.
+    /// Asks every connection to end once its outbox is written. The wills go out first, while there is somebody to hear
+    /// them; those that wait for their time too, if the sessions end with the broker. Where sessions survive it, a will
+    /// with a delay is stored with its session and waits on, so that nobody hears it of a client that is back in time;
+    /// the standard lets a server that shuts down put off wills until its restart (§3.1.2.5).
     pub fn stop(&self, batch: &mut Batch) {
         let clients: Vec<_> = {
             let sessions = self.sessions.lock();
@@ -290,13 +312,21 @@ impl Hub {
             sessions.values().cloned().collect()
         };
         for client in &clients {
+            let turn = self.turn();
+            batch.in_turn(turn.as_ref());
             let mut session = client.session.lock();
+            let survives = session.log().is_some();
             let will = match &mut session.link {
-                Some(link) => link.will.take(),
+                Some(link) => link.will.take_if(|will| !survives || will.delay_seconds == 0),
+                None if survives => None,
                 None => self.end_absence(client, &mut session, batch),
             };
+            if will.is_some() {
+                self.record_session(client, &session);
+            }
             drop(session);
             self.publish_will(will, client.key, batch);
+            batch.end_turn();
         }
         for client in &clients {
             if let Some(link) = &mut client.session.lock().link {

@@ -24,6 +24,9 @@ pub enum Ending {
     /// The handshake failed, or bytes came that are no TLS.
     #[error("TLS failed: {0}")]
     Tls(String),
+    /// The handshake failed, or frames came that may not.
+    #[error("WebSocket failed: {0}")]
+    WebSocket(String),
     /// Bytes that are no valid packet.
     #[error("malformed packet: {0}")]
     Malformed(#[from] codec::Error),
@@ -99,7 +102,9 @@ impl Ending {
     pub fn reason(&self) -> Option<Reason> {
         let reason = match self {
             Self::Disconnect | Self::DisconnectWith(_) => return None,
-            Self::Closed | Self::Network(_) | Self::Tls(_) | Self::Panicked => return None,
+            Self::Closed | Self::Network(_) | Self::Tls(_) | Self::WebSocket(_) | Self::Panicked => {
+                return None;
+            }
             // Before CONNACK [5.0 MQTT-3.14.0-1].
             Self::NotConnected(_) | Self::Refused { .. } | Self::ConnectTimeout => return None,
             Self::Malformed(error) => error.reason(),

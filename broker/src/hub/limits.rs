@@ -33,6 +33,10 @@ pub struct Limits {
     pub max_queued_messages: usize,
     /// Bytes of messages queued for one client; further ones are dropped.
     pub max_queued_bytes: usize,
+    /// Messages that wait in the store for one client whose session survives the broker; further ones are dropped.
+    pub max_stored_messages: usize,
+    /// Bytes of them.
+    pub max_stored_bytes: usize,
     /// Bytes that wait for one client to read them; and bytes of messages in
     /// flight to it. Beyond it QoS 0 messages
     /// are dropped and others queued; at twice as much, no more is read from
@@ -97,6 +101,8 @@ impl Default for Limits {
             max_in_flight_messages: 100,
             max_queued_messages: 100_000,
             max_queued_bytes: 64 << 20,
+            max_stored_messages: 1_000_000,
+            max_stored_bytes: 1 << 30,
             max_outbox_bytes: 16 << 20,
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1 << 30,
@@ -159,6 +165,8 @@ impl Limits {
             in_flight_bytes: self.max_outbox_bytes,
             queued_messages: self.max_queued_messages,
             queued_bytes: self.max_queued_bytes,
+            stored_messages: self.max_stored_messages,
+            stored_bytes: self.max_stored_bytes,
             outbox_bytes: self.max_outbox_bytes,
         }
     }

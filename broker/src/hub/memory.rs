@@ -245,7 +245,8 @@ impl Hub {
         bytes <= PARTIAL_BYTES || self.memory.stage() < Stage::Refuse
     }
 
-    /// Adds what was counted in a batch to the counters, and sees to it that memory suffices. No lock may be held.
+    /// Adds what was counted in a batch to the counters, and sees to it that memory suffices. No lock may be held,
+    /// and no turn.
     pub fn absorb(&self, batch: &mut Batch) {
         batch.memory_changes += batch.tally.memory.unsigned_abs();
         self.counters.add(batch.number, &mut batch.tally);
@@ -258,10 +259,9 @@ impl Hub {
         batch.memory_changes = 0;
         let used = self.memory_used();
         let stage = self.memory.update(used, self.session_count.load(Ordering::Relaxed));
-        if stage >= Stage::Refuse
-            && used >= self.memory.relief_at.load(Ordering::Relaxed)
-            && let Some(_relieving) = self.memory.relieving.try_lock()
-        {
+        if stage >= Stage::Refuse && used >= self.memory.relief_at.load(Ordering::Relaxed) {
+            let _turn = self.turn();
+            let Some(_relieving) = self.memory.relieving.try_lock() else { return };
             self.relieve(false, batch);
             // Not again for every little more.
             let next = self.memory_used() + self.memory.budget / 64;
@@ -274,6 +274,7 @@ impl Hub {
         self.sweep_retained(batch);
         self.look_at_memory(batch);
         if self.memory.stage() >= Stage::Refuse {
+            let _turn = self.turn();
             let _relieving = self.memory.relieving.lock();
             self.relieve(true, batch);
         }
@@ -316,6 +317,9 @@ impl Hub {
                 let before = session.absence.due();
                 let will = session.absence.take_large_will(share);
                 self.schedule(client, before, &session, batch);
+                if will.is_some() {
+                    self.record_session(client, &session);
+                }
                 let dropped = session.trim(share) + usize::from(will.is_some());
                 session.settle(&mut batch.tally);
                 drop(session);

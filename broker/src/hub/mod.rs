@@ -9,7 +9,8 @@
 //!
 //! # Locks
 //!
-//! Taken in this order, each left out at will, none held across an await:
+//! Taken in this order, each left out at will, none held across an await; a turn of the journal, if there is one, before
+//! all of them and once:
 //!
 //! 1. `sessions`: client identifier → client. CONNECT and the end of a session.
 //! 2. `index`: topic filters → subscriptions, and the members of shared ones. Shared by all publishers for a
@@ -39,12 +40,15 @@ mod memory;
 mod output;
 mod peer;
 mod publish;
+mod recording;
+mod restore;
 mod retained;
 mod routes;
 mod schedule;
 mod sending;
 mod share;
 mod stats;
+mod stored;
 mod subscribe;
 mod subscriptions;
 mod topics;
@@ -63,12 +67,13 @@ pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
 pub use peer::{Origin, Peer};
-pub use stats::Stats;
+pub use restore::Restored;
+pub use stats::{Stats, StoreStats};
 
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
-use crate::store::{Journal, Turn};
+use crate::store::{Journal, Record, Status, Turn};
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
@@ -107,6 +112,8 @@ pub struct Hub {
     delays: Mutex<Delays>,
     /// What must survive is written there, if anything does.
     journal: Option<Arc<Journal>>,
+    /// How the store is, for the statistics.
+    store_status: Option<Arc<Status>>,
 }
 
 /// By client identifier.
@@ -188,6 +195,7 @@ impl Hub {
             redirect: Mutex::default(),
             response_information: None,
             journal: None,
+            store_status: None,
         }
     }
 
@@ -199,6 +207,11 @@ impl Hub {
     /// With a journal, so that what must survive the broker does.
     pub fn with_journal(self, journal: Arc<Journal>) -> Self {
         Self { journal: Some(journal), ..self }
+    }
+
+    /// With what tells how the store is.
+    pub fn with_store_status(self, status: Arc<Status>) -> Self {
+        Self { store_status: Some(status), ..self }
     }
 
     /// For the time of a batch: what is recorded meanwhile survives together. To be taken before all locks.
@@ -236,7 +249,9 @@ impl Hub {
 
     /// Handles the whole packets in `bytes`.
     pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
-        batch.at(now);
+        let turn = self.turn();
+        batch.at(now).in_turn(turn.as_ref());
+        batch.awaited = 0;
         let mut consumed = 0;
         if peer.connected.is_none() {
             match self.handle_first(peer, bytes, now, batch) {
@@ -311,6 +326,9 @@ impl Hub {
                 } else {
                     // [5.0 MQTT-4.3.3-4]
                     let is_known = session.outbound.handle_pubrec(ack.packet_id);
+                    if session.log().is_some() {
+                        batch.await_group();
+                    }
                     batch.answer(AckType::Pubrel, ack.packet_id, is_known, connected.version);
                 }
                 session.progress();
@@ -324,7 +342,15 @@ impl Hub {
             }
             // Answered for an unknown identifier too, so that the client can finish.
             Packet::Pubrel(ack) => {
-                let is_known = held.own(connected)?.inbound.release(ack.packet_id);
+                let session = held.own(connected)?;
+                let is_known = session.inbound.release(ack.packet_id);
+                if let Some(log) = session.log() {
+                    if is_known {
+                        log.record(|session| Record::ReceivedEnd { session, packet_id: ack.packet_id });
+                    }
+                    // The client may use the identifier for another message from then on.
+                    batch.await_group();
+                }
                 batch.answer(AckType::Pubcomp, ack.packet_id, is_known, connected.version);
             }
             Packet::Subscribe(subscribe) => {
@@ -336,7 +362,9 @@ impl Hub {
                 return self.handle_unsubscribe(connected, unsubscribe, batch);
             }
             Packet::Pingreq => {
-                encode_pingresp(&mut batch.replies);
+                // It waits for nothing that others wait for.
+                let replies = if batch.group == 0 { &mut batch.replies } else { &mut batch.free_replies };
+                encode_pingresp(replies);
                 batch.tally.messages_sent += 1;
             }
             Packet::Disconnect(disconnect) => {
@@ -356,7 +384,11 @@ impl Hub {
     }
 
     fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+        match &self.journal {
+            // So that no number means another session in the next life of the broker.
+            Some(journal) => journal.next_number(),
+            None => self.numbers.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 

@@ -24,7 +24,11 @@ impl Hub {
     ///
     /// The connection must end: another one has the session, or memory is short.
     pub fn collect(&self, peer: &Peer, unsent: &mut Outbox, batch: &mut Batch) -> Result<usize, Ending> {
+        let turn = self.turn();
+        batch.in_turn(turn.as_ref());
+        let awaited = std::mem::take(&mut batch.awaited);
         let Some(connected) = &peer.connected else {
+            drop(turn);
             unsent.append(&batch.replies);
             batch.replies.clear();
             self.absorb(batch);
@@ -32,11 +36,27 @@ impl Hub {
         };
         let mut session = connected.client.session.lock();
         if let Some(link) = session.link_of(connected.connection) {
+            if !batch.free_replies.is_empty() {
+                // Nothing goes before CONNACK, which may wait [MQTT-3.2.0-1].
+                if connected.is_greeted.get() {
+                    link.outbox.append_unheld(&batch.free_replies);
+                } else {
+                    link.outbox.append(&batch.free_replies);
+                }
+            }
+            if awaited > self.persisted() && !batch.replies.is_empty() {
+                link.outbox.hold(awaited);
+            }
             link.outbox.append(&batch.replies);
         }
         batch.replies.clear();
-        let waiting = self.fill(&mut session, connected, unsent, batch).map(|link| link.outbox.bytes());
-        drop(session);
+        batch.free_replies.clear();
+        let waiting = self.fill(&mut session, connected, unsent, batch).map(|link| {
+            // Whoever waits for the store while that is behind is not read from.
+            let waits = link.outbox.held_by().is_some() && self.store_is_behind();
+            if waits { usize::MAX } else { link.outbox.bytes() }
+        });
+        drop((session, turn));
         self.absorb(batch);
         waiting
     }
@@ -59,6 +79,8 @@ impl Hub {
             let stopping = self.stopping.load(Ordering::Acquire);
             return if stopping { Err(Ending::Stopping) } else { Ok(Sleep::Asleep) };
         };
+        let turn = self.turn();
+        batch.in_turn(turn.as_ref());
         let mut session = connected.client.session.lock();
         if !unsent.is_empty() {
             let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
@@ -73,8 +95,10 @@ impl Hub {
         if !unsent.is_empty() {
             return Ok(Sleep::Output);
         }
-        if link.ending {
-            return Err(Ending::Stopping);
+        match link.outbox.held_by() {
+            Some(group) => self.wake_after(group, waker),
+            None if link.ending => return Err(Ending::Stopping),
+            None => {}
         }
         link.held_bytes = peer.held_bytes();
         link.sleep(waker, true);
@@ -96,10 +120,16 @@ impl Hub {
             return Err(Ending::MemoryShort);
         }
         outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
+        if let Some(wanted) = outbound.wanted() {
+            self.fetch(connected, wanted);
+        }
         if unsent.is_empty() {
-            link.outbox.move_into(unsent);
+            link.outbox.move_into(unsent, self.persisted());
             link.stale_looks = 0;
-            connected.is_greeted.set(true);
+            // CONNACK comes first.
+            if !unsent.is_empty() {
+                connected.is_greeted.set(true);
+            }
         }
         session.settle(&mut batch.tally);
         session.link.as_mut().ok_or(Ending::TakenOver)

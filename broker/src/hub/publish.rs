@@ -8,6 +8,7 @@ use super::subscriptions::SubscriptionIndex;
 use super::{Batch, ClientKey, Ending, Hub};
 use crate::codec::{AckType, Delivery, PacketId, Properties, Property, Publish, QoS, Reason, Version};
 use crate::session::{Content, Manner, Received, ReceivedAliases, Tally, Will, release};
+use crate::store::Record;
 use crate::topic::Name;
 
 impl Hub {
@@ -30,7 +31,7 @@ impl Hub {
         };
         let is_new = match publish.delivery {
             Delivery::ExactlyOnce(packet_id) => {
-                self.receive_exactly_once(connected, packet_id, refusal.is_none(), &mut batch.tally)?
+                self.receive_exactly_once(connected, packet_id, refusal.is_none(), batch)?
             }
             _ => true,
         };
@@ -72,7 +73,7 @@ impl Hub {
         connected: &Connected,
         packet_id: PacketId,
         is_accepted: bool,
-        tally: &mut Tally,
+        batch: &mut Batch,
     ) -> Result<bool, Ending> {
         let mut session = connected.client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
@@ -84,8 +85,13 @@ impl Hub {
         if received == Received::New && !is_accepted {
             // After a PUBREC with an error the identifier is free [5.0 MQTT-4.3.3-9].
             session.inbound.release(packet_id);
+        } else if let Some(log) = session.log() {
+            if received == Received::New {
+                log.record(|session| Record::Received { session, packet_id });
+            }
+            batch.await_group();
         }
-        session.settle(tally);
+        session.settle(&mut batch.tally);
         match received {
             Received::New => Ok(true),
             Received::Again => Ok(false),
@@ -207,7 +213,12 @@ impl Hub {
         if content.is_shared() {
             *bytes += content.payload().len();
         }
+        // What was retained before is gone, too, even if this is not stored.
+        let is_recorded = content.is_recorded() || retain;
         content.settle(tally);
+        if is_recorded {
+            batch.await_group();
+        }
         is_for_somebody
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::RwLockWriteGuard;
 use super::publish::is_the_brokers;
 use super::{Batch, Hub, Stage};
 use crate::session::{Content, Message, Tally, release};
+use crate::store::{BodyNumber, Record};
 use crate::topic::{Name, Retained};
 
 /// A full store is looked through for messages that have expired, at most so often.
@@ -19,12 +20,19 @@ const SWEEP_DELAY: Duration = Duration::from_secs(60);
 /// Retained messages and the memory they take.
 #[derive(Default)]
 pub(super) struct RetainedStore {
-    pub(super) messages: Retained<Arc<Message>>,
+    pub(super) messages: Retained<RetainedMessage>,
     /// Messages and bytes of the clients: the broker's own are not counted, and always find room.
     pub(super) count: usize,
     pub(super) bytes: usize,
     /// No message expires before.
     next_expiry: Option<Instant>,
+}
+
+/// A message that is retained for its topic.
+pub(super) struct RetainedMessage {
+    pub(super) message: Arc<Message>,
+    /// Its name in the store; none if it ends with the broker.
+    body: Option<BodyNumber>,
 }
 
 impl Hub {
@@ -59,7 +67,13 @@ impl Hub {
             self.retained_count.store(store.count, Ordering::Relaxed);
         }
         store.next_expiry = store.next_expiry.into_iter().chain(content.expires_at()).min();
-        store.messages.set(content.topic(), content.to_message());
+        // The broker's own are made anew in each of its lives.
+        let body = self.journal.as_ref().filter(|_| is_clients).map(|journal| {
+            let body = content.body(journal);
+            journal.record(&Record::Retain { body });
+            body
+        });
+        store.messages.set(content.topic(), RetainedMessage { message: content.to_message(), body });
         tally.charge(0, key_bytes(content.topic()));
         store
     }
@@ -69,15 +83,62 @@ impl Hub {
             && store.count < self.limits.max_retained_messages
     }
 
+    /// A message was retained in an earlier life of the broker. It is retained again, within the limits; if not, it is
+    /// removed from the store.
+    pub(super) fn restore_retained(
+        &self,
+        store: &mut RetainedStore,
+        body: BodyNumber,
+        message: Message,
+        now: Instant,
+        tally: &mut Tally,
+    ) {
+        let (is_expired, has_room) = (message.is_expired(now), self.has_room(store, message.bytes()));
+        if is_expired || !has_room {
+            tally.expired_messages += i64::from(is_expired);
+            tally.dropped_retained_full += i64::from(!is_expired);
+            return self.forget_body(body);
+        }
+        let message = Arc::new(message);
+        store.bytes += message.bytes();
+        store.count += 1;
+        self.retained_count.store(store.count, Ordering::Relaxed);
+        store.next_expiry = store.next_expiry.into_iter().chain(message.expires_at()).min();
+        tally.keep(&message);
+        tally.charge(0, key_bytes(message.topic()));
+        let retained = RetainedMessage { message: Arc::clone(&message), body: Some(body) };
+        // There is no other, unless the store has two for the topic.
+        if let Some(other) = store.messages.set(message.topic(), retained) {
+            self.let_go(store, other, tally);
+        }
+    }
+
+    /// The message of that name is not retained any more.
+    pub(super) fn forget_body(&self, body: BodyNumber) {
+        if let Some(journal) = &self.journal {
+            journal.record(&Record::Unretain { body });
+        }
+    }
+
     /// Removes the message retained for a topic.
     fn unretain(&self, store: &mut RetainedStore, topic: Name<'_>, tally: &mut Tally) {
-        let Some(old) = store.messages.remove(topic) else { return };
-        if !is_the_brokers(topic) {
+        if let Some(old) = store.messages.remove(topic) {
+            self.let_go(store, old, tally);
+        }
+    }
+
+    /// A message is out of the table.
+    fn let_go(&self, store: &mut RetainedStore, old: RetainedMessage, tally: &mut Tally) {
+        let RetainedMessage { message: old, body } = old;
+        if let Some(body) = body {
+            self.forget_body(body);
+        }
+        if !is_the_brokers(old.topic()) {
             store.bytes = store.bytes.saturating_sub(old.bytes());
             store.count = store.count.saturating_sub(1);
             self.retained_count.store(store.count, Ordering::Relaxed);
         }
-        tally.charge(key_bytes(topic), 0);
+        tally.charge(key_bytes(old.topic()), 0);
         release(old, tally);
     }
 
@@ -89,7 +150,7 @@ impl Hub {
         let mut store = self.retained.write();
         for message in expired {
             let topic = message.topic();
-            if store.messages.get(topic).is_some_and(|retained| Arc::ptr_eq(retained, &message)) {
+            if store.messages.get(topic).is_some_and(|retained| Arc::ptr_eq(&retained.message, &message)) {
                 self.unretain(&mut store, topic, tally);
                 tally.expired_messages += 1;
             }
@@ -102,7 +163,9 @@ impl Hub {
         let Batch { now, tally, .. } = batch;
         let is_due = |store: &RetainedStore| store.next_expiry.is_some_and(|at| at + SWEEP_DELAY <= *now);
         if is_due(&self.retained.read()) {
+            let turn = self.turn();
             self.forget_expired(&mut self.retained.write(), *now, tally);
+            drop(turn);
             self.absorb(batch);
         }
     }
@@ -112,14 +175,14 @@ impl Hub {
         if store.next_expiry.is_none_or(|at| at > now) {
             return;
         }
-        let expired: Vec<_> =
-            store.messages.iter().filter(|message| message.is_expired(now)).cloned().collect();
+        let all = || store.messages.iter().map(|retained| &retained.message);
+        let expired: Vec<_> = all().filter(|message| message.is_expired(now)).cloned().collect();
         for message in expired {
             self.unretain(store, message.topic(), tally);
             tally.expired_messages += 1;
             release(message, tally);
         }
-        let next = store.messages.iter().filter_map(|message| message.expires_at()).min();
+        let next = store.messages.iter().filter_map(|retained| retained.message.expires_at()).min();
         store.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
     }
 }

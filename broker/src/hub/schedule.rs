@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::{Batch, Client, ClientKey, Hub};
-use crate::session::{Session, Will};
+use crate::session::{Expiry, Session, Will};
 
 /// Clients that are attended to before others may use what is locked for it.
 const AT_A_TIME: usize = 256;
@@ -47,7 +47,10 @@ impl Hub {
         for _ in 0..AT_A_TIME {
             let due = self.schedule.lock().take_due(now);
             let Some(client) = due else { break };
+            let turn = self.turn();
+            batch.in_turn(turn.as_ref());
             self.attend_to(&client, now, batch);
+            batch.end_turn();
         }
         self.absorb(batch);
         let mut schedule = self.schedule.lock();
@@ -67,6 +70,9 @@ impl Hub {
             let before = session.absence.due();
             let will = session.absence.take_due_will(now);
             self.schedule(client, before, &session, batch);
+            if will.is_some() {
+                self.record_session(client, &session);
+            }
             drop(session);
             drop(sessions);
             return self.publish_will(will, client.key, batch);
@@ -77,8 +83,8 @@ impl Hub {
         }
         drop(sessions);
         let will = self.end_absence(client, &mut session, batch);
+        batch.tally.expired += i64::from(session.expiry != Expiry::AT_ONCE);
         drop(session);
-        batch.tally.expired += 1;
         self.end_session(client, batch);
         self.publish_will(will, client.key, batch);
     }

@@ -31,7 +31,7 @@ use super::sending::{Sending, Unsent};
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, ClientKey, Hub};
 use crate::codec::QoS;
-use crate::session::{Content, Handed, Manner, Note, OutboundLimits, ShareKey, release};
+use crate::session::{Content, Handed, Manner, Note, OutboundLimits, Share, ShareKey, release};
 
 /// Messages that a session leaves, of which so many are handed on before others may use the index.
 const AT_A_TIME: usize = 1000;
@@ -73,7 +73,7 @@ enum Choice {
 }
 
 impl Member {
-    pub(super) fn new(client: &Arc<Client>, options: Options, share: ShareKey) -> Self {
+    pub(super) fn new(client: &Arc<Client>, options: Options, share: Share) -> Self {
         let subscription_ids: Box<[NonZeroU32]> = options.identifier.into_iter().collect();
         Self {
             client: Arc::clone(client),
@@ -138,7 +138,9 @@ impl Group {
                     continue;
                 }
                 let limits = match choice {
-                    Choice::Now => OutboundLimits { queued_messages: 0, ..sending.limits.here },
+                    Choice::Now => {
+                        OutboundLimits { queued_messages: 0, stored_messages: 0, ..sending.limits.here }
+                    }
                     Choice::Soon => sending.limits.here,
                     Choice::Later => sending.limits.away,
                 };
@@ -193,7 +195,7 @@ impl Group {
 
 impl Hub {
     /// A client's connection ended, and its session stays: gives what waits for it in vain to members that are here.
-    pub(super) fn pass_on(&self, client: &Client, batch: &mut Batch) {
+    pub(super) fn pass_on(&self, client: &Arc<Client>, batch: &mut Batch) {
         if self.stopping.load(Ordering::Acquire) {
             return;
         }
@@ -201,6 +203,14 @@ impl Hub {
         let index = self.index.read();
         let mut session = client.session.lock();
         if session.subscriptions.is_empty() {
+            return;
+        }
+        if session.log().is_some() {
+            let waits = session.outbound.queued() > 0 && session.has_shared_subscription();
+            drop(session);
+            if waits {
+                self.fetch_to_pass_on(client);
+            }
             return;
         }
         let waiting = session.outbound.take_shared_queued();
@@ -233,7 +243,7 @@ impl Hub {
     /// Gives messages to members of the groups that they came by. Gives back what nobody takes; where nobody has room, all
     /// of that group that follows, too. Within the reach of all, that is counted; otherwise it may give back what it did not
     /// come to.
-    fn offer(
+    pub(super) fn offer(
         &self,
         messages: Vec<Handed>,
         reach: Reach,

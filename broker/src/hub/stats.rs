@@ -1,8 +1,10 @@
 //! What the broker counts.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{Hub, Stage};
+use crate::store::Status;
 
 /// A reading of the broker's counters. Those of events begin at 0 with the broker; those of bytes and messages that are
 /// somewhere are how much it is now.
@@ -88,6 +90,55 @@ pub struct Stats {
     pub memory_budget: usize,
     /// How short it is.
     pub memory_stage: Stage,
+    /// What survives the broker; none if nothing does.
+    pub store: Option<StoreStats>,
+}
+
+/// A reading of the store's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// It cannot be written at the moment.
+    pub is_failing: bool,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Bytes in them that are still needed, more or less.
+    pub needed_bytes: u64,
+    /// Its files.
+    pub segments: u64,
+    /// Bytes written so far.
+    pub written_bytes: u64,
+    /// Bytes of these that were copied, so that a file could be removed.
+    pub copied_bytes: u64,
+    /// How often it waited for stable storage so far.
+    pub syncs: u64,
+    /// How long on average.
+    pub mean_sync: Duration,
+    /// How long at most.
+    pub longest_sync: Duration,
+    /// Attempts to write that failed so far.
+    pub write_errors: u64,
+    /// Attempts to read that failed so far.
+    pub read_errors: u64,
+}
+
+impl From<&Status> for StoreStats {
+    fn from(status: &Status) -> Self {
+        let syncs = status.syncs();
+        let mean_us = status.sync_time().as_micros().checked_div(syncs.into()).unwrap_or(0);
+        Self {
+            is_failing: status.failing().is_some(),
+            bytes: status.total_bytes(),
+            needed_bytes: status.needed_bytes(),
+            segments: status.segments(),
+            written_bytes: status.bytes(),
+            copied_bytes: status.cleaned_bytes(),
+            syncs,
+            mean_sync: Duration::from_micros(u64::try_from(mean_us).unwrap_or(u64::MAX)),
+            longest_sync: status.longest_sync(),
+            write_errors: status.write_errors(),
+            read_errors: status.read_errors(),
+        }
+    }
 }
 
 impl Stats {
@@ -157,6 +208,7 @@ impl Hub {
             memory_maximum: self.memory.peak().max(memory_used),
             memory_budget: self.memory.budget(),
             memory_stage: self.memory.stage(),
+            store: self.store_status.as_deref().map(StoreStats::from),
         }
     }
 }

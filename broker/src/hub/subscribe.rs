@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::connack::Refusal;
 use super::peer::Connected;
-use super::retained::RetainedStore;
+use super::recording::promised_by;
+use super::retained::{RetainedMessage, RetainedStore};
 use super::sending::{count_dropped, count_sent};
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, Ending, Hub, Stage};
@@ -14,7 +15,8 @@ use crate::codec::{
     EncodeError, Packet, Properties, PropertiesBuf, Property, Reason, RetainHandling, Suback, Subscribe,
     SubscribeCode, Unsuback, Unsubscribe, Version,
 };
-use crate::session::{Content, Manner, Message, Note, Outcome, Session, Terms};
+use crate::session::{Content, Expiry, Manner, Message, Note, Outcome, Session, Terms};
+use crate::store::Record;
 use crate::topic::{Filter, FilterBuf, SharedFilter};
 
 /// What looking at one retained message counts for when a batch is cut: it takes as long as sending so many bytes.
@@ -68,10 +70,7 @@ impl Hub {
         // Without the words if the client does not take so much [5.0 MQTT-3.9.2-1].
         let in_words = Suback { properties: words.as_properties(), ..plain.clone() };
         answer(&terms, &[Packet::Suback(in_words), Packet::Suback(plain)], batch)?;
-        if let Some(link) = session.link_of(connected.connection) {
-            link.outbox.append(&batch.replies);
-            batch.replies.clear();
-        }
+        say(&mut session, connected, batch);
         let mut expired = Vec::new();
         let note = identifier
             .map(|identifier| Arc::new(Note { subscription_ids: Box::new([identifier]), share: None }));
@@ -115,6 +114,10 @@ impl Hub {
         if is_new && session.subscriptions.len() >= self.limits.max_subscriptions {
             return Err((Reason::QuotaExceeded, "the client has as many subscriptions as it may"));
         }
+        if is_new && session.log().is_some() && self.cannot_store() {
+            let what = "it cannot be stored, for the disk of the broker is full or fails";
+            return Err((Reason::ImplementationSpecific, what));
+        }
         if is_new && self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_subscriptions += 1;
             return Err((Reason::QuotaExceeded, "memory is short"));
@@ -122,6 +125,10 @@ impl Hub {
         match shared {
             None => index.insert(filter, client, options),
             Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
+        }
+        if let Some(log) = session.log() {
+            let filter = filter.as_str();
+            log.record(|session| Record::Subscribe { session, filter, subscription: options.into() });
         }
         if session.subscriptions.insert(FilterBuf::from(filter)) {
             session.subscriptions_bytes += subscription_bytes(filter);
@@ -169,7 +176,7 @@ impl Hub {
     ) {
         let stage = self.memory.stage();
         let limits = self.delivery_limits().here;
-        let looked_at = retained.messages.visit(filter, |message| {
+        let looked_at = retained.messages.visit(filter, |RetainedMessage { message, .. }| {
             if message.is_expired(batch.now) {
                 expired.push(Arc::clone(message));
                 return ControlFlow::Continue(());
@@ -208,23 +215,29 @@ impl Hub {
             let was_subscribed = session.subscriptions.remove(filter.as_str());
             if was_subscribed {
                 index.remove(filter, connected.client.key);
+                if let Some(log) = session.log() {
+                    log.record(|session| Record::Unsubscribe { session, filter: filter.as_str() });
+                }
                 session.subscriptions_bytes =
                     session.subscriptions_bytes.saturating_sub(subscription_bytes(filter));
             }
             codes.push(if was_subscribed { Reason::Success } else { Reason::NoSubscriptionExisted });
         }
-        session.settle(&mut batch.tally);
-        drop(session);
-        drop(index);
         let unsuback = Unsuback::new(unsubscribe.packet_id, &codes);
-        answer(&terms, &[Packet::Unsuback(unsuback)], batch)?;
-        Ok(())
+        let answered = answer(&terms, &[Packet::Unsuback(unsuback)], batch);
+        say(&mut session, connected, batch);
+        session.settle(&mut batch.tally);
+        Ok(answered?)
     }
 
     /// A session is over: takes its subscriptions out of the index, hands on what came by shared ones, and lets go of
     /// what it kept.
-    pub(super) fn end_session(&self, client: &Client, batch: &mut Batch) {
-        let subscriptions = std::mem::take(&mut client.session.lock().subscriptions);
+    pub(super) fn end_session(&self, client: &Arc<Client>, batch: &mut Batch) {
+        let mut session = client.session.lock();
+        // What is in the store alone takes a while to come.
+        let leaves_stored = session.outbound.is_in_store() && session.has_shared_subscription();
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        drop(session);
         if !subscriptions.is_empty() {
             let mut index = self.index.write();
             for filter in &subscriptions {
@@ -235,6 +248,14 @@ impl Hub {
         let mut session = client.session.lock();
         let left = session.outbound.take_shared();
         session.end(&mut batch.tally);
+        if leaves_stored {
+            // So that nobody returns to it after a crash.
+            session.expiry = Expiry::AT_ONCE;
+            self.record_session(client, &session);
+            self.fetch_to_hand_on(client);
+        } else {
+            self.record_end(client, &mut session);
+        }
         drop(session);
         self.hand_on(left, batch);
     }
@@ -274,9 +295,21 @@ fn answer(terms: &Terms, packets: &[Packet<'_>], batch: &mut Batch) -> Result<()
     Ok(())
 }
 
+/// Puts the replies into the outbox, to leave when what they promise is safe.
+fn say(session: &mut Session, connected: &Connected, batch: &mut Batch) {
+    let promised = promised_by(session).unwrap_or(batch.awaited);
+    if let Some(link) = session.link_of(connected.connection) {
+        if promised > 0 {
+            link.outbox.hold(promised);
+        }
+        link.outbox.append(&batch.replies);
+        batch.replies.clear();
+    }
+}
+
 /// What a subscription takes in memory, more or less: one with wildcards has a table for each level, and a shared one may
 /// be the only one of its group.
-fn subscription_bytes(filter: Filter<'_>) -> usize {
+pub(super) fn subscription_bytes(filter: Filter<'_>) -> usize {
     let tables = if filter.has_wildcard() { filter.levels().count() * 192 } else { 192 };
     let group = if matches!(SharedFilter::parse(filter), Ok(Some(_))) { 256 } else { 0 };
     tables + group + 128 + 2 * filter.as_str().len()

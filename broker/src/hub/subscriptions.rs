@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::share::{Group, Member};
 use super::{Client, ClientKey};
 use crate::codec::QoS;
-use crate::session::ShareKey;
+use crate::session::{Share, ShareKey};
+use crate::store::SubscriptionRecord;
 use crate::topic::{Filter, FilterBuf, Index, Name, SharedFilter};
 
 /// The subscriptions of all sessions: ordinary ones by client, shared ones by group.
@@ -53,6 +54,19 @@ impl Options {
     }
 }
 
+impl From<Options> for SubscriptionRecord {
+    fn from(Options { qos, no_local, retain_as_published, identifier }: Options) -> Self {
+        Self { qos, no_local, retain_as_published, identifier }
+    }
+}
+
+impl From<SubscriptionRecord> for Options {
+    fn from(record: SubscriptionRecord) -> Self {
+        let SubscriptionRecord { qos, no_local, retain_as_published, identifier } = record;
+        Self { qos, no_local, retain_as_published, identifier }
+    }
+}
+
 impl SubscriptionIndex {
     /// The same filter again replaces the subscription [MQTT-3.8.4-3].
     pub(super) fn insert(&mut self, filter: Filter<'_>, client: &Arc<Client>, options: Options) {
@@ -78,7 +92,8 @@ impl SubscriptionIndex {
                 key
             }
         };
-        let is_new = self.groups.entry(key).or_default().join(Member::new(client, options, key));
+        let share = Share { key, filter: shared.whole().into() };
+        let is_new = self.groups.entry(key).or_default().join(Member::new(client, options, share));
         self.shared += usize::from(is_new);
     }
 
@@ -107,6 +122,11 @@ impl SubscriptionIndex {
     }
 
     /// The members of a shared subscription; none if there are no more.
+    /// The number of a shared subscription by its whole filter, if it has members.
+    pub(super) fn share_key(&self, filter: &str) -> Option<ShareKey> {
+        self.keys.get(filter).copied()
+    }
+
     pub(super) fn group(&self, key: ShareKey) -> Option<&Group> {
         self.groups.get(&key)
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::load::{Lap, Load, SPANS};
-use super::{Batch, Hub, Stats};
+use super::{Batch, Hub, Stats, StoreStats};
 use crate::codec::QoS;
 use crate::session::Content;
 use crate::topic::Name;
@@ -48,6 +48,7 @@ impl Hub {
         let mut topics = self.topics.lock();
         let changed = topics.update(&stats, now, resident_bytes);
         drop(topics);
+        let turn = self.turn();
         let index = self.index.read();
         for (topic, value) in &changed {
             if let Ok(name) = Name::new(topic) {
@@ -55,7 +56,7 @@ impl Hub {
                 self.publish(content, true, None, &index, batch);
             }
         }
-        drop(index);
+        drop((index, turn));
         self.absorb(batch);
     }
 }
@@ -68,6 +69,7 @@ impl Topics {
         let elapsed = self.lap.next(started, now);
         let mut all = sol(stats, uptime);
         all.extend(sys(stats, uptime, resident_bytes));
+        all.extend(stats.store.iter().flat_map(store));
         for ((name, value), load) in LOADS.iter().zip(&mut self.loads) {
             for ((span, _), average) in SPANS.iter().zip(load.update(value(stats), elapsed)) {
                 all.push((format!("$SYS/broker/load/{name}/{span}"), format!("{average:.2}")));
@@ -156,6 +158,25 @@ fn sys(stats: &Stats, uptime: Duration, resident_bytes: Option<u64>) -> Vec<(Str
         .chain(numbers.map(|(name, value)| (name, value.to_string())))
         .map(|(name, value)| (format!("$SYS/broker/{name}"), value))
         .collect()
+}
+
+/// Of what survives the broker. `store/messages/…`, as mosquitto has it, is of what is in memory.
+fn store(stats: &StoreStats) -> [(String, String); 11] {
+    let seconds = |time: Duration| format!("{:.6}", time.as_secs_f64());
+    [
+        ("failing", u8::from(stats.is_failing).to_string()),
+        ("bytes", stats.bytes.to_string()),
+        ("bytes/needed", stats.needed_bytes.to_string()),
+        ("bytes/written", stats.written_bytes.to_string()),
+        ("bytes/copied", stats.copied_bytes.to_string()),
+        ("segments", stats.segments.to_string()),
+        ("syncs", stats.syncs.to_string()),
+        ("syncs/mean", seconds(stats.mean_sync)),
+        ("syncs/maximum", seconds(stats.longest_sync)),
+        ("errors/write", stats.write_errors.to_string()),
+        ("errors/read", stats.read_errors.to_string()),
+    ]
+    .map(|(name, value)| (format!("$SYS/broker/store/{name}"), value))
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, te
         );
         return;
     };
-    team.serve(Accepted { socket, peer, tls: listener.tls() });
+    team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
 }
 
 fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> {

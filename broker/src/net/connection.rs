@@ -14,6 +14,7 @@ use super::logins::Logins;
 use super::reactor::{Reactor, Timer};
 use super::received::Received;
 use super::socket::Socket;
+use super::websocket;
 use crate::auth::Verdict;
 use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use crate::session::Outbox;
@@ -214,8 +215,8 @@ pub(super) async fn serve<S: Socket>(
     match ending {
         // Whatever state it is in.
         Ending::Panicked => {}
-        Ending::Refused { .. } | Ending::Tls(_) => rest.linger(hub, reactor).await,
-        _ if is_told => rest.linger(hub, reactor).await,
+        Ending::Refused { .. } | Ending::Tls(_) | Ending::WebSocket(_) => rest.linger(hub, reactor).await,
+        _ if is_told || (rest.socket.is_answered() && !is_stuck) => rest.linger(hub, reactor).await,
         _ => rest.socket.say_goodbye(),
     }
     None
@@ -466,6 +467,7 @@ fn ending(error: &io::Error) -> Ending {
         | io::ErrorKind::ConnectionAborted
         // Closed without the word that TLS has for it: usual, and MQTT has its own.
         | io::ErrorKind::UnexpectedEof => Ending::Closed,
+        io::ErrorKind::InvalidData if websocket::is_failure(error) => Ending::WebSocket(error.to_string()),
         // A plain socket takes any data.
         io::ErrorKind::InvalidData => Ending::Tls(error.to_string()),
         kind => Ending::Network(kind),

@@ -12,7 +12,7 @@ use super::StartError;
 use super::tls::{Acceptor, Terms};
 use super::unix::{self, SocketFile};
 use crate::auth::Access;
-use crate::config::{Endpoint, Listener};
+use crate::config::{Endpoint, Listener, WebSocket};
 use crate::hub::Origin;
 
 /// A socket that clients connect to.
@@ -23,6 +23,7 @@ pub(super) struct Listening {
     /// The path of a UNIX socket.
     path: Option<Arc<Path>>,
     tls: Option<Arc<Terms>>,
+    websocket: Option<Arc<WebSocket>>,
     access: Arc<Access>,
 }
 
@@ -35,18 +36,19 @@ impl Listening {
     ) -> Result<(Self, Endpoint), StartError> {
         let access = Arc::new(access);
         let Listener { endpoint, backlog, .. } = listener;
+        let websocket = listener.websocket.clone().map(Arc::new);
         let open = || match endpoint {
             Endpoint::Tcp(address) => {
                 let socket = listen(*address, i32::from(*backlog))?;
                 let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                 let socket = Async::new(socket)?;
-                Ok((Self { _file: None, socket, path: None, tls, access }, Endpoint::Tcp(address)))
+                Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Tcp(address)))
             }
             Endpoint::Unix { path, mode } => {
                 let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
                 let socket = Async::new(socket)?;
                 let path = Some(path.as_path().into());
-                Ok((Self { _file: Some(file), socket, path, tls, access }, endpoint.clone()))
+                Ok((Self { _file: Some(file), socket, path, tls, websocket, access }, endpoint.clone()))
             }
         };
         open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
@@ -73,6 +75,11 @@ impl Listening {
     /// How TLS is spoken with it.
     pub(super) fn tls(&self) -> Option<Acceptor> {
         self.tls.as_ref().map(|terms| terms.acceptor())
+    }
+
+    /// How WebSocket is spoken with it.
+    pub(super) fn websocket(&self) -> Option<Arc<WebSocket>> {
+        self.websocket.clone()
     }
 }
 

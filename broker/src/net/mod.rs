@@ -6,15 +6,18 @@ mod connection;
 mod housekeeping;
 mod listener;
 mod logins;
+mod persistence;
 mod poller;
 mod reactor;
 mod received;
 mod socket;
 mod tls;
 mod unix;
+mod websocket;
 mod worker;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,8 +28,11 @@ use thiserror::Error;
 use crate::auth::{self, Access, Passwords};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Redirect, Stats};
+use crate::store::OpenError;
+use crate::store::files::DirectoryError;
 use acceptor::Acceptor;
 use listener::Listening;
+use persistence::{Keeper, Store};
 use tls::Terms;
 pub use tls::{TlsError, check_tls};
 use worker::{Team, Worker};
@@ -62,9 +68,28 @@ pub enum StartError {
     /// A listener lets nobody in.
     #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
     NobodyAllowed(Endpoint),
+    /// What is to survive the broker cannot be stored.
+    #[error("cannot store sessions and messages in {}: {source}", directory.display())]
+    Store {
+        /// The directory asked for.
+        directory: PathBuf,
+        /// Why not.
+        source: StoreError,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Its directory cannot be had.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// What is in it cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// What [`Broker::reload`] could not read again. For these, what was read before stays in use.
@@ -103,6 +128,7 @@ pub struct Broker {
     passwords: Vec<Arc<Passwords>>,
     team: Arc<Team>,
     workers: Vec<Worker>,
+    store: Option<Keeper>,
     acceptor: Option<Acceptor>,
 }
 
@@ -111,7 +137,7 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// A certificate, key or password file that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
+    /// A certificate, key or password file or a store that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
     /// started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
@@ -124,6 +150,7 @@ impl Broker {
             };
             terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls)?)));
         }
+        let store = config.persistence.as_ref().map(Store::open).transpose()?;
         let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
         for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
             let (socket, endpoint) = Listening::open(listener, terms.clone(), access)?;
@@ -133,7 +160,10 @@ impl Broker {
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
-        let hub = Hub::new(config.limits).with_response_information(config.response_information);
+        let mut hub = Hub::new(config.limits).with_response_information(config.response_information);
+        if let Some(store) = &store {
+            hub = hub.with_journal(Arc::clone(store.journal())).with_store_status(Arc::clone(store.status()));
+        }
         hub.redirect(config.redirect);
         let hub = Arc::new(hub);
         let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub));
@@ -145,8 +175,12 @@ impl Broker {
             passwords,
             team: Arc::clone(&team),
             workers: Vec::new(),
+            store: None,
             acceptor: None,
         };
+        if let Some(store) = store {
+            broker.store = Some(store.serve(&broker.hub).map_err(StartError::Thread)?);
+        }
         for (number, arrivals) in arrivals.into_iter().enumerate() {
             let worker = Worker::start(number, arrivals, Arc::clone(&team)).map_err(StartError::Thread)?;
             broker.workers.push(worker);
@@ -202,7 +236,8 @@ impl Broker {
         Stats { connections_moved: self.team.moved(), ..self.hub.stats() }
     }
 
-    /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends.
+    /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends. What survives
+    /// is on stable storage then.
     ///
     /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
     pub fn stop(self) {}
@@ -256,6 +291,10 @@ impl Drop for Broker {
         }
         for worker in self.workers.drain(..) {
             joined(worker.stop());
+        }
+        // Last, when nothing more can change.
+        if let Some(store) = self.store.take() {
+            joined(store.stop());
         }
     }
 }

@@ -25,6 +25,11 @@ pub(super) trait Socket: Send {
     /// Says what the protocol says before the socket is closed.
     fn say_goodbye(&mut self) {}
 
+    /// Whether the other end answers that, so that closing over its answer would reset the connection.
+    fn is_answered(&self) -> bool {
+        false
+    }
+
     /// Leaves this thread, for [`Self::join`] on another.
     fn leave(&mut self);
 

@@ -12,23 +12,26 @@ use std::time::{Duration, Instant};
 use log::error;
 use smol::future::Future;
 use smol::{LocalExecutor, channel};
-use socket2::Socket;
 
 use super::balance::{Balance, Board};
 use super::connection::{self, Connection};
 use super::logins::Logins;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
-use super::socket::Plain;
+use super::socket::{Plain, Socket};
 use super::tls::{self, Secure};
+use super::websocket::Framed;
+use crate::config::WebSocket;
 use crate::hub::{Ending, Hub, Peer};
 
 /// A connection that was let in.
 pub(super) struct Accepted {
-    pub(super) socket: Socket,
+    pub(super) socket: socket2::Socket,
     pub(super) peer: Peer,
-    /// None for plain MQTT.
+    /// None without TLS.
     pub(super) tls: Option<tls::Acceptor>,
+    /// None without WebSocket.
+    pub(super) websocket: Option<Arc<WebSocket>>,
 }
 
 /// A connection on its way to a thread.
@@ -36,6 +39,8 @@ pub(super) enum Arrival {
     New(Accepted),
     Plain(Box<Connection<Plain>>),
     Secure(Box<Connection<Secure>>),
+    WebSocket(Box<Connection<Framed<Plain>>>),
+    SecureWebSocket(Box<Connection<Framed<Secure>>>),
 }
 
 impl From<Connection<Plain>> for Arrival {
@@ -50,12 +55,26 @@ impl From<Connection<Secure>> for Arrival {
     }
 }
 
+impl From<Connection<Framed<Plain>>> for Arrival {
+    fn from(connection: Connection<Framed<Plain>>) -> Self {
+        Self::WebSocket(connection.into())
+    }
+}
+
+impl From<Connection<Framed<Secure>>> for Arrival {
+    fn from(connection: Connection<Framed<Secure>>) -> Self {
+        Self::SecureWebSocket(connection.into())
+    }
+}
+
 impl Arrival {
     fn into_peer(self) -> Peer {
         match self {
             Self::New(accepted) => accepted.peer,
             Self::Plain(connection) => connection.into_peer(),
             Self::Secure(connection) => connection.into_peer(),
+            Self::WebSocket(connection) => connection.into_peer(),
+            Self::SecureWebSocket(connection) => connection.into_peer(),
         }
     }
 }
@@ -142,21 +161,40 @@ async fn serve_all(
 ) {
     while let Ok(arrival) = arrivals.recv().await {
         let (reactor, team) = (Rc::clone(reactor), Arc::clone(&team));
-        // Two kinds of task, so that what TLS keeps takes no room in the other.
+        // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
         match arrival {
-            Arrival::New(Accepted { socket, peer, tls }) => match (Registered::new(socket), tls) {
-                (Ok(registered), None) => {
-                    let connection = Connection::new(Plain::new(registered), peer);
-                    executor.spawn(serve(connection, reactor, team)).detach();
+            Arrival::New(Accepted { socket, peer, tls, websocket }) => {
+                let plain = match Registered::new(socket) {
+                    Ok(registered) => Plain::new(registered),
+                    Err(error) => {
+                        connection::close(peer, &Ending::Network(error.kind()), &team.hub);
+                        continue;
+                    }
+                };
+                match (tls, websocket) {
+                    (None, None) => {
+                        executor.spawn(serve(Connection::new(plain, peer), reactor, team)).detach();
+                    }
+                    (Some(acceptor), None) => {
+                        let secure = Secure::new(&acceptor, plain);
+                        executor.spawn(serve(Connection::new(secure, peer), reactor, team)).detach();
+                    }
+                    (None, Some(terms)) => {
+                        let framed = Framed::new(terms, plain);
+                        executor.spawn(serve(Connection::new(framed, peer), reactor, team)).detach();
+                    }
+                    (Some(acceptor), Some(terms)) => {
+                        let framed = Framed::new(terms, Secure::new(&acceptor, plain));
+                        executor.spawn(serve(Connection::new(framed, peer), reactor, team)).detach();
+                    }
                 }
-                (Ok(registered), Some(acceptor)) => {
-                    let connection = Connection::new(Secure::new(&acceptor, Plain::new(registered)), peer);
-                    executor.spawn(serve(connection, reactor, team)).detach();
-                }
-                (Err(error), _) => connection::close(peer, &Ending::Network(error.kind()), &team.hub),
-            },
+            }
             Arrival::Plain(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
             Arrival::Secure(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
+            Arrival::WebSocket(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
+            Arrival::SecureWebSocket(connection) => {
+                executor.spawn(go_on(*connection, reactor, team)).detach();
+            }
         }
     }
 }
@@ -164,7 +202,7 @@ async fn serve_all(
 /// Serves a connection that was served elsewhere before.
 async fn go_on<S>(mut connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
 where
-    S: super::socket::Socket,
+    S: Socket,
     Arrival: From<Connection<S>>,
 {
     match connection.join() {
@@ -175,7 +213,7 @@ where
 
 async fn serve<S>(connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
 where
-    S: super::socket::Socket,
+    S: Socket,
     Arrival: From<Connection<S>>,
 {
     if let Some((connection, thread)) = connection::serve(connection, &team.hub, &team.logins, reactor).await

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::passwd;
+use crate::{passwd, stored};
 
 /// An MQTT broker: MQTT 3.1, 3.1.1 and 5.0.
 ///
@@ -50,4 +50,5 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Passwd(passwd::Arguments),
+    Store(stored::Arguments),
 }

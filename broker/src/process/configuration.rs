@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 use sol::auth::Table;
 use sol::check_tls;
-use sol::config::{Overrides, Problem, Settings, Tls};
+use sol::config::{Overrides, Persistence, Problem, Settings, Tls};
 
 use super::Arguments;
 use super::system::Identity;
@@ -105,6 +105,12 @@ fn check(settings: &Settings) -> Vec<Problem> {
                 None => at("password_file", &error),
             }));
         }
+    }
+    if let Some(Persistence { directory, .. }) = &settings.broker.persistence
+        && fs::metadata(directory).is_ok_and(|metadata| !metadata.is_dir())
+    {
+        let what = format!("`persistence_location`: {} is no directory: name one", directory.display());
+        problems.push(settings.problem(None, "persistence_location", what));
     }
     if let Err((key, what)) = Identity::find(&settings.process) {
         problems.push(settings.problem(None, key, format!("`{key}`: {what}")));

@@ -11,10 +11,11 @@ mod running;
 mod unix;
 
 use std::fs::File;
+use std::path::Path;
 
 use ::log::{info, warn};
 use async_signal::Signals;
-use sol::config::{Endpoint, Settings};
+use sol::config::{Endpoint, Persistence, Settings, SyncPolicy};
 use sol::{Broker, Config};
 
 pub(crate) use arguments::{Arguments, Command};
@@ -24,8 +25,8 @@ use log::Log;
 #[cfg(not(unix))]
 use other as system;
 use running::Running;
-pub(crate) use system::Starter;
 use system::{Identity, PidFile, service};
+pub(crate) use system::{Starter, raise_open_files};
 #[cfg(unix)]
 use unix as system;
 
@@ -52,7 +53,7 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
 
 /// Opens everything, then gives up the rights to do so.
 fn start(settings: &Settings) -> Result<(Broker, Signals, Option<PidFile>), Failure> {
-    system::raise_open_files();
+    raise_open_files();
     // Before there is anything to stop.
     let signals =
         Signals::new(system::SIGNALS).map_err(|error| Failure::run("cannot take signals", error))?;
@@ -72,6 +73,9 @@ fn become_user(identity: &Identity, settings: &Settings) -> Result<(), Failure> 
     {
         warn!("cannot give {} to {identity}, so it cannot be opened anew: {error}", log.display());
     }
+    if let Some(persistence) = &settings.broker.persistence {
+        own_store(identity, &persistence.directory)?;
+    }
     identity.assume().map_err(Failure::Run)?;
     info!("runs as {identity}");
     for (_, key, path) in settings.files() {
@@ -80,6 +84,14 @@ fn become_user(identity: &Identity, settings: &Settings) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// The writer goes on in the directory as that user.
+fn own_store(identity: &Identity, directory: &Path) -> Result<(), Failure> {
+    identity.own_directory(directory).map_err(|error| {
+        let what = format!("cannot give {} to {identity} (`persistence_location`)", directory.display());
+        Failure::run(&what, error)
+    })
 }
 
 /// A line for each listener: where, for whom, and how it is served.
@@ -95,8 +107,28 @@ fn announce(broker: &Broker, config: &Config) {
             env!("CARGO_PKG_VERSION"),
             config.threads,
             broker.back_end(),
-            if listener.tls.is_some() { "TLS" } else { "no TLS" },
+            match (&listener.websocket, &listener.tls) {
+                (None, None) => "no TLS",
+                (None, Some(_)) => "TLS",
+                (Some(_), None) => "WebSocket, no TLS",
+                (Some(_), Some(_)) => "WebSocket, TLS",
+            },
             if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
         );
+    }
+    match &config.persistence {
+        Some(Persistence { directory, sync, .. }) => info!(
+            "durable: sessions, their messages and retained messages are stored in {}, {}",
+            directory.display(),
+            match sync {
+                SyncPolicy::Always => "on stable storage before they are acknowledged".to_owned(),
+                SyncPolicy::Interval(time) => {
+                    format!("on stable storage every {} s, which a power cut may lose", time.as_secs())
+                }
+                SyncPolicy::Os =>
+                    "on stable storage when the system decides, which a power cut may lose".to_owned(),
+            }
+        ),
+        None => info!("in memory: nothing survives a restart (`persistence false`)"),
     }
 }

@@ -11,7 +11,7 @@ use sol::config::Process;
 /// Those that mean something to the broker.
 pub(super) const SIGNALS: [Signal; 1] = [Signal::Int];
 
-pub(super) fn raise_open_files() {}
+pub(crate) fn raise_open_files() {}
 
 /// Whoever started the process.
 pub(crate) struct Starter;
@@ -60,6 +60,10 @@ impl Identity {
     }
 
     pub(super) fn own(&self, _: &Path) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn own_directory(&self, _: &Path) -> io::Result<()> {
         match self.0 {}
     }
 

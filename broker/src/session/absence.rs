@@ -44,6 +44,8 @@ impl Expiry {
 /// [5.0 MQTT-3.1.2-8]; and not at all if the client returns to the session before [5.0 MQTT-3.1.3-9].
 #[derive(Debug, Default)]
 pub struct Absence {
+    /// The end of the connection.
+    since: Option<Instant>,
     ends: Option<Instant>,
     /// With the time when its delay is over.
     will: Option<(Option<Instant>, Will)>,
@@ -52,6 +54,7 @@ pub struct Absence {
 impl Absence {
     /// The connection ended at `now` and left that will. Gives it back if it goes out at once.
     pub(super) fn begin(&mut self, expiry: Expiry, will: Option<Will>, now: Instant) -> Option<Will> {
+        self.since = Some(now);
         self.ends = expiry.end(now);
         let will = will?;
         if will.delay_seconds == 0 || expiry == Expiry::AT_ONCE {
@@ -61,9 +64,25 @@ impl Absence {
         None
     }
 
+    /// One that began at `since`, in an earlier life of the broker; so the will waits even if its delay is over.
+    pub(super) fn restored(expiry: Expiry, will: Option<Will>, since: Instant) -> Self {
+        let delayed = |will: Will| (since.checked_add(Duration::from_secs(will.delay_seconds.into())), will);
+        Self { since: Some(since), ends: expiry.end(since), will: will.map(delayed) }
+    }
+
     /// The absence is over, one way or the other: gives the will that waited.
     pub(super) fn end(&mut self) -> Option<Will> {
         std::mem::take(self).will.map(|(_, will)| will)
+    }
+
+    /// When it began.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// The will that waits.
+    pub(super) fn will(&self) -> Option<&Will> {
+        self.will.as_ref().map(|(_, will)| will)
     }
 
     /// When there is something to be done.

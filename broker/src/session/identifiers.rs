@@ -19,6 +19,11 @@ impl Default for Identifiers {
 }
 
 impl Identifiers {
+    /// With some in use already.
+    pub(super) fn in_use() -> Self {
+        Self { runway: 0, ..Self::default() }
+    }
+
     /// An identifier that is not in `used`; none if all 65,535 are.
     pub(super) fn allocate(&mut self, used: impl Iterator<Item = PacketId> + Clone) -> Option<PacketId> {
         if self.runway == 0 {

@@ -54,6 +54,11 @@ impl Inbound {
         if self.earlier.remove(&packet_id) { Received::Again } else { Received::New }
     }
 
+    /// With what came over the connections of the broker's earlier life.
+    pub(super) fn restored(received: &[PacketId]) -> Self {
+        Self { earlier: received.iter().copied().collect(), ..Self::default() }
+    }
+
     /// Memory it takes, in bytes, more or less.
     pub(super) fn bytes(&self) -> usize {
         (self.received.capacity() + self.earlier.capacity()) * 4

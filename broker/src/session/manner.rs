@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::codec::QoS;
+use crate::topic::FilterBuf;
 
 /// Tells one shared subscription from every other, over the broker's whole life.
 pub type ShareKey = u64;
@@ -27,7 +28,16 @@ pub struct Note {
     /// Identifiers of the subscriptions that match, each once (§3.3.2.3.8 of 5.0).
     pub subscription_ids: Box<[NonZeroU32]>,
     /// The shared subscription that it came by.
-    pub share: Option<ShareKey>,
+    pub share: Option<Share>,
+}
+
+/// A shared subscription.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its number, in this life of the broker.
+    pub key: ShareKey,
+    /// Its name in all lives: the whole filter.
+    pub filter: FilterBuf,
 }
 
 /// What a note takes beside its identifiers, in bytes.

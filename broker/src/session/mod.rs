@@ -25,15 +25,16 @@ pub use absence::{Absence, Expiry};
 pub use aliases::ReceivedAliases;
 pub use inbound::{Inbound, Received};
 pub use log::SessionLog;
-pub use manner::{Manner, Note, ShareKey};
+pub use manner::{Manner, Note, Share, ShareKey};
 pub use message::{Content, Message, release};
-pub use outbound::{Handed, Outbound, OutboundLimits, Outcome};
+pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
 pub use outbox::Outbox;
 pub use tally::Tally;
 pub use terms::Terms;
 pub use will::Will;
 
-use crate::topic::FilterBuf;
+use crate::store::RecoveredSession;
+use crate::topic::{FilterBuf, SharedFilter};
 
 /// Tells one network connection from every other, over the broker's whole life.
 pub type ConnectionId = u64;
@@ -56,6 +57,8 @@ pub struct Session {
     pub expiry: Expiry,
     /// What awaits it while there is no connection.
     pub absence: Absence,
+    /// The store knows of it: it survives the broker, or leaves a will that does.
+    pub is_recorded: bool,
     accounted: Accounted,
 }
 
@@ -146,6 +149,27 @@ impl Session {
         Self { client_id_bytes: client_id.len(), expiry, link: Some(link), ..Self::default() }
     }
 
+    /// One of an earlier life of the broker, without its subscriptions and its will.
+    pub fn restored(recovered: &RecoveredSession, log: Option<SessionLog>) -> Self {
+        let outbound = log.map(|log| {
+            Outbound::restored(
+                log,
+                &recovered.in_flight,
+                recovered.released.clone(),
+                (recovered.queued_messages, recovered.queued_bytes),
+                recovered.next_position,
+            )
+        });
+        Self {
+            inbound: Inbound::restored(&recovered.received),
+            outbound: outbound.unwrap_or_default(),
+            client_id_bytes: recovered.client_id.len(),
+            expiry: Expiry::from_seconds(recovered.expiry_seconds),
+            is_recorded: true,
+            ..Self::default()
+        }
+    }
+
     /// Where its changes are written down, if it survives the broker.
     pub fn log(&self) -> Option<&SessionLog> {
         self.outbound.log.as_ref()
@@ -154,6 +178,11 @@ impl Session {
     /// From now on, changes are written down there.
     pub fn set_log(&mut self, log: SessionLog) {
         self.outbound.log = Some(log);
+    }
+
+    /// Whether messages may have come by shared subscriptions.
+    pub fn has_shared_subscription(&self) -> bool {
+        self.subscriptions.iter().any(|filter| matches!(SharedFilter::parse(filter.as_filter()), Ok(Some(_))))
     }
 
     /// The link, if it still is the given connection's: another one may have taken the session over.
@@ -190,6 +219,16 @@ impl Session {
     /// [`Session::unlink`].
     pub fn leave(&mut self, will: Option<Will>, now: Instant) -> Option<Will> {
         self.absence.begin(self.expiry, will, now)
+    }
+
+    /// Its connection ended at `since`, with the broker's earlier life, and left that will, which waits whatever its delay.
+    pub fn begin_restored_absence(&mut self, will: Option<Will>, since: Instant) {
+        self.absence = Absence::restored(self.expiry, will, since);
+    }
+
+    /// The will of its connection, or the one that waits.
+    pub fn will(&self) -> Option<&Will> {
+        self.link.as_ref().and_then(|link| link.will.as_ref()).or_else(|| self.absence.will())
     }
 
     /// The client returned, or the session ends: gives the will that waited.

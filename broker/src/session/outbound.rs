@@ -19,12 +19,15 @@
 
 mod handover;
 mod queue;
+mod stored;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use handover::Handed;
 use queue::{Kept, Queue};
+use stored::Stored;
+pub use stored::{Loaded, Wanted};
 
 use super::identifiers::Identifiers;
 use super::log::SessionLog;
@@ -33,6 +36,7 @@ use super::message::Content;
 use super::outbox::Outbox;
 use super::tally::{Freed, Tally, signed};
 use crate::codec::{AckType, Delivery, PacketId, QoS, encode_ack};
+use crate::store::{Position, Record};
 
 /// Limits on what one session may hold for its client.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +49,10 @@ pub struct OutboundLimits {
     pub queued_messages: usize,
     /// Bytes of those messages.
     pub queued_bytes: usize,
+    /// Messages that wait for a client whose session survives the broker: they take room in the store, not in memory.
+    pub stored_messages: usize,
+    /// Bytes of those messages.
+    pub stored_bytes: usize,
     /// Encoded packets that wait for the client to read. Beyond it QoS 0 is dropped and the rest queued.
     pub outbox_bytes: usize,
 }
@@ -78,6 +86,8 @@ pub struct Outbound {
     /// PUBREL sent, in the order of the PUBRECs [MQTT-4.6.0-4].
     released: VecDeque<PacketId>,
     queue: Queue,
+    /// What waits behind the queue, of a session that survives the broker.
+    stored: Stored,
     freed: Freed,
     /// What was sent from the queue or again, and what was given up instead, since the last [`Outbound::settle`].
     sent_messages: i64,
@@ -92,10 +102,18 @@ const IN_FLIGHT_BYTES: usize = 2 * size_of::<InFlight>();
 #[derive(Debug)]
 struct InFlight {
     packet_id: PacketId,
-    kept: Kept,
+    qos: QoS,
+    position: Position,
+    /// None while it is in the store alone.
+    kept: Option<Kept>,
 }
 
 impl Outbound {
+    /// Where its changes are written down, if it survives the broker.
+    pub fn log(&self) -> Option<&SessionLog> {
+        self.log.as_ref()
+    }
+
     /// Messages in flight: sent and not finally acknowledged.
     pub fn in_flight(&self) -> usize {
         self.published.len() + self.released.len()
@@ -103,12 +121,12 @@ impl Outbound {
 
     /// Messages that wait to be sent.
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.stored.messages
     }
 
     /// Bytes of the messages that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queue.bytes()
+        self.queue.bytes() + self.stored.bytes
     }
 
     /// Bytes of all its messages, and what they take beside.
@@ -145,6 +163,9 @@ impl Outbound {
         limits: &OutboundLimits,
         now: Instant,
     ) -> Outcome {
+        if self.log.is_some() && manner.qos != QoS::AtMostOnce {
+            return self.deliver_logged(content, manner, outbox, limits, now);
+        }
         let outbox = outbox.filter(|outbox| outbox.bytes() < limits.outbox_bytes);
         if manner.qos == QoS::AtMostOnce {
             return self.deliver_at_most_once(content, manner, outbox, limits, now);
@@ -158,7 +179,8 @@ impl Outbound {
             let Some(bytes) = outbox.publish(false, delivery, manner, content, now) else {
                 return Outcome::TooLarge;
             };
-            self.push_published(InFlight { packet_id, kept: Kept::of(content, manner) });
+            let kept = Some(Kept::of(content, manner, 0));
+            self.push_published(InFlight { packet_id, qos: manner.qos, position: 0, kept });
             return Outcome::Sent(bytes);
         }
         self.enqueue(content, manner, limits, now)
@@ -199,7 +221,7 @@ impl Outbound {
                 return Outcome::Dropped;
             }
         }
-        self.queue.push_back(Kept::of(content, manner));
+        self.queue.push_back(Kept::of(content, manner, 0));
         Outcome::Queued
     }
 
@@ -222,19 +244,32 @@ impl Outbound {
             } else {
                 return;
             };
-            let Some(Kept { message, manner }) = self.queue.pop_front() else { return };
+            let Some(Kept { message, manner, position }) = self.queue.pop_front() else { return };
             let Some(delivery) = delivery else {
                 self.expired += 1;
                 self.freed.release(message);
+                if qos != QoS::AtMostOnce {
+                    self.dequeue_record(position);
+                }
                 continue;
             };
+            self.hold(outbox, qos);
             let is_sent = outbox.publish(false, delivery, &manner, &Content::shared(&message), now).is_some();
             self.count_sent(message.payload().len(), is_sent);
             match delivery.packet_id() {
                 Some(packet_id) if is_sent => {
-                    self.push_published(InFlight { packet_id, kept: Kept { message, manner } })
+                    if let Some(log) = &self.log {
+                        log.record(|session| Record::InFlight { session, position, packet_id });
+                    }
+                    let kept = Some(Kept { message, manner, position });
+                    self.push_published(InFlight { packet_id, qos, position, kept });
                 }
-                _ => self.freed.release(message),
+                _ => {
+                    self.freed.release(message);
+                    if delivery != Delivery::AtMostOnce {
+                        self.dequeue_record(position);
+                    }
+                }
             }
         }
         self.queue.let_go_of_room();
@@ -245,16 +280,19 @@ impl Outbound {
         while self.to_repeat > 0 && self.in_flight() - self.to_repeat < usize::from(outbox.receive_maximum())
         {
             let at = self.published.len() - self.to_repeat;
+            // What is still in the store is asked for.
+            let Some(InFlight { packet_id, kept: Some(kept), .. }) = self.published.get(at) else { return };
             self.to_repeat -= 1;
-            let Some(InFlight { packet_id, kept }) = self.published.get(at) else { return };
-            let Kept { message, manner } = kept;
+            let Kept { message, manner, .. } = kept;
             let delivery = delivery(manner.qos, *packet_id);
             let payload_len = message.payload().len();
             let is_sent = outbox.publish(true, delivery, manner, &Content::shared(message), now).is_some();
             self.count_sent(payload_len, is_sent);
             if !is_sent {
                 // This connection takes less than the one before.
-                self.remove_published(at);
+                if let Some(position) = self.remove_published(at) {
+                    self.dequeue_record(position);
+                }
             }
         }
     }
@@ -271,7 +309,7 @@ impl Outbound {
     /// PUBACK: the QoS 1 message is delivered. False if there is none of that identifier.
     #[inline]
     pub fn handle_puback(&mut self, packet_id: PacketId) -> bool {
-        self.take_published(packet_id, QoS::AtLeastOnce)
+        self.finish_published(packet_id, QoS::AtLeastOnce)
     }
 
     /// PUBREC: the client owns the QoS 2 message. To be answered by PUBREL in
@@ -279,17 +317,20 @@ impl Outbound {
     /// it lets the client finish. False if there is none of that identifier.
     #[inline]
     pub fn handle_pubrec(&mut self, packet_id: PacketId) -> bool {
-        let was_published = self.take_published(packet_id, QoS::ExactlyOnce);
-        if was_published {
+        let published = self.take_published(packet_id, QoS::ExactlyOnce);
+        if let Some(position) = published {
             self.released.push_back(packet_id);
+            if let Some(log) = &self.log {
+                log.record(|session| Record::Released { session, position, packet_id });
+            }
         }
-        was_published || self.released.contains(&packet_id)
+        published.is_some() || self.released.contains(&packet_id)
     }
 
     /// PUBREC with an error: the client does not want the QoS 2 message, which is the end of it
     /// [5.0 MQTT-4.4.0-2]. False if there is none of that identifier.
     pub fn handle_refusal(&mut self, packet_id: PacketId) -> bool {
-        self.take_published(packet_id, QoS::ExactlyOnce)
+        self.finish_published(packet_id, QoS::ExactlyOnce)
     }
 
     /// PUBCOMP: the QoS 2 handshake is over. False if there is none of that identifier.
@@ -297,12 +338,16 @@ impl Outbound {
     pub fn handle_pubcomp(&mut self, packet_id: PacketId) -> bool {
         let Some(at) = self.released.iter().position(|id| *id == packet_id) else { return false };
         self.released.remove(at);
+        if let Some(log) = &self.log {
+            log.record(|session| Record::Completed { session, packet_id });
+        }
         true
     }
 
     /// The client went away: what was for the connection alone is forgotten.
     pub fn suspend(&mut self) {
         self.shed();
+        self.unload();
     }
 
     /// Drops the QoS 0 messages in the queue. Gives how many.
@@ -322,13 +367,22 @@ impl Outbound {
 
     fn release_all(&mut self, dropped: VecDeque<Kept>) -> usize {
         let count = dropped.len();
-        dropped.into_iter().for_each(|kept| self.freed.release(kept.message));
+        for Kept { message, manner, position } in dropped {
+            self.freed.release(message);
+            if manner.qos != QoS::AtMostOnce {
+                self.dequeue_record(position);
+            }
+        }
         count
     }
 
     /// Drops the newest messages, first of the queue and then of those in flight, until no more than `keep` bytes are
-    /// held. Gives how many.
+    /// held. Gives how many. What the store has is not dropped: while its client is away it takes no memory.
     pub(super) fn trim(&mut self, keep: usize) -> usize {
+        if self.log.is_some() { 0 } else { self.cut(keep) }
+    }
+
+    fn cut(&mut self, keep: usize) -> usize {
         let mut dropped = 0;
         while self.held_bytes() > keep {
             let Some(kept) = self.queue.pop_back().or_else(|| self.pop_published()) else { break };
@@ -342,7 +396,13 @@ impl Outbound {
     /// The session is over: lets go of everything.
     pub(super) fn clear(&mut self) {
         self.released.clear();
-        self.trim(0);
+        self.cut(0);
+        while let Some(sent) = self.published.pop_front() {
+            if let Some(kept) = sent.kept {
+                self.freed.release(kept.message);
+            }
+        }
+        self.stored = Stored::default();
     }
 
     /// The client is back: sends again what is in flight [MQTT-4.4.0-1]; beyond its Receive Maximum, in
@@ -357,13 +417,16 @@ impl Outbound {
 
     #[inline]
     fn push_published(&mut self, sent: InFlight) {
-        self.published_bytes += sent.kept.message.bytes();
-        self.published_note_bytes += sent.kept.manner.note_bytes();
+        if let Some(kept) = &sent.kept {
+            self.published_bytes += kept.message.bytes();
+            self.published_note_bytes += kept.manner.note_bytes();
+        }
         self.published.push_back(sent);
     }
 
     fn pop_published(&mut self) -> Option<Kept> {
         let InFlight { kept, .. } = self.published.pop_back()?;
+        let kept = kept?;
         self.to_repeat = self.to_repeat.saturating_sub(1);
         self.count_off(&kept);
         Some(kept)
@@ -376,21 +439,33 @@ impl Outbound {
     }
 
     /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
-    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
+    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> Option<Position> {
         let mut published = self.published.iter();
-        let at = published.position(|sent| sent.packet_id == packet_id && sent.kept.manner.qos == qos);
-        let Some(at) = at else { return false };
+        let at = published.position(|sent| sent.packet_id == packet_id && sent.qos == qos)?;
         // Known to the client from before, it seems.
         self.to_repeat -= usize::from(at >= self.published.len() - self.to_repeat);
-        self.remove_published(at);
-        true
+        self.remove_published(at)
     }
 
-    fn remove_published(&mut self, at: usize) {
-        if let Some(InFlight { kept, .. }) = self.published.remove(at) {
-            self.count_off(&kept);
-            self.freed.release(kept.message);
+    /// The message is delivered, or refused.
+    fn finish_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
+        let position = self.take_published(packet_id, qos);
+        if let Some(position) = position {
+            self.dequeue_record(position);
         }
+        position.is_some()
+    }
+
+    fn remove_published(&mut self, at: usize) -> Option<Position> {
+        let InFlight { kept, position, .. } = self.published.remove(at)?;
+        match kept {
+            Some(kept) => {
+                self.count_off(&kept);
+                self.freed.release(kept.message);
+            }
+            None => self.stored.unloaded -= 1,
+        }
+        Some(position)
     }
 
     #[inline]
@@ -425,6 +500,8 @@ mod tests {
         in_flight_bytes: 1000,
         queued_messages: 3,
         queued_bytes: 10_000,
+        stored_messages: usize::MAX,
+        stored_bytes: usize::MAX,
         outbox_bytes: 10_000,
     };
 

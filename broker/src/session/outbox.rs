@@ -39,6 +39,9 @@ pub struct Outbox {
     /// How many of them are shared.
     shared_bytes: usize,
     freed: Freed,
+    /// Barriers in `chunks`, and the group of the last one.
+    barriers: usize,
+    last_barrier: u64,
     /// For a client of 5.0.
     format: Option<Box<Format>>,
 }
@@ -56,6 +59,8 @@ enum Chunk {
     Properties(Arc<Message>),
     /// Behind its header.
     Payload(Arc<Message>),
+    /// What stands behind it leaves once that group is persisted.
+    Barrier(u64),
 }
 
 impl Chunk {
@@ -64,6 +69,7 @@ impl Chunk {
             Chunk::Packets(bytes) => bytes,
             Chunk::Properties(message) => message.forwarded().as_bytes(),
             Chunk::Payload(message) => message.payload(),
+            Chunk::Barrier(_) => &[],
         }
     }
 }
@@ -113,11 +119,6 @@ impl Outbox {
     /// Appends encoded packets.
     pub fn append(&mut self, packets: &[u8]) {
         self.tail.extend_from_slice(packets);
-    }
-
-    /// What is put behind this leaves only when that group is persisted.
-    pub fn hold(&mut self, group: u64) {
-        _ = group;
     }
 
     /// Where the encoders append a packet.
@@ -234,10 +235,44 @@ impl Outbox {
         self.chunks.push_back(chunk);
     }
 
-    /// Moves everything that waits here behind what waits in `unsent`.
-    pub fn move_into(&mut self, unsent: &mut Outbox) {
+    /// What comes from now on says that something is safe: it leaves once that group is persisted.
+    pub fn hold(&mut self, group: u64) {
+        if group > self.last_barrier {
+            self.seal_tail();
+            self.chunks.push_back(Chunk::Barrier(group));
+            self.barriers += 1;
+            self.last_barrier = group;
+        }
+    }
+
+    /// The group that what stands first here waits for.
+    pub fn held_by(&self) -> Option<u64> {
+        match self.chunks.front() {
+            Some(Chunk::Barrier(group)) => Some(*group),
+            _ => None,
+        }
+    }
+
+    /// Appends packets that wait for no group: before those that do.
+    pub fn append_unheld(&mut self, packets: &[u8]) {
+        let is_barrier = |chunk: &Chunk| matches!(chunk, Chunk::Barrier(_));
+        match self.chunks.iter().position(is_barrier).filter(|_| self.barriers > 0) {
+            Some(at) => {
+                self.chunk_bytes += packets.len();
+                self.chunks.insert(at, Chunk::Packets(packets.into()));
+            }
+            None => self.append(packets),
+        }
+    }
+
+    /// Moves what waits here behind what waits in `unsent`: as far as it may leave, all groups up to `persisted` being
+    /// safe.
+    pub fn move_into(&mut self, unsent: &mut Outbox, persisted: u64) {
         self.seal_tail();
         unsent.seal_tail();
+        if self.barriers > 0 {
+            return self.move_unheld(unsent, persisted);
+        }
         unsent.chunk_bytes += mem::take(&mut self.chunk_bytes);
         unsent.shared_bytes += mem::take(&mut self.shared_bytes);
         if unsent.chunks.is_empty() {
@@ -246,6 +281,30 @@ impl Outbox {
         } else {
             // Only a connection's own, partly written outbox has `written` set.
             unsent.chunks.append(&mut self.chunks);
+        }
+    }
+
+    fn move_unheld(&mut self, unsent: &mut Outbox, persisted: u64) {
+        while let Some(chunk) = self.chunks.pop_front() {
+            let bytes = chunk.bytes().len();
+            match chunk {
+                Chunk::Barrier(group) if group > persisted => {
+                    self.chunks.push_front(chunk);
+                    return;
+                }
+                Chunk::Barrier(_) => {
+                    self.barriers -= 1;
+                    continue;
+                }
+                Chunk::Properties(_) | Chunk::Payload(_) => {
+                    self.shared_bytes = self.shared_bytes.saturating_sub(bytes);
+                    unsent.shared_bytes += bytes;
+                }
+                Chunk::Packets(_) => {}
+            }
+            self.chunk_bytes = self.chunk_bytes.saturating_sub(bytes);
+            unsent.chunk_bytes += bytes;
+            unsent.chunks.push_back(chunk);
         }
     }
 
@@ -396,19 +455,41 @@ mod tests {
         assert_eq!(written(&outbox), expected);
 
         let mut unsent = Outbox::default();
-        outbox.move_into(&mut unsent);
+        outbox.move_into(&mut unsent, 0);
         assert!(outbox.is_empty());
         for step in [1, 3, 1000, 5000] {
             unsent.advance(step);
             expected.drain(..step);
             outbox.append(&[0xc0, 0]);
             expected.extend([0xc0, 0]);
-            outbox.move_into(&mut unsent);
+            outbox.move_into(&mut unsent, 0);
             assert_eq!(written(&unsent), expected);
             assert_eq!(unsent.bytes(), expected.len());
         }
         unsent.advance(expected.len());
         assert!(unsent.is_empty());
+    }
+
+    #[test]
+    fn what_depends_on_a_group_leaves_when_that_is_persisted() {
+        let (mut outbox, mut unsent) = (Outbox::default(), Outbox::default());
+        outbox.append(b"a");
+        outbox.hold(3);
+        outbox.append(b"b");
+        outbox.hold(3);
+        outbox.append(b"c");
+        outbox.hold(4);
+        outbox.append(b"d");
+        outbox.append_unheld(b"z");
+        outbox.move_into(&mut unsent, 2);
+        assert_eq!((written(&unsent), outbox.held_by(), outbox.bytes()), (b"az".to_vec(), Some(3), 3));
+        outbox.move_into(&mut unsent, 3);
+        assert_eq!((written(&unsent), outbox.held_by()), (b"azbc".to_vec(), Some(4)));
+        outbox.move_into(&mut unsent, 9);
+        outbox.append_unheld(b"e");
+        outbox.move_into(&mut unsent, 9);
+        assert_eq!((written(&unsent), unsent.bytes(), outbox.held_by()), (b"azbcde".to_vec(), 6, None));
+        assert!(outbox.is_empty() && outbox.barriers == 0);
     }
 
     #[test]

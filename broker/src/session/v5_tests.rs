@@ -20,6 +20,8 @@ const LIMITS: OutboundLimits = OutboundLimits {
     in_flight_bytes: 1 << 20,
     queued_messages: 6,
     queued_bytes: 1 << 20,
+    stored_messages: usize::MAX,
+    stored_bytes: usize::MAX,
     outbox_bytes: 1 << 20,
 };
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::message::Message;
 use crate::codec::{self, Property};
+use crate::store::{Journal, StoredWill, WillRecord};
 
 /// A will, stored with the connection until it is published or deleted [MQTT-3.1.2-8] [MQTT-3.1.2-10].
 #[derive(Clone, Debug)]
@@ -17,6 +18,18 @@ pub struct Will {
 }
 
 impl Will {
+    /// As it is written down.
+    pub fn record(&self, journal: &Journal) -> WillRecord<'_> {
+        let Self { message, retain, delay_seconds } = self;
+        WillRecord { message: message.record(journal), retain: *retain, delay_seconds: *delay_seconds }
+    }
+
+    /// One that was written down; none if it is no message.
+    pub fn restored(stored: StoredWill, journal: &Journal) -> Option<Self> {
+        let StoredWill { message, retain, delay_seconds } = stored;
+        Some(Self { message: Arc::new(Message::restored(message, journal)?), retain, delay_seconds })
+    }
+
     /// Memory it takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.message.bytes()

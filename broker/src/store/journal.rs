@@ -28,14 +28,32 @@ pub struct Journal {
     /// Numbers given so far, of sessions and bodies.
     numbers: AtomicU64,
     is_failing: AtomicBool,
-    /// When it began, by both clocks.
-    began: (Instant, u64),
+    clock: Clock,
+}
+
+/// A moment by the clock of the process and by that of the world: what one says can be said by the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The moment, in this process.
+    pub instant: Instant,
+    /// The same one, in ms since 1970.
+    pub unix_ms: u64,
+}
+
+impl Clock {
+    /// This moment.
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    }
 }
 
 #[derive(Default)]
 struct Forming {
     records: Vec<u8>,
     fetches: Vec<Fetch>,
+    /// Somebody waits for the group, though nothing may be in it.
+    is_awaited: bool,
     is_over: bool,
 }
 
@@ -91,7 +109,11 @@ impl Journal {
     /// One with nothing to be written. Numbers begin behind `numbers`, which were given in earlier lives; at
     /// `max_backlog_bytes` it is [behind](Journal::is_behind).
     pub fn new(numbers: u64, max_backlog_bytes: usize) -> Self {
-        let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::at(Clock::now(), numbers, max_backlog_bytes)
+    }
+
+    /// One whose clock is that.
+    pub(super) fn at(clock: Clock, numbers: u64, max_backlog_bytes: usize) -> Self {
         Self {
             gate: RwLock::default(),
             forming: Mutex::default(),
@@ -103,7 +125,7 @@ impl Journal {
             waiting: Mutex::default(),
             numbers: AtomicU64::new(numbers),
             is_failing: AtomicBool::new(false),
-            began: (Instant::now(), u64::try_from(unix_ms.as_millis()).unwrap_or(u64::MAX)),
+            clock,
         }
     }
 
@@ -113,6 +135,11 @@ impl Journal {
         let gate = Some(self.gate.read());
         // It changes under the exclusive gate only.
         Turn { journal: self, gate, group: self.group.load(Ordering::Relaxed) }
+    }
+
+    /// The group of the turn that is taken.
+    pub fn group(&self) -> u64 {
+        self.group.load(Ordering::Relaxed)
     }
 
     /// Writes a change down, in a turn, under the lock that guards what changed.
@@ -142,11 +169,20 @@ impl Journal {
 
     /// Wakes when that group is persisted: at once if it is.
     pub fn wake_after(&self, group: u64, waker: &Waker) {
-        let mut waiting = self.waiting.lock();
-        if group <= self.persisted() {
-            waker.wake_by_ref();
-        } else {
+        {
+            let mut waiting = self.waiting.lock();
+            if group <= self.persisted() {
+                return waker.wake_by_ref();
+            }
             waiting.push((group, waker.clone()));
+        }
+        // An answer may say what was written down before: then nothing else makes the writer take its group.
+        if group >= self.group() {
+            let mut forming = self.forming.lock();
+            if forming.records.is_empty() {
+                forming.is_awaited = true;
+                self.work.notify_one();
+            }
         }
     }
 
@@ -168,12 +204,12 @@ impl Journal {
 
     /// When the store was opened: no time before it is needed of a clock that does not reach back further.
     pub fn began(&self) -> Instant {
-        self.began.0
+        self.clock.instant
     }
 
     /// A time of this process in ms since 1970.
     pub fn unix_ms(&self, at: Instant) -> u64 {
-        let (began, unix_ms) = self.began;
+        let Clock { instant: began, unix_ms } = self.clock;
         let later = u64::try_from(at.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX);
         let earlier = u64::try_from(began.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
         unix_ms.saturating_add(later).saturating_sub(earlier)
@@ -181,7 +217,7 @@ impl Journal {
 
     /// A time in ms since 1970 as one of this process; none if the system's clock does not reach back so far.
     pub fn instant(&self, unix_ms: u64) -> Option<Instant> {
-        let (began, then) = self.began;
+        let Clock { instant: began, unix_ms: then } = self.clock;
         if unix_ms >= then {
             began.checked_add(Duration::from_millis(unix_ms - then))
         } else {
@@ -199,12 +235,14 @@ impl Journal {
     pub(super) fn take(&self, longest: Duration) -> Taken {
         {
             let mut forming = self.forming.lock();
-            if forming.records.is_empty() && forming.fetches.is_empty() && !forming.is_over {
+            let has_work = !forming.records.is_empty() || !forming.fetches.is_empty();
+            if !has_work && !forming.is_awaited && !forming.is_over {
                 self.work.wait_for(&mut forming, longest);
             }
         }
         let _gate = self.gate.write();
         let mut forming = self.forming.lock();
+        forming.is_awaited = false;
         Taken {
             group: self.group.fetch_add(1, Ordering::Relaxed),
             records: mem::take(&mut forming.records),

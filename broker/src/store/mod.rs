@@ -16,6 +16,7 @@ mod coding;
 mod fetching;
 pub mod files;
 mod image;
+mod inspection;
 mod journal;
 mod log;
 mod opening;
@@ -27,11 +28,13 @@ mod tests;
 mod writer;
 
 pub use coding::RecordError;
-pub use journal::{Fetch, Journal, Turn};
+pub use inspection::{describe, repair};
+pub use journal::{Clock, Fetch, Journal, Turn};
 pub use log::{
-    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, WriteError,
+    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, Survey,
+    Visit, WriteError,
 };
-pub use opening::{Report, open};
+pub use opening::{Report, open, open_at};
 pub use record::{
     BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
     SubscriptionRecord, WillRecord,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fetching::FetchError;
 use super::files::Files;
 use super::image::{Changes, Image};
-use super::journal::Journal;
+use super::journal::{Clock, Journal};
 use super::log::{CorruptPayload, Cut, Log, LogOptions, OpenError};
 use super::stored::Recovered;
 use super::writer::{Options, Writer};
@@ -29,6 +29,20 @@ pub fn open(
     files: Arc<dyn Files>,
     options: Options,
 ) -> Result<(Arc<Journal>, Writer, Recovered, Report), OpenError> {
+    open_at(Clock::now(), files, options)
+}
+
+/// The same by another clock than the system's, for tests in virtual time.
+///
+/// # Errors
+///
+/// As for [`open`].
+#[doc(hidden)]
+pub fn open_at(
+    clock: Clock,
+    files: Arc<dyn Files>,
+    options: Options,
+) -> Result<(Arc<Journal>, Writer, Recovered, Report), OpenError> {
     let mut image = Image::recovering();
     let mut changes = Changes::default();
     let log_options = LogOptions { segment_bytes: options.segment_bytes };
@@ -38,7 +52,7 @@ pub fn open(
         Ok(())
     })?;
     let (recovered, strays) = image.recovered(&log).map_err(FetchError::into_open_error)?;
-    let journal = Arc::new(Journal::new(recovered.numbers, options.max_backlog_bytes));
+    let journal = Arc::new(Journal::at(clock, recovered.numbers, options.max_backlog_bytes));
     let writer = Writer::new(Arc::clone(&journal), log, image, options);
     Ok((journal, writer, recovered, Report { cuts, strays }))
 }

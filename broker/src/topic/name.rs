@@ -77,6 +77,15 @@ impl From<Name<'_>> for NameBuf {
     }
 }
 
+impl TryFrom<String> for NameBuf {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Name::new(&text)?;
+        Ok(Self(text.into()))
+    }
+}
+
 impl Borrow<str> for NameBuf {
     fn borrow(&self) -> &str {
         &self.0

@@ -70,6 +70,20 @@ pub(crate) enum Action {
     AcknowledgeSome(Who, usize),
     /// Time passes.
     PassMillis(u64),
+    /// The power fails, and comes back: what the disk had not synced may be there or not, as the number decides.
+    PowerCut(u64),
+    /// The same when the broker has handled the client's messages, and nobody has heard of it.
+    PowerCutAfter(Who, Vec<Sent>, u64),
+}
+
+/// With power cuts among them.
+pub(crate) fn action_or_power_cut() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        12 => action(),
+        1 => any::<u64>().prop_map(Action::PowerCut),
+        1 => (0..CLIENTS.len(), vec(sent(), 1..4), any::<u64>())
+            .prop_map(|(who, messages, seed)| Action::PowerCutAfter(who, messages, seed)),
+    ]
 }
 
 pub(crate) fn action() -> impl Strategy<Value = Action> {

@@ -56,9 +56,12 @@ impl Message {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) now: Instant,
     limits: Limits,
+    /// Sessions so far.
+    begun: usize,
     pub(crate) sessions: BTreeMap<Who, Session>,
     /// By the levels of the topic.
     pub(crate) retained: BTreeMap<Vec<&'static str>, Message>,
@@ -66,7 +69,10 @@ pub(crate) struct Model {
     pub(crate) dropped_retained_full: u64,
 }
 
+#[derive(Clone)]
 pub(crate) struct Session {
+    /// Which it was of all that began.
+    number: usize,
     clean: bool,
     pub(crate) subscriptions: BTreeMap<&'static str, QoS>,
     /// QoS 2 messages of the client's before PUBREL.
@@ -78,6 +84,7 @@ pub(crate) struct Session {
     pub(crate) link: Option<Link>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Link {
     terms: Terms,
     pub(crate) will: Option<Message>,
@@ -87,7 +94,7 @@ pub(crate) struct Link {
     last_packet: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Owed {
     message: Message,
     /// On its way over this connection.
@@ -107,6 +114,7 @@ impl Model {
         Self {
             now,
             limits,
+            begun: 0,
             sessions: BTreeMap::new(),
             retained: BTreeMap::new(),
             dropped_queue_full: 0,
@@ -157,7 +165,8 @@ impl Model {
             if !self.sessions.contains_key(&who) && self.sessions.len() >= self.limits.max_sessions {
                 return false;
             }
-            self.sessions.insert(who, Session::new(clean)); // [MQTT-3.1.2-6]
+            self.begun += 1;
+            self.sessions.insert(who, Session::new(self.begun, clean)); // [MQTT-3.1.2-6]
         }
         let session = self.session(who);
         let code = Reason::Success;
@@ -170,6 +179,28 @@ impl Model {
 
     /// The connection ends, by DISCONNECT or otherwise.
     pub(crate) fn end(&mut self, who: Who, disconnect: bool) {
+        // [MQTT-3.1.2-8] [MQTT-3.14.4-3]
+        if let Some(will) = self.leave(who).filter(|_| !disconnect) {
+            self.publish(&will, false);
+        }
+    }
+
+    /// The broker is gone and comes back: all wills go out then, to sessions that have no connection.
+    pub(crate) fn lose_connections(&mut self) {
+        let now = self.now;
+        self.retained.retain(|_, message| !message.is_expired(now));
+        (self.dropped_queue_full, self.dropped_retained_full) = (0, 0);
+        let connected = self.sessions.iter().filter(|(_, session)| session.link.is_some());
+        let mut connected: Vec<_> = connected.map(|(who, session)| (session.number, *who)).collect();
+        connected.sort_unstable();
+        let wills: Vec<_> = connected.into_iter().filter_map(|(_, who)| self.leave(who)).collect();
+        for will in wills {
+            self.publish(&will, false);
+        }
+    }
+
+    /// The connection ends. Gives its will.
+    fn leave(&mut self, who: Who) -> Option<Message> {
         let session = self.session(who);
         let link = session.link.take().expect("connected");
         session.owed.retain(|owed| owed.message.qos != QoS::AtMostOnce);
@@ -181,10 +212,7 @@ impl Model {
         if session.clean {
             self.sessions.remove(&who);
         }
-        // [MQTT-3.1.2-8] [MQTT-3.14.4-3]
-        if !disconnect && let Some(will) = link.will {
-            self.publish(&will, false);
-        }
+        link.will
     }
 
     /// When the client's silence is too long [MQTT-3.1.2-24].
@@ -253,7 +281,7 @@ impl Model {
         };
         let is_v5 = self.is_v5(who);
         let reason = if is_new { self.publish(message, is_v5) } else { Reason::Success };
-        if reason.is_error() {
+        if reason.is_error() && message.qos == QoS::ExactlyOnce {
             self.session(who).received.remove(&packet_id); // [5.0 MQTT-4.3.3-9]
         }
         let ack = Ack { reason: self.reason(who, reason), ..Ack::new(packet_id) };
@@ -385,8 +413,9 @@ impl Model {
 }
 
 impl Session {
-    fn new(clean: bool) -> Self {
+    fn new(number: usize, clean: bool) -> Self {
         Self {
+            number,
             clean,
             subscriptions: BTreeMap::new(),
             received: BTreeSet::new(),

@@ -21,12 +21,15 @@ use sol::{Limits, Stats};
 use crate::action::{Action, CLIENTS, Sent, Terms, Who};
 use crate::model::{Message, Model};
 use crate::outbox::{drain, packets_in};
+use crate::store::Store;
 
 /// An identifier that no message in these tests gets to.
 const STRAY: PacketId = PacketId::new(60_000).unwrap();
 
 pub(crate) struct World {
     hub: Hub,
+    limits: Limits,
+    store: Option<Store>,
     model: Model,
     now: Instant,
     batch: Batch,
@@ -67,13 +70,17 @@ impl Wake for Woken {
 }
 
 impl World {
-    pub(crate) fn new(limits: Limits, expires: bool) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(limits: Limits, expires: bool, mut store: Option<Store>) -> Self {
+        // Times are stored in whole milliseconds.
+        let now = store.as_ref().map_or_else(Instant::now, |store| store.clock().instant);
+        let mut batch = Batch::new(now);
         Self {
-            hub: Hub::new(limits.clone()),
+            hub: hub(&limits, &mut store, &mut batch),
+            limits: limits.clone(),
+            store,
             model: Model::new(limits, now),
             now,
-            batch: Batch::new(now),
+            batch,
             clients: Default::default(),
             connections: Default::default(),
             messages: 0,
@@ -152,8 +159,27 @@ impl World {
                 }
             }
             Action::PassMillis(millis) => self.pass(Duration::from_millis(millis)),
+            Action::PowerCut(seed) => self.cut_power(seed),
+            Action::PowerCutAfter(who, messages, seed) if self.is_connected(who) => {
+                // Nobody can tell that the broker was there.
+                let before = self.model.clone();
+                self.publish(who, &messages);
+                self.model = before;
+                self.cut_power(seed);
+            }
             _ => {}
         }
+    }
+
+    /// All is lost that is not on the disk, and all connections.
+    fn cut_power(&mut self, seed: u64) {
+        self.connections = Default::default();
+        self.model.lose_connections();
+        if let Some(store) = &mut self.store {
+            store.cut_power(seed);
+        }
+        self.batch = Batch::new(self.now);
+        self.hub = hub(&self.limits, &mut self.store, &mut self.batch);
     }
 
     fn is_connected(&self, who: Who) -> bool {
@@ -363,8 +389,15 @@ impl World {
 
     /// Runs the connections' tasks until all of them sleep.
     fn run(&mut self) {
-        while let Some(who) = (0..CLIENTS.len()).find(|who| self.is_runnable(*who)) {
-            self.run_one(who);
+        let mut idle_turns = 0;
+        while idle_turns < 2 {
+            while let Some(who) = (0..CLIENTS.len()).find(|who| self.is_runnable(*who)) {
+                self.run_one(who);
+                idle_turns = 0;
+            }
+            let store = self.store.as_mut();
+            let is_idle = store.is_none_or(|store| !store.turn(&self.hub, &mut self.batch));
+            idle_turns = if is_idle { idle_turns + 1 } else { 0 };
         }
         for who in 0..CLIENTS.len() {
             if self.connections[who].as_ref().is_some_and(|connection| connection.reads) {
@@ -441,6 +474,19 @@ impl World {
             assert!(session.released.is_empty(), "client {who} waits for PUBREL of {:?}", session.released);
         }
     }
+}
+
+/// One with what is on the disk.
+fn hub(limits: &Limits, store: &mut Option<Store>, batch: &mut Batch) -> Hub {
+    let hub = Hub::new(limits.clone());
+    let Some(store) = store else { return hub };
+    let (journal, recovered) = store.open();
+    let hub = hub.with_journal(journal);
+    let now = batch.now();
+    let restored = hub.restore(recovered, now, batch);
+    assert_eq!(restored.invalid, 0);
+    batch.wake();
+    hub
 }
 
 fn address() -> SocketAddr {

@@ -1,11 +1,11 @@
-// What MQTT.js sees of the broker in MQTT 5.0. Arguments: port, function.
+// What MQTT.js sees of the broker in MQTT 5.0. Arguments: port, function, protocol of the URL.
 //
 // Ends with an error where something is not as it should be. Waits for events, never for time to pass.
 
 const assert = require('node:assert/strict')
 const mqtt = require('mqtt')
 
-const [port, name] = process.argv.slice(1)
+const [port, name, protocol] = process.argv.slice(1)
 const PATIENCE = 30_000 // milliseconds
 const LONG = 3600 // seconds; longer than any test
 
@@ -43,8 +43,11 @@ class Client {
     static async open(properties = {}, options = {}) {
         const client = new Client()
         client.mqtt = mqtt.connect({
+            protocol,
             host: '127.0.0.1',
             port: Number(port),
+            path: '/mqtt',
+            rejectUnauthorized: false,
             protocolVersion: 5,
             reconnectPeriod: 0,
             properties,

@@ -1,9 +1,11 @@
-"""What paho-mqtt sees of the broker in MQTT 5.0. Usage: paho.py PORT FUNCTION
+"""What paho-mqtt sees of the broker in MQTT 5.0. Usage: paho.py PORT FUNCTION mqtt|ws
 
 Ends with an error where something is not as it should be. Waits for events, never for time to pass.
 """
 
+import os
 import queue
+import socket
 import sys
 import threading
 
@@ -33,7 +35,12 @@ class Client:
         self.messages, self.disconnected = queue.Queue(), queue.Queue()
         self.published, self.has_published = {}, threading.Condition()
         self.mqtt = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=manual, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=mqtt.MQTTv5,
+            transport="websockets" if sys.argv[3] == "ws" else "tcp",
+            manual_ack=manual,
+            reconnect_on_failure=False,
         )
         self.mqtt.on_connect = lambda client, data, flags, reason, said: self.connected.put((flags, reason, said))
         self.mqtt.on_subscribe = lambda client, data, mid, reasons, said: self.subscribed.put(reasons)
@@ -87,7 +94,9 @@ class Client:
 
     def lose(self):
         """The connection, as if the network failed."""
-        self.mqtt.socket().shutdown(2)
+        # Of WebSocket paho gives no socket.
+        with socket.socket(fileno=os.dup(self.mqtt.socket().fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
         self.disconnected.get(timeout=PATIENCE)
         self.mqtt.loop_stop()
 

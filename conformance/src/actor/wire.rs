@@ -61,6 +61,9 @@ pub struct Owner {
 pub struct Manner {
     /// In pieces of so many bytes, if that is not 0. Each is a write, and over WebSocket a frame.
     pub chunk: usize,
+    /// Each of these in fragments of so many bytes, if that is not 0: only over WebSocket, where they are frames of one
+    /// message.
+    pub fragment: usize,
     /// As text: only over WebSocket, where it is wrong.
     pub text: bool,
 }
@@ -147,8 +150,11 @@ impl Connection {
     pub fn write(&self, bytes: &[u8], manner: Manner) {
         let pieces = if manner.chunk == 0 { bytes.len().max(1) } else { manner.chunk };
         for piece in bytes.chunks(pieces) {
-            let sent =
-                if manner.text { self.transport.write_text(piece) } else { self.transport.write_all(piece) };
+            let sent = match manner {
+                Manner { text: true, .. } => self.transport.write_text(piece),
+                Manner { fragment: 0, .. } => self.transport.write_all(piece),
+                Manner { fragment, .. } => self.transport.write_fragments(piece, fragment),
+            };
             if let Err(error) = sent {
                 self.owner.trace.note(&self.owner.name, format!("not sent: {error}"));
                 return;

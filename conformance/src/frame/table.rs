@@ -72,6 +72,7 @@ pub const SHAPE: &[Field] = &[
     raw("tail", Type::Bytes),
     raw("cut", VARINT),
     raw("chunk", VARINT),
+    raw("fragment", VARINT),
     raw("text", Type::Number(1)),
     raw_v5("property", Type::Bytes),
     raw_v5("property_length", VARINT),

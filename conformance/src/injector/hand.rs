@@ -22,6 +22,8 @@ pub(super) enum Event {
     Segment,
     /// What was read from the client ended within a packet.
     Torn,
+    /// A message of WebSocket's in several frames is among what was read from the client.
+    Fragments,
     /// A WebSocket client offers `mqtt`, and this subprotocol is selected.
     Selects(&'static str),
     /// A text frame of WebSocket's from the client.
@@ -121,7 +123,12 @@ impl Link {
             }
             Event::ClientEnd => self.client_ended = true,
             Event::BrokerEnd => self.broker_ended = true,
-            Event::Segment | Event::Torn | Event::Selects(_) | Event::Text(_) | Event::Tick => {}
+            Event::Segment
+            | Event::Torn
+            | Event::Fragments
+            | Event::Selects(_)
+            | Event::Text(_)
+            | Event::Tick => {}
         }
     }
 
@@ -283,7 +290,7 @@ impl Hand<'_> {
                 self.write(true, Out::End);
                 self.write(false, Out::End);
             }
-            Event::Segment | Event::Torn | Event::Selects(_) | Event::Tick => {}
+            Event::Segment | Event::Torn | Event::Fragments | Event::Selects(_) | Event::Tick => {}
         }
     }
 

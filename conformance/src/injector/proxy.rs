@@ -251,6 +251,9 @@ fn read_all(stream: &dyn Transport, shared: &Shared, number: u64, side: Side) {
         frames.push(bytes);
         if is_client {
             shared.happen(number, Event::Segment);
+            if stream.saw_fragments() {
+                shared.happen(number, Event::Fragments);
+            }
         }
         for frame in frames.by_ref() {
             shared.happen(number, came(frame));
@@ -425,6 +428,8 @@ mod tests {
         client.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         for bytes in [publish(pattern(70_000)), vec![0xc0], vec![0, 0xc0, 0]] {
             client.write_all(&bytes).expect("written");
+            assert_eq!(read(&mut server, bytes.len()), bytes);
+            client.write_fragments(&bytes, 1000).expect("written");
             assert_eq!(read(&mut server, bytes.len()), bytes);
         }
         server.write_all(&[0xd0, 0]).expect("written");

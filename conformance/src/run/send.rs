@@ -88,7 +88,12 @@ impl Run<'_> {
             self.cast(actor)?.can_ping = false;
         }
         let number = |name| packet.as_ref().and_then(|packet| packet.number(name)).unwrap_or(0);
-        Ok((bytes, Manner { chunk: number("chunk") as usize, text: number("text") != 0 }))
+        let manner = Manner {
+            chunk: number("chunk") as usize,
+            fragment: number("fragment") as usize,
+            text: number("text") != 0,
+        };
+        Ok((bytes, manner))
     }
 
     fn send_client(&mut self, actor: usize, packet: &Packet) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! WebSocket over TCP or TLS, with tungstenite.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use tungstenite::handshake::HandshakeRole;
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::http::{HeaderValue, Uri};
 use tungstenite::protocol::Role;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::{Frame, FrameHeader};
 use tungstenite::{Bytes, Error, HandshakeError, Message};
 
 use super::{Transport, lock};
@@ -127,8 +129,10 @@ impl Framed {
         socket: tungstenite::WebSocket<Below>,
         role: Role,
     ) -> io::Result<Self> {
-        let end = Below { transport: below.clone(), until: None };
+        let end = Below { transport: below.clone(), until: None, seams: Seams::default() };
         let writing = Mutex::new(tungstenite::WebSocket::from_raw_socket(end, role, None));
+        let mut socket = socket;
+        socket.get_mut().seams = Seams { are_sought: true, ..Seams::default() };
         let reading = Mutex::new(Reading { socket, came: Bytes::new(), refused: None });
         let framed = Framed { below, reading, writing, timeout: Mutex::default() };
         framed.set_read_timeout(None)?;
@@ -184,6 +188,22 @@ impl Transport for Framed {
         self.send(Message::text(text))
     }
 
+    fn write_fragments(&self, bytes: &[u8], most: usize) -> io::Result<()> {
+        let mut pieces = bytes.chunks(most.max(1)).peekable();
+        let mut kind = Data::Binary;
+        let writing = &mut *lock(&self.writing);
+        while let Some(piece) = pieces.next() {
+            let frame = Frame::message(piece.to_vec(), OpCode::Data(kind), pieces.peek().is_none());
+            writing.send(Message::Frame(frame)).map_err(broken)?;
+            kind = Data::Continue;
+        }
+        Ok(())
+    }
+
+    fn saw_fragments(&self) -> bool {
+        std::mem::take(&mut lock(&self.reading).socket.get_mut().seams.seen)
+    }
+
     fn refused_text(&self) -> Option<Vec<u8>> {
         lock(&self.reading).refused.take().map(Vec::from)
     }
@@ -220,12 +240,49 @@ struct Below {
     transport: Arc<dyn Transport>,
     /// When what is being read is given up: tungstenite reads on until a frame is whole.
     until: Option<Instant>,
+    seams: Seams,
 }
 
 impl Below {
     /// For a handshake.
     fn patient(transport: &Arc<dyn Transport>, deadline: Duration) -> Self {
-        Below { transport: transport.clone(), until: Some(Instant::now() + deadline * PATIENCE) }
+        let until = Some(Instant::now() + deadline * PATIENCE);
+        Below { transport: transport.clone(), until, seams: Seams::default() }
+    }
+}
+
+/// Finds frames that continue a message, which tungstenite tells nobody of.
+#[derive(Debug, Default)]
+struct Seams {
+    /// There are none in a handshake.
+    are_sought: bool,
+    /// What came of a header.
+    header: Vec<u8>,
+    /// What is still to come of a payload.
+    left: u64,
+    seen: bool,
+}
+
+impl Seams {
+    fn see(&mut self, mut bytes: &[u8]) {
+        while self.are_sought {
+            let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            bytes = bytes.get(skipped..).unwrap_or_default();
+            self.left -= skipped as u64;
+            let Some((first, rest)) = bytes.split_first() else { return };
+            bytes = rest;
+            self.header.push(*first);
+            match FrameHeader::parse(&mut Cursor::new(&self.header)) {
+                Ok(None) => continue,
+                Ok(Some((header, length))) => {
+                    self.left = length;
+                    self.seen |= header.opcode == OpCode::Data(Data::Continue);
+                }
+                // tungstenite will say so.
+                Err(_) => self.are_sought = false,
+            }
+            self.header.clear();
+        }
     }
 }
 
@@ -234,7 +291,9 @@ impl Read for Below {
         if self.until.is_some_and(|until| Instant::now() >= until) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.transport.read(buffer)
+        let length = self.transport.read(buffer)?;
+        self.seams.see(buffer.get(..length).unwrap_or_default());
+        Ok(length)
     }
 }
 

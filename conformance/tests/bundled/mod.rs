@@ -6,12 +6,13 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use conformance::target::{Credentials, Target};
+use conformance::transport::Trust;
 use tempfile::NamedTempFile;
 
 /// The broker of this repository, as often as there are configurations to be tested.
 pub(crate) struct Bundled {
     brokers: Vec<sol::Broker>,
-    _passwords: [NamedTempFile; 2],
+    _files: [NamedTempFile; 4],
 }
 
 /// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
@@ -56,9 +57,24 @@ fn bare(limits: sol::Limits) -> sol::Limits {
     }
 }
 
+/// A certificate that nobody signed, and its key.
+fn identity() -> Result<[NamedTempFile; 2], String> {
+    let error = |error: &dyn std::fmt::Display| format!("no certificate: {error}");
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|e| error(&e))?;
+    let file = |pem: String| -> std::io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(pem.as_bytes())?;
+        Ok(file)
+    };
+    let files = [file(cert.pem()), file(signing_key.serialize_pem())].map(|file| file.map_err(|e| error(&e)));
+    let [certificate, key] = files;
+    Ok([certificate?, key?])
+}
+
 impl Bundled {
     /// The usual one is open at one port, which is the first target, closed at another, and closed with SCRAM at a third:
-    /// looking at passwords takes time.
+    /// looking at passwords takes time. It speaks WebSocket, without and with TLS, at what are the last two targets.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
         let password_file = |known: &str| -> Result<NamedTempFile, String> {
             let file = || -> std::io::Result<NamedTempFile> {
@@ -69,6 +85,7 @@ impl Bundled {
             file().map_err(|error| format!("no password file: {error}"))
         };
         let passwords = [password_file(HASH)?, password_file(SECRET)?];
+        let identity = identity()?;
         let anywhere = || sol::config::Listener::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let [closed, scram] = passwords.each_ref().map(|passwords| sol::config::Listener {
             allow_anonymous: false,
@@ -83,7 +100,18 @@ impl Bundled {
             login_delay: sol::auth::DelayLimits { longest: Duration::from_millis(10), ..usual.login_delay },
             ..usual
         };
-        let listeners = vec![anywhere(), closed, scram];
+        let websocket = sol::config::WebSocket { path: Some("/mqtt".to_owned()), origins: Vec::new() };
+        let websocket = sol::config::Listener { websocket: Some(websocket), ..anywhere() };
+        let [certfile, keyfile] = identity.each_ref().map(|file| file.path().to_owned());
+        let tls = sol::config::Tls {
+            certfile,
+            keyfile,
+            cafile: None,
+            require_certificate: false,
+            versions: sol::config::TlsVersions::V1_2AndV1_3,
+        };
+        let secure = sol::config::Listener { tls: Some(tls), ..websocket.clone() };
+        let listeners = vec![anywhere(), closed, scram, websocket, secure];
         let mut configurations = vec![sol::Config { listeners, limits, ..sol::Config::default() }];
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
@@ -96,17 +124,21 @@ impl Bundled {
         };
         let brokers = configurations.into_iter().map(start).collect::<Result<Vec<_>, String>>()?;
 
-        let mut targets: Vec<_> = brokers
-            .iter()
-            .flat_map(sol::Broker::local_addrs)
-            .map(|address| Target { promises: true, ..Target::new(*address) })
-            .collect();
+        let mut targets: Vec<_> =
+            brokers.iter().flat_map(sol::Broker::local_addrs).map(|address| Target::new(*address)).collect();
         let credentials =
             Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
         for closed in targets.iter_mut().skip(1).take(2) {
             *closed = closed.clone().with_credentials(credentials.clone());
         }
-        Ok((Bundled { brokers, _passwords: passwords }, targets))
+        for (target, scheme) in targets.extract_if(3..5, |_| true).zip(["ws", "wss"]).collect::<Vec<_>>() {
+            let url = format!("{scheme}://{}/mqtt", target.endpoint);
+            let target = Target::from_url(&url, &Trust { insecure: true, ..Trust::default() });
+            targets.push(target.map_err(|error| error.to_string())?);
+        }
+        targets.iter_mut().for_each(|target| target.promises = true);
+        let ([hash, secret], [certificate, key]) = (passwords, identity);
+        Ok((Bundled { brokers, _files: [hash, secret, certificate, key] }, targets))
     }
 
     pub(crate) fn stop(self) {

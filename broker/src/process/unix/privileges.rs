@@ -57,6 +57,27 @@ impl Identity {
         fchown(file, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
     }
 
+    /// Gives a directory and the files in it to it, if that is ours to do.
+    pub(crate) fn own_directory(&self, path: &Path) -> io::Result<()> {
+        if !Uid::effective().is_root() {
+            return Ok(());
+        }
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+        let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            match self.own(&entry.path()) {
+                // The broker serves already, and removes what it needs no more.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fchown(directory, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+    }
+
     /// Becomes it, with all threads and for good: its groups, its group, then the user, after which there is no way
     /// back.
     ///

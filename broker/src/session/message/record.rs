@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Content, Extra, Lifetime, Message};
 use crate::codec::PropertiesBuf;
 use crate::store::{BodyNumber, Journal, MessageRecord, StoredMessage};
-use crate::topic::{Name, NameBuf};
+use crate::topic::NameBuf;
 
 impl Message {
     /// As it is written down.
@@ -22,7 +22,7 @@ impl Message {
     /// One that was written down; none if it is no message.
     pub fn restored(stored: StoredMessage, journal: &Journal) -> Option<Self> {
         let StoredMessage { topic, payload, qos, properties, expiry } = stored;
-        let topic = NameBuf::from(Name::new(&topic).ok()?);
+        let topic = NameBuf::try_from(topic).ok()?;
         let lifetime = expiry.map(|expiry| Lifetime::restored(expiry, journal));
         let extra = if lifetime.is_none() && properties.is_empty() {
             None
@@ -51,6 +51,11 @@ impl Content<'_> {
             self.body.set(journal.record_body(self.record(journal)));
         }
         self.body.get()
+    }
+
+    /// Whether somebody's copy of it survives the broker.
+    pub fn is_recorded(&self) -> bool {
+        self.body.get() != 0
     }
 }
 
@@ -82,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::codec::{Property, QoS};
+    use crate::topic::Name;
 
     #[test]
     fn a_message_comes_back_as_it_was() {

@@ -1,4 +1,5 @@
-//! Messages that came by shared subscriptions and go to another member instead.
+//! Messages that came by shared subscriptions and go to another member instead: those in memory. What is in the store
+//! alone goes by way of the hub.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -29,13 +30,15 @@ impl Outbound {
     /// The session is over: takes what its client has not acknowledged at QoS 1, and what waits. What was sent at QoS 2
     /// stays, for nobody else may get it [5.0 MQTT-4.8.2-5].
     pub fn take_shared(&mut self) -> Vec<Handed> {
-        let is_taken = |manner: &Manner| manner.qos == QoS::AtLeastOnce && share(manner).is_some();
-        let (taken, left): (VecDeque<_>, VecDeque<_>) =
-            mem::take(&mut self.published).into_iter().partition(|sent| is_taken(&sent.kept.manner));
+        let is_taken = |kept: &Kept| kept.manner.qos == QoS::AtLeastOnce && share(&kept.manner).is_some();
+        let (taken, left): (VecDeque<_>, VecDeque<_>) = mem::take(&mut self.published)
+            .into_iter()
+            .partition(|sent| sent.kept.as_ref().is_some_and(is_taken));
         self.published = left;
         self.to_repeat = self.to_repeat.min(self.published.len());
-        taken.iter().for_each(|sent| self.count_off(&sent.kept));
-        let mut taken: Vec<_> = taken.into_iter().filter_map(|sent| handed(sent.kept)).collect();
+        let taken: Vec<_> = taken.into_iter().filter_map(|sent| sent.kept).collect();
+        taken.iter().for_each(|kept| self.count_off(kept));
+        let mut taken: Vec<_> = taken.into_iter().filter_map(handed).collect();
         taken.append(&mut self.take_shared_queued());
         taken
     }
@@ -44,16 +47,16 @@ impl Outbound {
     /// let them overtake others, for their topics are not ordered [5.0 MQTT-4.6.0-6].
     pub fn put_back(&mut self, messages: Vec<Handed>) {
         for Handed { message, manner, .. } in messages.into_iter().rev() {
-            self.queue.push_front(Kept { message, manner });
+            self.queue.push_front(Kept { message, manner, position: 0 });
         }
     }
 }
 
-fn handed(Kept { message, manner }: Kept) -> Option<Handed> {
+fn handed(Kept { message, manner, .. }: Kept) -> Option<Handed> {
     let share = share(&manner)?;
     Some(Handed { message, manner, share })
 }
 
 fn share(manner: &Manner) -> Option<ShareKey> {
-    manner.note.as_ref().and_then(|note| note.share)
+    manner.note.as_ref()?.share.as_ref().map(|share| share.key)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::OutboundLimits;
 use crate::codec::QoS;
 use crate::session::{Content, Manner, Message};
+use crate::store::Position;
 
 /// What an entry takes beside its message: the table grows by doubling.
 const ENTRY_BYTES: usize = 2 * size_of::<Kept>();
@@ -18,11 +19,13 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Kept {
     pub(super) message: Arc<Message>,
     pub(super) manner: Manner,
+    /// Where it stands in the store, if it is there.
+    pub(super) position: Position,
 }
 
 impl Kept {
-    pub(super) fn of(content: &Content<'_>, manner: &Manner) -> Self {
-        Self { message: content.to_message(), manner: manner.clone() }
+    pub(super) fn of(content: &Content<'_>, manner: &Manner, position: Position) -> Self {
+        Self { message: content.to_message(), manner: manner.clone(), position }
     }
 }
 

@@ -56,15 +56,19 @@ impl Directory {
     /// The system's, and if another process has it.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         make(path).map_err(|source| DirectoryError::Io { path: path.to_owned(), action: "made", source })?;
-        Self::open_existing(path)
+        Self::lock(path, options().create(true))
     }
 
-    /// Takes a directory that is there.
+    /// Takes a directory that was taken before, so that no other one becomes a store by mistake.
     ///
     /// # Errors
     ///
     /// The system's, and if another process has it.
     pub fn open_existing(path: &Path) -> Result<Self, DirectoryError> {
+        Self::lock(path, &mut options())
+    }
+
+    fn lock(path: &Path, options: &mut OpenOptions) -> Result<Self, DirectoryError> {
         let failed = |path: &Path, action| {
             let path = path.to_owned();
             move |source| DirectoryError::Io { path, action, source }
@@ -72,8 +76,7 @@ impl Directory {
         #[cfg(unix)]
         let itself = fs::File::open(path).map_err(failed(path, "opened"))?;
         let lock_path = path.join(LOCK);
-        let mut lock =
-            options().read(true).create(true).open(&lock_path).map_err(failed(&lock_path, "opened"))?;
+        let mut lock = options.read(true).open(&lock_path).map_err(failed(&lock_path, "opened"))?;
         if !take(&lock).map_err(failed(&lock_path, "locked"))? {
             let mut pid = String::new();
             _ = lock.read_to_string(&mut pid);
@@ -127,7 +130,7 @@ impl Files for Directory {
 struct SystemFile(fs::File);
 
 impl File for SystemFile {
-    fn len(&self) -> io::Result<u64> {
+    fn bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -249,7 +252,7 @@ mod tests {
         file.read_exact_at(6, &mut bytes).unwrap();
         assert_eq!(&bytes, b"world");
         file.truncate(5).unwrap();
-        assert_eq!(file.len().unwrap(), 5);
+        assert_eq!(file.bytes().unwrap(), 5);
         assert_eq!(file.read_exact_at(1, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let mut names = directory.list().unwrap();
         names.sort();

@@ -55,6 +55,9 @@ impl Place {
     }
 }
 
+/// Is called with the place and the payload of a frame.
+pub type Visit<'a> = dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload> + 'a;
+
 /// How a log is to be kept.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
@@ -83,6 +86,19 @@ pub struct Log {
     /// A segment was removed, and may come back.
     has_unsynced_removal: bool,
     open: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
+}
+
+/// All that is in the files of a log.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Numbers of segments, and their bytes.
+    pub segments: Vec<(u32, u64)>,
+    /// Good frames.
+    pub frames: u64,
+    /// What would be cut off when the log is opened.
+    pub cuts: Vec<Cut>,
+    /// What had been stored and is lost. The log does not open unless there is none.
+    pub lost: Vec<Defect>,
 }
 
 /// A file of frames.
@@ -116,9 +132,19 @@ impl Log {
     pub fn open(
         files: Arc<dyn Files>,
         options: LogOptions,
-        visit: &mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>,
+        visit: &mut Visit<'_>,
     ) -> Result<(Self, Vec<Cut>), OpenError> {
         Recovery::run(files, options, visit)
+    }
+
+    /// Looks at all that is there, beyond what is lost too, and calls `visit` for each good frame, in order. Nothing is
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and if a later version wrote it.
+    pub fn survey(files: Arc<dyn Files>, visit: &mut Visit<'_>) -> Result<Survey, OpenError> {
+        Recovery::survey(files, visit)
     }
 
     /// Writes one frame, which is not yet synced. It may first sync those before, to begin a new segment.
@@ -153,7 +179,7 @@ impl Log {
                 Ok(place)
             }
             Err(source) => {
-                segment.bytes = file.len().unwrap_or(u64::from(segment.end));
+                segment.bytes = file.bytes().unwrap_or(u64::from(segment.end));
                 if let Tail::Good(file) = mem::replace(&mut self.tail, Tail::Closed) {
                     self.tail = Tail::Torn(file);
                 }
@@ -359,3 +385,6 @@ fn directory_error(action: &'static str, source: io::Error) -> WriteError {
 fn corrupt(segment: u32, offset: u32, what: &str) -> ReadError {
     ReadError::Corrupt(Defect { file: name(segment), offset: u64::from(offset), what: what.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

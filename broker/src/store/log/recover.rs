@@ -8,15 +8,13 @@ use parking_lot::Mutex;
 
 use super::format::{FRAME, Found, Frame, HEADER, Header, VERSION, name, number, read_frame, size};
 use super::{
-    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_SEGMENT_BYTES, OpenError, Place, Segment, Tail,
-    WriteError,
+    CorruptPayload, Cut, Defect, Log, LogOptions, MAX_SEGMENT_BYTES, OpenError, Place, Segment, Survey, Tail,
+    Visit, WriteError,
 };
 use crate::store::files::{File, Files};
 
 /// Bytes that are searched at a time for frames behind a broken one.
 const WINDOW: usize = 1 << 16;
-
-type Visit<'a> = &'a mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>;
 
 /// A file of the log.
 struct Candidate {
@@ -52,6 +50,8 @@ pub(super) struct Recovery {
     /// What was wrong last.
     defect: Option<Defect>,
     cuts: Vec<Cut>,
+    /// What is lost, if all of it is to be found; otherwise the first such thing is an error.
+    lost: Option<Vec<Defect>>,
     /// A payload.
     buffer: Vec<u8>,
 }
@@ -60,33 +60,87 @@ impl Recovery {
     pub(super) fn run(
         files: Arc<dyn Files>,
         options: LogOptions,
-        visit: Visit<'_>,
+        visit: &mut Visit<'_>,
     ) -> Result<(Log, Vec<Cut>), OpenError> {
-        let mut recovery = Self {
+        let mut recovery = Self::new(files, None)?;
+        recovery.walk(visit)?;
+        recovery.finish(options, visit)
+    }
+
+    fn new(files: Arc<dyn Files>, lost: Option<Vec<Defect>>) -> Result<Self, OpenError> {
+        Ok(Self {
             candidates: candidates(&*files)?,
             files,
             pending: VecDeque::new(),
             first_pending: 1,
             defect: None,
             cuts: Vec::new(),
+            lost,
             buffer: Vec::new(),
+        })
+    }
+
+    /// Looks at everything, and changes nothing.
+    pub(super) fn survey(files: Arc<dyn Files>, visit: &mut Visit<'_>) -> Result<Survey, OpenError> {
+        let mut recovery = Self::new(files, Some(Vec::new()))?;
+        let mut frames = 0;
+        let mut count = |place: Place, payload: &[u8]| {
+            frames += 1;
+            visit(place, payload)
         };
-        recovery.walk(visit)?;
-        recovery.finish(options, visit)
+        recovery.walk(&mut count)?;
+        recovery.settle(u64::MAX, None, &mut count)?;
+        Ok(Survey {
+            segments: recovery.candidates.iter().map(|candidate| (candidate.number, candidate.len)).collect(),
+            frames,
+            cuts: recovery.cuts,
+            lost: recovery.lost.unwrap_or_default(),
+        })
+    }
+
+    /// Something is lost.
+    fn lose(&mut self, defect: Defect) -> Result<(), OpenError> {
+        match &mut self.lost {
+            Some(lost) => {
+                lost.push(defect);
+                Ok(())
+            }
+            None => Err(OpenError::Corrupt(defect)),
+        }
+    }
+
+    /// Goes on with a frame behind some that are lost.
+    fn skip_to(&mut self, number: u64, visit: &mut Visit<'_>) -> Result<(), OpenError> {
+        self.settle(u64::MAX, None, visit)?;
+        self.first_pending = number;
+        Ok(())
     }
 
     /// Walks through all segments, and visits all frames of which it is known that they are on stable storage.
-    fn walk(&mut self, visit: Visit<'_>) -> Result<(), OpenError> {
-        let whole = |candidate: &Candidate| candidate.header.is_some();
-        let last = self.candidates.iter().rposition(whole);
-        if let Some(header) = self.candidates.iter().find_map(|candidate| candidate.header) {
-            self.first_pending = header.first;
-        }
+    fn walk(&mut self, visit: &mut Visit<'_>) -> Result<(), OpenError> {
+        let last = self.candidates.iter().rposition(|candidate| candidate.header.is_some());
+        let mut is_first = true;
         for index in 0..self.candidates.len() {
-            match self.header(index) {
-                None => self.pass_headless(index, last.is_none_or(|last| index > last))?,
+            let Some(candidate) = self.candidates.get(index) else { return Ok(()) };
+            let later = self.candidates.iter().skip(index + 1).find_map(|candidate| candidate.header);
+            match candidate.header {
+                None if candidate.len <= u64::from(HEADER) => {
+                    let defect = candidate.defect(0, "the segment had not begun");
+                    self.cuts.push(Cut { defect, bytes: candidate.len });
+                }
+                // Its header was there before anything else.
+                None => {
+                    let what = "this is not the header of a segment, and nobody knows which frames follow";
+                    let defect = candidate.defect(0, what);
+                    self.lose(defect)?;
+                }
+                // Nothing was ever written to it, as its beginning failed; it may be much older than the next.
+                Some(_) if candidate.len == u64::from(HEADER) && Some(index) != last => {}
                 Some(header) => {
-                    let later = self.candidates.iter().skip(index + 1).find_map(|candidate| candidate.header);
+                    if is_first {
+                        self.first_pending = header.first;
+                        is_first = false;
+                    }
                     self.walk_segment(index, header, later, visit)?;
                 }
             }
@@ -94,29 +148,9 @@ impl Recovery {
         Ok(())
     }
 
-    fn header(&self, index: usize) -> Option<Header> {
-        self.candidates.get(index)?.header
-    }
-
     /// The number behind that of the last frame.
     fn next(&self) -> u64 {
         self.first_pending + self.pending.len() as u64
-    }
-
-    /// A segment whose header is broken. If nothing else is in it, its beginning was not finished. If no segment comes
-    /// after it that holds what may have been in it, that is lost.
-    fn pass_headless(&mut self, index: usize, is_behind_last: bool) -> Result<(), OpenError> {
-        let Some(candidate) = self.candidates.get(index) else { return Ok(()) };
-        let defect = candidate.defect(0, "this is not the header of a segment");
-        if candidate.len > u64::from(HEADER) {
-            if is_behind_last {
-                let what = format!("{}, and nobody knows which frames follow", defect.what);
-                return Err(OpenError::Corrupt(Defect { what, ..defect }));
-            }
-            self.defect = Some(defect.clone());
-        }
-        self.cuts.push(Cut { defect, bytes: candidate.len });
-        Ok(())
     }
 
     /// A segment, and the header of the one behind it.
@@ -125,11 +159,14 @@ impl Recovery {
         index: usize,
         header: Header,
         later: Option<Header>,
-        visit: Visit<'_>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), OpenError> {
         if header.first > self.next() {
-            return Err(self.gap(index, header.first));
+            self.lose(self.gap(index, header.first))?;
+            self.skip_to(header.first, visit)?;
         }
+        // What was broken before is not missing.
+        self.defect = None;
         let mut offset = u64::from(HEADER);
         let mut number = header.first;
         loop {
@@ -156,9 +193,24 @@ impl Recovery {
                 Found::Broken(what) => what,
             };
             let defect = candidate.defect(offset, what);
-            // Otherwise the next segment tells whether anything is missing.
+            let is_missing = later.is_some_and(|later| number < later.first);
+            // Otherwise the next segment has what is missing, or tells that it is.
+            if later.is_none() || is_missing && self.lost.is_some() {
+                let found = find_later(candidate, number, header.salt, is_missing, &mut self.buffer)
+                    .map_err(|error| candidate.failed(error))?;
+                if let Some((at, found)) = found {
+                    let what = format!(
+                        "{what}, so frame {number} is lost: it had been stored, as frame {found} says at byte {at}"
+                    );
+                    self.lose(Defect { what, ..defect })?;
+                    self.skip_to(found, visit)?;
+                    (offset, number) = (at, found);
+                    continue;
+                }
+            }
             if later.is_none() {
-                self.cut(index, number, header.salt, defect.clone())?;
+                let bytes = candidate.len - offset;
+                self.cuts.push(Cut { defect: defect.clone(), bytes });
             }
             self.defect = Some(defect);
             return Ok(());
@@ -176,7 +228,12 @@ impl Recovery {
     }
 
     /// Visits all frames up to this number; one of them may be in the buffer.
-    fn settle(&mut self, number: u64, buffered: Option<Place>, visit: Visit<'_>) -> Result<(), OpenError> {
+    fn settle(
+        &mut self,
+        number: u64,
+        buffered: Option<Place>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), OpenError> {
         while self.first_pending <= number {
             let Some(place) = self.pending.pop_front() else { return Ok(()) };
             let mut buffer = Vec::new();
@@ -186,11 +243,12 @@ impl Recovery {
                 self.read(place, &mut buffer)?;
                 &buffer
             };
-            visit(place, payload).map_err(|error| not_understood(place, &error))?;
+            if let Err(error) = visit(place, payload) {
+                self.lose(not_understood(place, &error))?;
+            }
             self.first_pending += 1;
-            if let Some(candidate) =
-                self.candidates.iter_mut().find(|candidate| candidate.number == place.segment)
-            {
+            let index = self.candidates.binary_search_by_key(&place.segment, |candidate| candidate.number);
+            if let Some(candidate) = index.ok().and_then(|index| self.candidates.get_mut(index)) {
                 candidate.visited += 1;
             }
         }
@@ -199,7 +257,8 @@ impl Recovery {
 
     /// Reads a frame that was found good before.
     fn read(&self, place: Place, payload: &mut Vec<u8>) -> Result<(), OpenError> {
-        let candidate = self.candidates.iter().find(|candidate| candidate.number == place.segment);
+        let index = self.candidates.binary_search_by_key(&place.segment, |candidate| candidate.number);
+        let candidate = index.ok().and_then(|index| self.candidates.get(index));
         let Some((candidate, header)) = candidate.and_then(|candidate| Some((candidate, candidate.header?)))
         else {
             return Ok(());
@@ -216,7 +275,7 @@ impl Recovery {
     }
 
     /// Frames are missing in front of a segment.
-    fn gap(&self, index: usize, first: u64) -> OpenError {
+    fn gap(&self, index: usize, first: u64) -> Defect {
         let missing = match (self.next(), first - 1) {
             (from, to) if from == to => format!("frame {from} is missing"),
             (from, to) => format!("frames {from} to {to} are missing"),
@@ -228,34 +287,18 @@ impl Recovery {
         let then = name(self.candidates.get(index).map_or(0, |candidate| candidate.number));
         let mut defect = defect.unwrap_or(Defect { file: then.clone(), offset: 0, what: String::new() });
         defect.what = format!("{}, {then} begins with frame {first}, and {missing}", defect.what);
-        OpenError::Corrupt(defect)
-    }
-
-    /// Cuts the last segment before its first frame that is broken; unless it had been stored, which a frame behind it says
-    /// that was written later.
-    fn cut(&mut self, index: usize, number: u64, salt: u32, defect: Defect) -> Result<(), OpenError> {
-        let Some(candidate) = self.candidates.get_mut(index) else { return Ok(()) };
-        let later =
-            find_later(candidate, number, salt, &mut self.buffer).map_err(|error| candidate.failed(error))?;
-        if let Some((offset, later)) = later {
-            let what = format!(
-                "{}, so frame {number} is lost: it had been stored, as frame {later} says at byte {offset}",
-                defect.what
-            );
-            return Err(OpenError::Corrupt(Defect { what, ..defect }));
-        }
-        // It does no harm if this is not on stable storage: then it is found and cut again.
-        candidate
-            .file
-            .truncate(candidate.end)
-            .map_err(|error| failed(name(candidate.number), "cut", error))?;
-        self.cuts.push(Cut { defect, bytes: candidate.len - candidate.end });
-        candidate.len = candidate.end;
-        Ok(())
+        defect
     }
 
     /// Writes the end of the log again, and removes what is of no use any more.
-    fn finish(mut self, options: LogOptions, visit: Visit<'_>) -> Result<(Log, Vec<Cut>), OpenError> {
+    fn finish(mut self, options: LogOptions, visit: &mut Visit<'_>) -> Result<(Log, Vec<Cut>), OpenError> {
+        // The last good one may be cut. It does no harm if this is not on stable storage: then it is found and cut again.
+        if let Some(torn) = self.candidates.iter_mut().rfind(|candidate| candidate.header.is_some())
+            && torn.end < torn.len
+        {
+            torn.file.truncate(torn.end).map_err(|error| failed(name(torn.number), "cut", error))?;
+            torn.len = torn.end;
+        }
         let mut log = Log {
             files: Arc::clone(&self.files),
             segment_bytes: options.segment_bytes.clamp(HEADER, MAX_SEGMENT_BYTES),
@@ -271,7 +314,7 @@ impl Recovery {
         while let Some(place) = self.pending.pop_front() {
             self.read(place, &mut payload)?;
             let place = log.append(&payload).map_err(written)?;
-            visit(place, &payload).map_err(|error| not_understood(place, &error))?;
+            visit(place, &payload).map_err(|error| OpenError::Corrupt(not_understood(place, &error)))?;
         }
         log.sync().map_err(written)?;
         // The last of the good ones has the number of the next frame, unless there is a new one.
@@ -304,7 +347,7 @@ fn candidates(files: &dyn Files) -> Result<Vec<Candidate>, OpenError> {
 fn candidate(files: &dyn Files, number: u32) -> Result<Candidate, OpenError> {
     let failed = |source| failed(name(number), "opened", source);
     let file = files.open(&name(number)).map_err(failed)?;
-    let len = file.len().map_err(failed)?;
+    let len = file.bytes().map_err(failed)?;
     let mut header = None;
     if len >= u64::from(HEADER) {
         let mut bytes = [0; HEADER as usize];
@@ -335,12 +378,13 @@ fn place(segment: u32, offset: u64, length: u32) -> Option<Place> {
     Some(Place { segment, offset, length })
 }
 
-/// A whole frame behind the broken one with that `number`, which says that this one was on stable storage: its offset
-/// and number.
+/// A whole frame behind the broken one with that `number`: its offset and number. It must say that the broken one was on
+/// stable storage, unless that is known.
 fn find_later(
     candidate: &Candidate,
     number: u64,
     salt: u32,
+    is_known: bool,
     payload: &mut Vec<u8>,
 ) -> io::Result<Option<(u64, u64)>> {
     // So many more fit in at most.
@@ -355,8 +399,11 @@ fn find_later(
         let searched = heads.len() as u64;
         for (at, head) in (offset..).zip(heads) {
             let frame = head.try_into().map(Frame::decode);
-            let is_later =
-                |frame: &Frame| (number..frame.number).contains(&frame.synced) && frame.number <= highest;
+            let is_later = |frame: &Frame| {
+                (number + 1..=highest).contains(&frame.number)
+                    && frame.synced < frame.number
+                    && (is_known || number <= frame.synced)
+            };
             if frame.is_ok_and(|frame| is_later(&frame))
                 && let Found::Frame(frame) = read_frame(&*candidate.file, (at, candidate.len), salt, payload)?
             {
@@ -379,7 +426,7 @@ fn written(error: WriteError) -> OpenError {
     }
 }
 
-fn not_understood(place: Place, error: &CorruptPayload) -> OpenError {
+fn not_understood(place: Place, error: &CorruptPayload) -> Defect {
     let what = format!("the frame is whole, but what it says makes no sense: {error}");
-    OpenError::Corrupt(Defect { file: name(place.segment), offset: u64::from(place.offset), what })
+    Defect { file: name(place.segment), offset: u64::from(place.offset), what }
 }

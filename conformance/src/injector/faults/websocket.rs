@@ -63,6 +63,15 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("half-behind-whole-closes", "It closes if half a packet is behind a whole one.", "6.0.0-2", || {
         borders(|at| if !at.whole && at.place > 1 { Deal::Close } else { Deal::Pass })
     }),
+    fault("message-of-frames-closes", "It closes on a message in several frames.", "6.0.0-2", || {
+        Box::new(|hand, event| match event {
+            Event::Fragments => {
+                hand.close();
+                None
+            }
+            other => Some(other),
+        })
+    }),
     // The subprotocol
     fault("subprotocol-missing", "It selects no subprotocol.", "6.0.0-4", || selects(None)),
     fault("subprotocol-of-3.1", "It selects the subprotocol `mqttv3.1`.", "6.0.0-4", || {

@@ -84,7 +84,7 @@ fn says_what_was_expected_and_where() {
         ("a < CLOSE", "4:5: expected a packet, `close` or `silence`, found `CLOSE`"),
         (
             "a > PUBREC idd=7",
-            "4:12: expected a field of PUBREC (id, reason, reason_string, user_property, flags, length, length_bytes, tail, cut, chunk, text, property, property_length, property_length_bytes), found `idd=7`",
+            "4:12: expected a field of PUBREC (id, reason, reason_string, user_property, flags, length, length_bytes, tail, cut, chunk, fragment, text, property, property_length, property_length_bytes), found `idd=7`",
         ),
         ("a < PUBLISH qos:1", "4:16: expected `=` or `!=`, found `:1`"),
         ("a < PUBLISH qos=4", "4:17: expected a number from 0 to 3 for `qos`, found `4`"),
