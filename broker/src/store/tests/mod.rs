@@ -26,8 +26,6 @@ fn policies() -> impl Strategy<Value = SyncPolicy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
     #[test]
     fn what_is_read_is_what_was_recorded(
         actions in actions(300),

@@ -371,7 +371,9 @@ impl Player {
             for delivery in &fetched.deliveries {
                 assert_eq!(Some(delivery), expected.next());
             }
-            assert_eq!(expected.next().map(|entry| entry.position), fetched.next);
+            if let Some(left_out) = expected.next() {
+                assert!(fetched.next.is_some_and(|next| next <= left_out.position), "{session}: {fetched:?}");
+            }
         }
     }
 
