@@ -269,6 +269,143 @@ pub const KEYS: &[Key] = &[
         meaning: "Memory the broker may use. Near it, it drops what it may and then refuses new work.",
     },
     Key {
+        name: "max_connections",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 10_000_000 },
+        default: "100000",
+        example: "",
+        meaning: "Connections at a time; further ones are closed at once.",
+    },
+    Key {
+        name: "max_connections_per_address",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 10_000_000 },
+        default: "0",
+        example: "",
+        meaning: "Connections at a time from one IP address, or one /64 of IPv6; further ones are closed at once. 0 \
+                  is any number: all clients behind one NAT or proxy have the same address. UNIX sockets are not \
+                  counted.",
+    },
+    Key {
+        name: "max_connections_per_address_per_second",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        default: "0",
+        example: "",
+        meaning: "New connections a second from one IP address, or one /64 of IPv6; further ones are closed at \
+                  once. After a rest, ten seconds' worth may come together. 0 is any number. UNIX sockets are not \
+                  counted.",
+    },
+    Key {
+        name: "max_sessions",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 100_000_000 },
+        default: "1000000",
+        example: "",
+        meaning: "Sessions, connected or not. Further clients are refused (CONNACK code 3, in 5.0 0x97); who has a \
+                  session gets in.",
+    },
+    Key {
+        name: "max_subscriptions",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 100_000_000 },
+        default: "100000",
+        example: "",
+        meaning: "Subscriptions of one client; SUBACK refuses further ones (0x80, in 5.0 0x97).",
+    },
+    Key {
+        name: "max_total_subscriptions",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 1_000_000_000 },
+        default: "10000000",
+        example: "",
+        meaning: "Subscriptions of all sessions together; SUBACK refuses further ones (0x80, in 5.0 0x97).",
+    },
+    Key {
+        name: "max_filters",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        default: "1000",
+        example: "",
+        meaning: "Topic filters in one SUBSCRIBE, which others wait for; SUBACK refuses those behind them (0x80, in \
+                  5.0 0x97).",
+    },
+    Key {
+        name: "max_topic_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 65_535 },
+        default: "65535",
+        example: "",
+        meaning: "Bytes of a topic name or filter. SUBACK refuses a longer filter (0x80, in 5.0 0x97), CONNACK a \
+                  will for a longer topic (code 3, in 5.0 0x90). A PUBLISH to a longer topic is refused with 0x90 \
+                  in PUBACK or PUBREC; who cannot be told in these, at QoS 0 or before 5.0, is disconnected, since \
+                  nothing is acknowledged that is not delivered.",
+    },
+    Key {
+        name: "max_topic_levels",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 65_536 },
+        default: "256",
+        example: "",
+        meaning: "Levels of a topic name or filter; what is deeper is refused like what is longer than \
+                  `max_topic_bytes`.",
+    },
+    Key {
+        name: "max_inflight_messages",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 1, max: 65_535 },
+        default: "100",
+        example: "",
+        meaning: "QoS 1 and 2 messages on their way to one client and not yet acknowledged; the client may ask for \
+                  fewer (Receive Maximum). Further ones are queued.",
+    },
+    Key {
+        name: "max_queued_messages",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 100_000_000 },
+        default: "100000",
+        example: "",
+        meaning: "Messages queued for one client; newer ones are dropped. There is no such number for all clients \
+                  together: `max_memory` bounds what they take, and when it is short takes from those that hold \
+                  most, where a number would refuse whoever comes last.",
+    },
+    Key {
+        name: "max_queued_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: 0, max: 1 << 50 },
+        default: "64MB",
+        example: "",
+        meaning: "Bytes of the messages queued for one client, and at most half of what `max_memory` leaves for \
+                  messages; newer ones are dropped.",
+    },
+    Key {
+        name: "max_outbox_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: KB, max: 1 << 50 },
+        default: "16MB",
+        example: "",
+        meaning: "Bytes that wait for one client to read them, or are in flight to it, and at most a sixteenth of \
+                  what `max_memory` leaves for messages. Beyond it QoS 0 messages are dropped and others queued; at \
+                  twice as much nothing more is read from the client.",
+    },
+    Key {
+        name: "max_retained_messages",
+        scope: Scope::Broker,
+        kind: Kind::Count { min: 0, max: 1_000_000_000 },
+        default: "1000000",
+        example: "",
+        meaning: "Retained messages; a further one is delivered, and not retained.",
+    },
+    Key {
+        name: "max_retained_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: 0, max: 1 << 50 },
+        default: "1GB",
+        example: "",
+        meaning: "Bytes of all retained messages, and at most half of what `max_memory` leaves for messages; a \
+                  further one is delivered, and not retained.",
+    },
+    Key {
         name: "max_request_size",
         scope: Scope::Broker,
         kind: Kind::Size { min: KB, max: 256 * MB },

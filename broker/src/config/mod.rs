@@ -2,6 +2,8 @@
 //!
 //! A file is lines of `key value`. [`KEYS`] is the table that it is read by.
 
+#[cfg(test)]
+mod bounds;
 mod keys;
 mod line;
 mod listener;

@@ -445,6 +445,7 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
     };
     let time = || value::time(text).filter(|time| *time > Duration::ZERO);
     let count = |to: &mut u16| *to = text.parse().unwrap_or(*to);
+    let number = |to: &mut usize| *to = text.parse().unwrap_or(*to);
     let truth = |to: &mut bool| *to = text.parse().unwrap_or(*to);
     match key {
         "log_level" => process.log_level = value::level(text).unwrap_or(process.log_level),
@@ -475,6 +476,23 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
         "max_stored_bytes" => size(&mut limits.max_stored_bytes),
         "max_memory" => size(&mut limits.max_memory_bytes),
         "max_request_size" => size(&mut limits.max_packet_bytes),
+        "max_connections" => number(&mut limits.max_connections),
+        "max_connections_per_address" => limits.max_connections_per_address = text.parse().ok(),
+        "max_connections_per_address_per_second" => {
+            limits.max_connections_per_address_per_second = text.parse().ok();
+        }
+        "max_sessions" => number(&mut limits.max_sessions),
+        "max_subscriptions" => number(&mut limits.max_subscriptions),
+        "max_total_subscriptions" => number(&mut limits.max_total_subscriptions),
+        "max_filters" => number(&mut limits.max_filters),
+        "max_topic_bytes" => number(&mut limits.max_topic_bytes),
+        "max_topic_levels" => number(&mut limits.max_topic_levels),
+        "max_inflight_messages" => count(&mut limits.max_in_flight_messages),
+        "max_queued_messages" => number(&mut limits.max_queued_messages),
+        "max_queued_bytes" => size(&mut limits.max_queued_bytes),
+        "max_outbox_bytes" => size(&mut limits.max_outbox_bytes),
+        "max_retained_messages" => number(&mut limits.max_retained_messages),
+        "max_retained_bytes" => size(&mut limits.max_retained_bytes),
         "check_payload_format" => limits.check_payload_format = text == "true",
         "stats_publish_interval" => *stats_interval = time(),
         "keepalive" => limits.tcp_keep_alive = time(),

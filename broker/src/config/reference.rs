@@ -1,11 +1,11 @@
-//! The reference page and the shipped `sol.conf`, written from the table of keys.
+//! The reference page and the shipped `sol.conf`, written from the tables of keys and limits.
 //!
 //! `SOL_WRITE_REFERENCE=1 cargo test -p sol --lib reference` writes them; without it the test compares.
 
 use std::fmt::Write as _;
 use std::{env, fs};
 
-use super::{KEYS, Key, Overrides, Persistence, Scope, Settings};
+use super::{KEYS, Key, Overrides, Persistence, Scope, Settings, bounds};
 
 /// What the shipped file says instead of the default: whoever installs a broker does not want it to forget.
 const SHIPPED: [(&str, &str); 1] = [("persistence", "true")];
@@ -30,7 +30,7 @@ fn page() -> String {
         let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
         writeln!(page, "| `{name}` | {kind} | {default} | {} | {meaning} |", belongs_to(*scope)).unwrap();
     }
-    page
+    page + &bounds::table()
 }
 
 fn sample() -> String {

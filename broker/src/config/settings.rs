@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,6 +147,27 @@ impl Settings {
             ("max_stored_messages", limits.max_stored_messages.to_string()),
             ("max_stored_bytes", size(limits.max_stored_bytes)),
             ("max_memory", size(limits.max_memory_bytes)),
+            ("max_connections", limits.max_connections.to_string()),
+            (
+                "max_connections_per_address",
+                limits.max_connections_per_address.map_or(0, NonZeroUsize::get).to_string(),
+            ),
+            (
+                "max_connections_per_address_per_second",
+                limits.max_connections_per_address_per_second.map_or(0, NonZeroU32::get).to_string(),
+            ),
+            ("max_sessions", limits.max_sessions.to_string()),
+            ("max_subscriptions", limits.max_subscriptions.to_string()),
+            ("max_total_subscriptions", limits.max_total_subscriptions.to_string()),
+            ("max_filters", limits.max_filters.to_string()),
+            ("max_topic_bytes", limits.max_topic_bytes.to_string()),
+            ("max_topic_levels", limits.max_topic_levels.to_string()),
+            ("max_inflight_messages", limits.max_in_flight_messages.to_string()),
+            ("max_queued_messages", limits.max_queued_messages.to_string()),
+            ("max_queued_bytes", size(limits.max_queued_bytes)),
+            ("max_outbox_bytes", size(limits.max_outbox_bytes)),
+            ("max_retained_messages", limits.max_retained_messages.to_string()),
+            ("max_retained_bytes", size(limits.max_retained_bytes)),
             ("max_request_size", size(limits.max_packet_bytes)),
             ("check_payload_format", limits.check_payload_format.to_string()),
             ("stats_publish_interval", time(*stats_interval)),

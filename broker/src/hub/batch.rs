@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
+use super::reached::Noted;
 use super::routes::Routes;
 use crate::session::Tally;
 use crate::store::Turn;
@@ -29,6 +30,8 @@ pub struct Batch {
     pub(super) bytes: usize,
     /// What was counted since the hub's counters were last told.
     pub(super) tally: Tally,
+    /// Limits that were reached, to be told to the log when the batch is over.
+    pub(super) noted: Noted,
     /// By how much the account of memory changed since the thread last looked at all of it.
     pub(super) memory_changes: u64,
     /// Tells threads apart, for the counters.
@@ -49,6 +52,7 @@ impl Batch {
             routes: Routes::default(),
             bytes: 0,
             tally: Tally::default(),
+            noted: Noted::default(),
             memory_changes: 0,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
@@ -113,6 +117,11 @@ impl Batch {
     /// Counts deliveries given up because memory is short.
     pub(super) fn count_dropped(&mut self, messages: usize) {
         self.tally.dropped_memory_full += i64::try_from(messages).unwrap_or(i64::MAX);
+    }
+
+    /// Whether a limit was reached that the log is to hear of.
+    pub(super) fn has_something_to_tell(&self) -> bool {
+        !self.noted.is_empty() || self.tally.dropped_retained_full > 0
     }
 
     /// Whether it is time to let the receivers write.

@@ -36,6 +36,9 @@ impl Hub {
         terms: &Terms,
         last_word: Option<&str>,
     ) -> Result<Grant<'c>, Refusal> {
+        if connect.will.as_ref().is_some_and(|will| !self.limits.allow_topic(will.topic.as_str())) {
+            return Err((Reason::TopicNameInvalid, "the will's topic is longer or deeper than is allowed"));
+        }
         let mut grant = Grant {
             version: connect.version,
             client_id: Cow::Borrowed(connect.client_id),

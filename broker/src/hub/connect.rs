@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
+use super::reached::{Times, Who};
 use super::recording::promised_by;
 use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::codec::{
@@ -257,10 +258,10 @@ impl Hub {
 
     fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        if ending.is_violation() {
-            info!("{peer} disconnected: {ending}");
-        } else {
-            debug!("{peer} disconnected: {ending}");
+        self.leave(&peer.origin);
+        match self.to_be_told(&peer, ending, now) {
+            Some(times) => info!("{peer} disconnected: {ending}{}", Times(times)),
+            None => debug!("{peer} disconnected: {ending}"),
         }
         batch.tally.charge(peer.aliases.bytes(), 0);
         let Some(Connected { client, connection, .. }) = peer.connected else { return };
@@ -289,6 +290,15 @@ impl Hub {
             self.pass_on(&client, batch);
         }
         self.publish_will(will, client.key, batch);
+    }
+
+    /// Whether the log is to be told why a connection ended, and for how many times since it was told last: of a limit
+    /// once a client, or an address, and minute. Limits are counted.
+    fn to_be_told(&self, peer: &Peer, ending: &Ending, now: Instant) -> Option<u64> {
+        let Some(limit) = ending.limit() else { return ending.is_violation().then_some(1) };
+        self.reached.count(limit);
+        let who = peer.connected.as_ref().map(|connected| Who::Client(connected.client.id()));
+        self.reached.happened(limit, &who.unwrap_or(Who::Origin(&peer.origin)), 1, now)
     }
 
     /// Nobody finds the session any more, if it still was the one of its client identifier. Says whether it was.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use super::reached::Limit;
 use crate::codec::{self, EncodeError, PacketType, Reason, Version};
 
 /// The reason a connection ends, as the log tells it.
@@ -95,6 +96,25 @@ impl Ending {
                 | Self::TakenOver
                 | Self::Stopping
         )
+    }
+
+    /// The limit that was reached, if that is why.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Malformed(codec::Error::PacketTooLarge { .. }) => Some(Limit::PacketSize),
+            Self::ConnectTimeout => Some(Limit::Silent),
+            Self::WriteTimeout => Some(Limit::Unread),
+            Self::MemoryShort => Some(Limit::Memory),
+            Self::Violation { reason: code, .. } | Self::Refused { code, .. } => match code {
+                Reason::TopicNameInvalid => Some(Limit::Topic),
+                Reason::QuotaExceeded if matches!(self, Self::Refused { .. }) => Some(Limit::Sessions),
+                Reason::ServerUnavailable => Some(Limit::Unavailable),
+                Reason::ServerBusy => Some(Limit::Memory),
+                Reason::PacketTooLarge => Some(Limit::PacketSize),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The one that the server's DISCONNECT of 5.0 has for it; none where there is nobody to be told, or the standard

@@ -8,8 +8,12 @@ use super::memory;
 use crate::auth::DelayLimits;
 use crate::codec::{MAX_PACKET_BYTES, QoS};
 use crate::session::OutboundLimits;
+use crate::topic::MAX_BYTES as MAX_TOPIC_BYTES;
 
 /// Limits, each with its unit in its name. Nothing a client sends grows anything beyond them.
+///
+/// What is in flight, queued or in an outbox has no limit in total but `max_memory_bytes`, which then takes from those that
+/// hold most; a number would refuse whoever comes last.
 ///
 /// Where `max_memory_bytes` is small, those of outboxes, queues and retained messages are, too: a sixteenth, a half and a
 /// half of what it leaves for them.
@@ -19,14 +23,27 @@ pub struct Limits {
     pub max_packet_bytes: usize,
     /// Connections at a time; further ones are closed at once.
     pub max_connections: usize,
+    /// Connections at a time from one address, or from one /64 of IPv6; further ones are closed at once. None is any; UNIX
+    /// sockets have no limit of their own.
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// New connections a second from one address, or from one /64 of IPv6; further ones are closed at once. After a rest,
+    /// 10 s' worth may come at once. None is any; UNIX sockets have no limit of their own.
+    pub max_connections_per_address_per_second: Option<NonZeroU32>,
     /// Sessions, connected or not; further clients get CONNACK code 3.
     pub max_sessions: usize,
     /// Subscriptions of one client; further ones are answered with failure in SUBACK.
     pub max_subscriptions: usize,
+    /// Subscriptions of all sessions, shared ones counted for each member; further ones are answered with failure in
+    /// SUBACK.
+    pub max_total_subscriptions: usize,
     /// Topic filters of one SUBSCRIBE, which others wait for; further ones are answered with failure in SUBACK.
     pub max_filters: usize,
-    /// Levels of a topic filter; a deeper one is answered with failure in SUBACK.
-    pub max_filter_levels: usize,
+    /// Bytes of a topic name or filter. A longer filter is answered with failure in SUBACK. A client of 5.0 that publishes
+    /// to a longer name gets reason code 0x90 in PUBACK or PUBREC, and at QoS 0 is disconnected with it; one of 3.1 or
+    /// 3.1.1 cannot be told, and is disconnected. With a will for such a topic CONNECT is refused: 0x90, or code 3.
+    pub max_topic_bytes: usize,
+    /// Levels of a topic name or filter; what is deeper goes the way of what is longer.
+    pub max_topic_levels: usize,
     /// QoS 1 and 2 messages in flight to one client; further ones are queued.
     pub max_in_flight_messages: u16,
     /// Messages queued for one client; further ones are dropped.
@@ -94,10 +111,14 @@ impl Default for Limits {
         Self {
             max_packet_bytes: 512 << 10,
             max_connections: 100_000,
+            max_connections_per_address: None,
+            max_connections_per_address_per_second: None,
             max_sessions: 1_000_000,
             max_subscriptions: 100_000,
+            max_total_subscriptions: 10_000_000,
             max_filters: 1_000,
-            max_filter_levels: 256,
+            max_topic_bytes: MAX_TOPIC_BYTES,
+            max_topic_levels: 256,
             max_in_flight_messages: 100,
             max_queued_messages: 100_000,
             max_queued_bytes: 64 << 20,
@@ -148,6 +169,14 @@ impl Limits {
         self
     }
 
+    /// Whether a topic name or filter is short and shallow enough.
+    #[inline]
+    pub(super) fn allow_topic(&self, topic: &str) -> bool {
+        // So few bytes cannot have more levels.
+        topic.len() <= self.max_topic_bytes
+            && (topic.len() < self.max_topic_levels || topic.split('/').nth(self.max_topic_levels).is_none())
+    }
+
     /// As CONNACK says it, where it says it.
     pub(super) fn receive_maximum(&self) -> Option<NonZeroU16> {
         NonZeroU16::new(self.max_received_messages.max(1)).filter(|most| *most < NonZeroU16::MAX)
@@ -169,5 +198,28 @@ impl Limits {
             stored_bytes: self.max_stored_bytes,
             outbox_bytes: self.max_outbox_bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_has_so_many_bytes_and_levels() {
+        let limits = Limits { max_topic_bytes: 8, max_topic_levels: 3, ..Limits::default() };
+        for (topic, is_allowed) in [
+            ("a", true),
+            ("a/b/c", true),
+            ("//", true),
+            ("///", false),
+            ("a/b/c/", false),
+            ("12345678", true),
+            ("123456789", false),
+        ] {
+            assert_eq!(limits.allow_topic(topic), is_allowed, "{topic}");
+        }
+        let none = Limits { max_topic_levels: 0, ..Limits::default() };
+        assert!(!none.allow_topic("a"));
     }
 }

@@ -18,6 +18,7 @@
 
 use std::time::Instant;
 
+use super::reached::Limit;
 use super::{Batch, Hub, Next, Origin, Peer};
 use crate::auth::{Source, Verdict, Verification};
 use crate::codec::{Connect, Reason};
@@ -66,6 +67,7 @@ impl Hub {
             Login::Verified(Verdict::NotVerified) => {
                 let why = "as many logins wait as the limit allows";
                 let refusal = Refusal { code: Reason::ServerUnavailable, why };
+                self.reached.count(Limit::Logins);
                 return Err(self.tell(&refusal, connect, terms, batch));
             }
             Login::Verified(Verdict::UnknownUser) => bad("there is no such user"),

@@ -249,6 +249,9 @@ impl Hub {
     /// and no turn.
     pub fn absorb(&self, batch: &mut Batch) {
         batch.memory_changes += batch.tally.memory.unsigned_abs();
+        if batch.has_something_to_tell() {
+            self.tell_noted(batch);
+        }
         self.counters.add(batch.number, &mut batch.tally);
         if batch.memory_changes >= LOOK_BYTES {
             self.look_at_memory(batch);

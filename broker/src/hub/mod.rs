@@ -26,6 +26,7 @@
 //! every subscriber heard last.
 
 mod acknowledge;
+mod addresses;
 mod auth;
 mod batch;
 mod connack;
@@ -40,10 +41,12 @@ mod memory;
 mod output;
 mod peer;
 mod publish;
+mod reached;
 mod recording;
 mod restore;
 mod retained;
 mod routes;
+mod said;
 mod schedule;
 mod sending;
 mod share;
@@ -69,14 +72,18 @@ pub use output::Sleep;
 pub use peer::{Origin, Peer};
 pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
+#[cfg(test)]
+pub(crate) use topics::names as statistics;
 
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
+use addresses::Addresses;
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
+use reached::{Limit, Reached};
 use retained::RetainedStore;
 use schedule::Schedule;
 use subscriptions::SubscriptionIndex;
@@ -101,6 +108,9 @@ pub struct Hub {
     retained_count: AtomicUsize,
     stopping: AtomicBool,
     counters: Counters,
+    reached: Reached,
+    /// Locked beside no other.
+    addresses: Mutex<Addresses>,
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
@@ -190,6 +200,8 @@ impl Hub {
             retained_count: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
+            reached: Reached::default(),
+            addresses: Mutex::default(),
             topics: Mutex::default(),
             schedule: Mutex::default(),
             redirect: Mutex::default(),
@@ -229,22 +241,32 @@ impl Hub {
         &self.limits
     }
 
-    /// A network connection came in, where it asks for that `access`; none if there are too many, memory is too short
-    /// or the broker stops.
+    /// A network connection came in, where it asks for that `access`; none if there are too many, here or of its address,
+    /// if memory is too short or the broker stops. What is not let in is counted, and the log told once an address and
+    /// minute.
     pub fn accept(&self, origin: impl Into<Origin>, access: Arc<Access>, now: Instant) -> Option<Peer> {
         if self.stopping.load(Ordering::Acquire) {
             return None;
         }
-        if self.memory.stage() == Stage::Cut {
-            self.counters.add(0, &mut Tally { refused_connections: 1, ..Tally::default() });
-            return None;
-        }
-        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
+        let origin = origin.into();
+        if let Err(limit) = self.let_in(&origin, now) {
+            self.turned_away(&origin, limit, now);
             return None;
         }
         self.counters.add(0, &mut Tally { sockets: 1, ..Tally::default() });
-        Some(Peer::new(origin.into(), access, now, &self.limits))
+        Some(Peer::new(origin, access, now, &self.limits))
+    }
+
+    fn let_in(&self, origin: &Origin, now: Instant) -> Result<(), Limit> {
+        if self.memory.stage() == Stage::Cut {
+            self.counters.add(0, &mut Tally { refused_connections: 1, ..Tally::default() });
+            return Err(Limit::Memory);
+        }
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return Err(Limit::Connections);
+        }
+        self.enter(origin, now).inspect_err(|_| _ = self.connections.fetch_sub(1, Ordering::Relaxed))
     }
 
     /// Handles the whole packets in `bytes`.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::peer::Connected;
+use super::reached::Limit;
 use super::share::Reach;
 use super::subscriptions::SubscriptionIndex;
 use super::{Batch, ClientKey, Ending, Hub};
@@ -10,6 +11,9 @@ use crate::codec::{AckType, Delivery, PacketId, Properties, Property, Publish, Q
 use crate::session::{Content, Manner, Received, ReceivedAliases, Tally, Will, release};
 use crate::store::Record;
 use crate::topic::Name;
+
+/// What the client of a topic that is not allowed is told, and the log.
+const TOPIC_REFUSED: &str = "the topic name is longer or deeper than is allowed";
 
 impl Hub {
     pub(super) fn handle_publish(
@@ -23,7 +27,13 @@ impl Hub {
         batch.tally.publish_received += 1;
         batch.tally.publish_bytes_received += i64::try_from(publish.payload.len()).unwrap_or(0);
         let (topic, refusal) = match publish.topic {
-            Some(topic) if connected.version != Version::V5 => (topic, None),
+            Some(topic) if connected.version != Version::V5 => {
+                match self.limits.allow_topic(topic.as_str()) {
+                    true => (topic, None),
+                    // There is no other way to refuse it [MQTT-3.3.5-2].
+                    false => return Err(violation(Reason::TopicNameInvalid, TOPIC_REFUSED)),
+                }
+            }
             _ => {
                 let topic = self.topic(aliases, publish, &mut batch.tally)?;
                 (topic, self.refusal(topic, publish)?)
@@ -60,6 +70,10 @@ impl Hub {
             return Ok(());
         }
         let words = match reason {
+            Reason::TopicNameInvalid => {
+                self.refused(&connected.client, Limit::Topic, batch);
+                TOPIC_REFUSED
+            }
             Reason::NotAuthorized => "only the broker publishes to $SYS and $SOL",
             _ => "the payload is not UTF-8, which its format indicator says it is",
         };
@@ -153,6 +167,12 @@ impl Hub {
         if is_the_brokers(topic) {
             return Ok(Some(Reason::NotAuthorized));
         }
+        if !self.limits.allow_topic(topic.as_str()) {
+            return match qos {
+                QoS::AtMostOnce => Err(violation(Reason::TopicNameInvalid, TOPIC_REFUSED)),
+                _ => Ok(Some(Reason::TopicNameInvalid)),
+            };
+        }
         if self.limits.check_payload_format && !is_as_said(publish.payload, publish.properties) {
             return match qos {
                 QoS::AtMostOnce => {
@@ -190,10 +210,10 @@ impl Hub {
         batch: &mut Batch,
     ) -> bool {
         let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
-        let Batch { routes, wakers, bytes, tally, now, .. } = batch;
+        let Batch { routes, wakers, noted, bytes, tally, now, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
         let limits = self.delivery_limits();
-        let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
+        let mut sending = self.sending(&content, &limits, (wakers, noted), bytes, tally, *now);
         let mut is_for_somebody = !found.plain.is_empty() || !found.shared.is_empty();
         for route in &found.plain {
             // The lower of published and granted QoS [MQTT-3.8.4-6].

@@ -4,6 +4,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::memory::DeliveryLimits;
+use super::reached::{Limit, Noted};
 use super::{Client, Hub, Stage};
 use crate::codec::QoS;
 use crate::session::{Content, Manner, OutboundLimits, Outcome, Session, Tally};
@@ -20,6 +21,7 @@ pub(super) struct Sending<'s, 'c> {
     stage: Stage,
     now: Instant,
     wakers: &'s mut Vec<Waker>,
+    pub(super) noted: &'s mut Noted,
     bytes: &'s mut usize,
     tally: &'s mut Tally,
 }
@@ -37,8 +39,10 @@ impl Sending<'_, '_> {
     pub(super) fn deliver(&mut self, client: &Client, manner: &Manner) {
         let mut session = client.session.lock();
         let limits = if session.link.is_some() { &self.limits.here } else { &self.limits.away };
-        if let Err(unsent) = self.try_deliver(&mut session, manner, limits) {
-            self.give_up(unsent, session.link.is_some(), manner.qos);
+        if let Err(unsent) = self.try_deliver(&mut session, manner, limits)
+            && let Some(limit) = self.give_up(unsent, session.link.is_some(), manner.qos)
+        {
+            self.noted.note(client, limit);
         }
     }
 
@@ -84,11 +88,14 @@ impl Sending<'_, '_> {
         *self.bytes += LOOK_BYTES;
     }
 
-    /// Counts a delivery that did not come about.
-    pub(super) fn give_up(&mut self, unsent: Unsent, connected: bool, qos: QoS) {
+    /// Counts a delivery that did not come about. Gives the limit that was reached, if that is worth telling.
+    pub(super) fn give_up(&mut self, unsent: Unsent, connected: bool, qos: QoS) -> Option<Limit> {
         match unsent {
             Unsent::NoRoom => count_dropped(connected, qos, self.stage, self.tally),
-            Unsent::TooLarge => self.tally.dropped_too_large += 1,
+            Unsent::TooLarge => {
+                self.tally.dropped_too_large += 1;
+                None
+            }
         }
     }
 }
@@ -99,12 +106,12 @@ impl Hub {
         &self,
         content: &'s Content<'c>,
         limits: &'s DeliveryLimits,
-        wakers: &'s mut Vec<Waker>,
+        (wakers, noted): (&'s mut Vec<Waker>, &'s mut Noted),
         bytes: &'s mut usize,
         tally: &'s mut Tally,
         now: Instant,
     ) -> Sending<'s, 'c> {
-        Sending { content, limits, stage: self.memory.stage(), now, wakers, bytes, tally }
+        Sending { content, limits, stage: self.memory.stage(), now, wakers, noted, bytes, tally }
     }
 }
 
@@ -115,14 +122,17 @@ pub(super) fn count_sent(payload: &[u8], tally: &mut Tally) {
     tally.publish_bytes_sent += i64::try_from(payload.len()).unwrap_or(0);
 }
 
-/// A session did not take a delivery. At QoS 0 an absent client is not owed it, so that is no loss.
-pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut Tally) {
-    match (qos, connected) {
-        (QoS::AtMostOnce, false) => {}
-        _ if stage > Stage::Ample => tally.dropped_memory_full += 1,
-        (QoS::AtMostOnce, true) => tally.dropped_outbox_full += 1,
-        _ => tally.dropped_queue_full += 1,
-    }
+/// A session did not take a delivery. At QoS 0 an absent client is not owed it, so that is no loss. Gives the limit that
+/// was reached; that memory is short, the log is told elsewhere.
+pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut Tally) -> Option<Limit> {
+    let (figure, limit) = match (qos, connected) {
+        (QoS::AtMostOnce, false) => return None,
+        _ if stage > Stage::Ample => (&mut tally.dropped_memory_full, None),
+        (QoS::AtMostOnce, true) => (&mut tally.dropped_outbox_full, Some(Limit::Outbox)),
+        _ => (&mut tally.dropped_queue_full, Some(Limit::Queue)),
+    };
+    *figure += 1;
+    limit
 }
 
 #[cfg(test)]

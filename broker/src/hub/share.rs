@@ -179,7 +179,10 @@ pub(super) struct Missed {
 
 impl Missed {
     pub(super) fn count(self, sending: &mut Sending<'_, '_>) {
-        sending.give_up(self.unsent, self.is_somebody_here, self.granted.min(sending.content.qos()));
+        let qos = self.granted.min(sending.content.qos());
+        if sending.give_up(self.unsent, self.is_somebody_here, qos).is_some() {
+            sending.noted.note_group();
+        }
     }
 }
 
@@ -258,7 +261,7 @@ impl Hub {
                 kept.push(handed);
                 continue;
             }
-            let Batch { wakers, bytes, tally, now, .. } = &mut *batch;
+            let Batch { wakers, noted, bytes, tally, now, .. } = &mut *batch;
             if handed.message.is_expired(*now) {
                 tally.expired_messages += 1;
                 release(handed.message, tally);
@@ -267,7 +270,7 @@ impl Hub {
             let group = index.group(handed.share);
             let sent = group.map(|group| {
                 let content = Content::shared(&handed.message);
-                let mut sending = self.sending(&content, &limits, wakers, bytes, tally, *now);
+                let mut sending = self.sending(&content, &limits, (wakers, noted), bytes, tally, *now);
                 let sent = match full.get(&handed.share) {
                     Some(missed) => Err(*missed),
                     None => group.deliver(&mut sending, handed.manner.retain, reach),

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::reached::Limit;
 use super::{Hub, Stage};
 use crate::store::Status;
 
@@ -82,6 +83,32 @@ pub struct Stats {
     pub refused_subscriptions: u64,
     /// Connections ended because memory was short.
     pub cut_connections: u64,
+    /// Connections closed at once because there were too many.
+    pub refused_connections_full: u64,
+    /// Connections closed at once because their address had too many.
+    pub refused_address_full: u64,
+    /// Connections closed at once because their address made them too fast.
+    pub refused_address_rate: u64,
+    /// CONNECT packets refused because there were too many sessions.
+    pub refused_sessions_full: u64,
+    /// CONNECT packets refused because too many logins waited.
+    pub refused_logins_full: u64,
+    /// Connections ended because of a packet that was too large, for the broker or for its client.
+    pub ended_packet_too_large: u64,
+    /// Connections ended because no CONNECT came in time.
+    pub ended_silent: u64,
+    /// Connections ended because the client read nothing for too long.
+    pub ended_unread: u64,
+    /// Messages and wills refused because their topic was too long or too deep.
+    pub refused_topics: u64,
+    /// Subscriptions refused because the client had too many.
+    pub refused_subscriptions_full: u64,
+    /// Subscriptions refused because there were too many in total.
+    pub refused_total_subscriptions_full: u64,
+    /// Subscriptions refused because there were too many in one SUBSCRIBE.
+    pub refused_filters_full: u64,
+    /// Subscriptions refused because their topic filter was too long or too deep.
+    pub refused_filter_topics: u64,
     /// Memory accounted for, in bytes: see [`Limits::max_memory_bytes`](super::Limits::max_memory_bytes).
     pub memory_used: usize,
     /// The most it was.
@@ -144,7 +171,11 @@ impl From<&Status> for StoreStats {
 impl Stats {
     /// Messages that did not reach a client: all but those that were not retained, or expired.
     pub fn dropped(&self) -> u64 {
-        self.dropped_queue_full + self.dropped_outbox_full + self.dropped_too_large + self.dropped_memory_full
+        self.dropped_queue_full
+            + self.dropped_outbox_full
+            + self.dropped_too_large
+            + self.dropped_memory_full
+            + self.refused_topics
     }
 }
 
@@ -166,6 +197,7 @@ impl Hub {
             (index.len(), index.shared_len())
         };
         let memory_used = self.memory_used();
+        let reached = |limit| self.reached.counted(limit);
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
             // Only who has threads knows.
@@ -204,6 +236,19 @@ impl Hub {
             refused_connections: count(tally.refused_connections),
             refused_subscriptions: count(tally.refused_subscriptions),
             cut_connections: count(tally.cut_connections),
+            refused_connections_full: reached(Limit::Connections),
+            refused_address_full: reached(Limit::ConnectionsPerAddress),
+            refused_address_rate: reached(Limit::ConnectionRate),
+            refused_sessions_full: reached(Limit::Sessions),
+            refused_logins_full: reached(Limit::Logins),
+            ended_packet_too_large: reached(Limit::PacketSize),
+            ended_silent: reached(Limit::Silent),
+            ended_unread: reached(Limit::Unread),
+            refused_topics: reached(Limit::Topic),
+            refused_subscriptions_full: reached(Limit::Subscriptions),
+            refused_total_subscriptions_full: reached(Limit::TotalSubscriptions),
+            refused_filters_full: reached(Limit::Filters),
+            refused_filter_topics: reached(Limit::FilterTopic),
             memory_used,
             memory_maximum: self.memory.peak().max(memory_used),
             memory_budget: self.memory.budget(),

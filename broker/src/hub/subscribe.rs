@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::connack::Refusal;
 use super::peer::Connected;
+use super::reached::Limit;
 use super::recording::promised_by;
 use super::retained::{RetainedMessage, RetainedStore};
 use super::sending::{count_dropped, count_sent};
@@ -47,6 +48,7 @@ impl Hub {
 
         let subscribed = subscribe.filters().enumerate().map(|(number, (filter, asked))| {
             if number >= self.limits.max_filters {
+                self.refused(client, Limit::Filters, batch);
                 return Err((Reason::QuotaExceeded, "there are too many topic filters in one SUBSCRIBE"));
             }
             let options = Options {
@@ -88,7 +90,7 @@ impl Hub {
             if is_wanted {
                 let note = note.clone();
                 let manner = Manner { retain: true, replayed: true, note, ..Manner::at(asked.qos) };
-                self.replay(&retained, &mut session, filter, &manner, &mut expired, batch);
+                self.replay((&retained, client), &mut session, filter, &manner, &mut expired, batch);
             }
         }
         session.settle(&mut batch.tally);
@@ -110,13 +112,22 @@ impl Hub {
             (Reason::TopicFilterInvalid, "behind $share/ come a share name and a topic filter")
         })?;
         let is_new = !session.subscriptions.contains(filter.as_str());
+        if !self.limits.allow_topic(shared.map_or(filter, SharedFilter::filter).as_str()) {
+            self.refused(client, Limit::FilterTopic, batch);
+            return Err((Reason::QuotaExceeded, "the topic filter is longer or deeper than is allowed"));
+        }
         self.check(shared, filter, options)?;
         if is_new && session.subscriptions.len() >= self.limits.max_subscriptions {
+            self.refused(client, Limit::Subscriptions, batch);
             return Err((Reason::QuotaExceeded, "the client has as many subscriptions as it may"));
         }
         if is_new && session.log().is_some() && self.cannot_store() {
             let what = "it cannot be stored, for the disk of the broker is full or fails";
             return Err((Reason::ImplementationSpecific, what));
+        }
+        if is_new && index.len() + index.shared_len() >= self.limits.max_total_subscriptions {
+            self.refused(client, Limit::TotalSubscriptions, batch);
+            return Err((Reason::QuotaExceeded, "there are as many subscriptions in total as there may be"));
         }
         if is_new && self.memory.stage() >= Stage::Refuse {
             batch.tally.refused_subscriptions += 1;
@@ -144,9 +155,6 @@ impl Hub {
         options: Options,
     ) -> Result<(), Refusal> {
         let filter = shared.map_or(filter, SharedFilter::filter);
-        if filter.levels().nth(self.limits.max_filter_levels).is_some() {
-            return Err((Reason::QuotaExceeded, "the topic filter has too many levels"));
-        }
         if shared.is_some() && !self.limits.shared_available {
             return Err((Reason::SharedSubscriptionsNotSupported, "there are no shared subscriptions here"));
         }
@@ -167,7 +175,7 @@ impl Hub {
     /// leaves nothing out: who published them is not known any more.
     fn replay(
         &self,
-        retained: &RetainedStore,
+        (retained, client): (&RetainedStore, &Client),
         session: &mut Session,
         filter: Filter<'_>,
         wanted: &Manner,
@@ -191,7 +199,9 @@ impl Hub {
                 Outcome::Queued => {}
                 Outcome::TooLarge => batch.tally.dropped_too_large += 1,
                 Outcome::Dropped => {
-                    count_dropped(true, manner.qos, stage, &mut batch.tally);
+                    if let Some(limit) = count_dropped(true, manner.qos, stage, &mut batch.tally) {
+                        batch.noted.note(client, limit);
+                    }
                     return ControlFlow::Break(());
                 }
             }

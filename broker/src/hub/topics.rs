@@ -147,6 +147,19 @@ fn sys(stats: &Stats, uptime: Duration, resident_bytes: Option<u64>) -> Vec<(Str
         ("retained messages/dropped/memory", stats.dropped_retained_memory_full),
         ("connections/dropped/refused", stats.refused_connections),
         ("connections/dropped/cut", stats.cut_connections),
+        ("connections/dropped/total", stats.refused_connections_full),
+        ("connections/dropped/address", stats.refused_address_full),
+        ("connections/dropped/rate", stats.refused_address_rate),
+        ("connections/dropped/sessions", stats.refused_sessions_full),
+        ("connections/dropped/logins", stats.refused_logins_full),
+        ("connections/dropped/packet", stats.ended_packet_too_large),
+        ("connections/dropped/silent", stats.ended_silent),
+        ("connections/dropped/unread", stats.ended_unread),
+        ("publish/messages/dropped/topic", stats.refused_topics),
+        ("subscriptions/dropped/client", stats.refused_subscriptions_full),
+        ("subscriptions/dropped/total", stats.refused_total_subscriptions_full),
+        ("subscriptions/dropped/filters", stats.refused_filters_full),
+        ("subscriptions/dropped/topic", stats.refused_filter_topics),
         ("subscriptions/dropped/memory", stats.refused_subscriptions),
         ("memory/used", stats.memory_used as u64),
         ("memory/maximum", stats.memory_maximum as u64),
@@ -177,6 +190,13 @@ fn store(stats: &StoreStats) -> [(String, String); 11] {
         ("errors/read", stats.read_errors.to_string()),
     ]
     .map(|(name, value)| (format!("$SYS/broker/store/{name}"), value))
+}
+
+/// What there is below `$SYS/broker/`.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<String> {
+    let all = Topics::default().update(&Stats::default(), Instant::now(), Some(0));
+    all.iter().filter_map(|(topic, _)| topic.strip_prefix("$SYS/broker/")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

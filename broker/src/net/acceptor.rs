@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::debug;
 use smol::{LocalExecutor, Timer, channel};
 use socket2::{SockAddr, Socket, TcpKeepalive};
 
@@ -62,7 +62,7 @@ async fn accept(listener: &Listening, hub: &Hub, team: &Team) {
         match listener.accept().await {
             Ok((socket, address)) => admit(listener, socket, &address, hub, team),
             Err(error) => {
-                warn!("cannot accept a connection: {error}");
+                hub.cannot_accept(&error, Instant::now());
                 Timer::after(EXHAUSTED_PAUSE).await;
             }
         }
@@ -75,13 +75,7 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, te
         debug!("{origin}: {error}");
         return;
     }
-    let Some(peer) = hub.accept(origin.clone(), listener.access(), Instant::now()) else {
-        warn!(
-            "{origin} was not let in: the broker stops, is short of memory, or has as many connections as its limit \
-             allows"
-        );
-        return;
-    };
+    let Some(peer) = hub.accept(origin, listener.access(), Instant::now()) else { return };
     team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
 }
 

@@ -14,8 +14,8 @@ pub(crate) const CLIENTS: [&str; 3] = ["ann", "ben", "cat"];
 
 /// Overlapping, with empty levels, of all three realms: anybody's, reserved, the broker's own.
 const TOPICS: [&str; 7] = ["a", "a/b", "b", "a/b/c", "/b", "$x/b", "$SYS/b"];
-const FILTERS: [&str; 12] =
-    ["a", "a/b", "b", "#", "+", "a/#", "a/+", "+/b", "+/+/#", "$x/#", "$SYS/#", "$x/b"];
+const FILTERS: [&str; 13] =
+    ["a", "a/b", "b", "#", "+", "a/#", "a/+", "+/b", "+/+/#", "+/+/+/#", "$x/#", "$SYS/#", "$x/b"];
 
 /// A message that a client sends.
 #[derive(Clone, Copy, Debug)]

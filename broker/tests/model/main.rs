@@ -58,7 +58,7 @@ fn narrow() -> Limits {
     Limits {
         max_sessions: 2,
         max_subscriptions: 3,
-        max_filter_levels: 2,
+        max_topic_levels: 3,
         max_in_flight_messages: 2,
         max_queued_messages: 3,
         max_stored_messages: 3,

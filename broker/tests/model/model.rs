@@ -230,7 +230,7 @@ impl Model {
         let mut codes = Vec::new();
         let refusal = if self.is_v5(who) { Reason::QuotaExceeded } else { Reason::Unspecified };
         for (filter, qos) in filters {
-            let (most, deepest) = (self.limits.max_subscriptions, self.limits.max_filter_levels);
+            let (most, deepest) = (self.limits.max_subscriptions, self.limits.max_topic_levels);
             let subscriptions = &mut self.session(who).subscriptions;
             let is_refused = (!subscriptions.contains_key(filter) && subscriptions.len() >= most)
                 || filter.split('/').count() > deepest;

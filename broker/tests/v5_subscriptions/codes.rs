@@ -17,7 +17,7 @@ fn reason_string(properties: Properties<'_>) -> Option<String> {
 
 #[test]
 fn each_filter_has_its_code() {
-    let limits = Limits { max_subscriptions: 3, max_filter_levels: 4, ..Limits::default() };
+    let limits = Limits { max_subscriptions: 3, max_topic_levels: 4, ..Limits::default() };
     let broker = broker(limits);
     let mut client = open(broker.local_addr(), "client");
     let filters = ["a", "b/c/d/e/f", "$share/g/a/b/c/d", "a", "b", "c"];
