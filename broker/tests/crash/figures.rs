@@ -1,0 +1,57 @@
+//! What came out of it.
+
+use std::fmt;
+
+use crate::broker::Kind;
+use crate::ledger::Tally;
+
+/// What became of the messages that a broker was entrusted with.
+pub(crate) struct Fate {
+    pub(crate) kind: Kind,
+    pub(crate) seed: u64,
+    pub(crate) tally: Tally,
+    /// In words; the first few.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Fate {
+    pub(crate) fn must_be_spotless(&self) {
+        let Tally { lost, doubled, out_of_order, sessions_lost, retained_lost, rounds, .. } = self.tally;
+        let is_spotless = [lost, doubled, out_of_order, sessions_lost, retained_lost] == [0; 5];
+        let (seed, problems) = (self.seed, self.problems.join("\n"));
+        assert!(is_spotless, "SOL_CRASH={rounds},{seed}: {:?}\n{problems}", self.tally);
+    }
+}
+
+const HEADS: [&str; 9] =
+    ["rounds", "kills", "acked QoS 1", "acked QoS 2", "lost", "QoS 2 twice", "disordered", "sessions lost", "retained lost"];
+
+/// A row for each broker.
+#[derive(Default)]
+pub(crate) struct Table(Vec<(String, [u32; HEADS.len()])>);
+
+impl Table {
+    pub(crate) fn add(&mut self, fate: &Fate) {
+        let Tally { rounds, kills, acknowledged, lost, doubled, out_of_order, sessions_lost, retained_lost, .. } =
+            fate.tally;
+        let [_, qos_1, qos_2] = acknowledged;
+        let row = [rounds, kills, qos_1, qos_2, lost, doubled, out_of_order, sessions_lost, retained_lost];
+        self.0.push((fate.kind.name(), row));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<30}", "")?;
+        for head in HEADS {
+            write!(f, "  {head}")?;
+        }
+        for (name, row) in &self.0 {
+            write!(f, "\n{name:<30}")?;
+            for (head, value) in HEADS.iter().zip(row) {
+                write!(f, "  {value:>width$}", width = head.len())?;
+            }
+        }
+        Ok(())
+    }
+}
