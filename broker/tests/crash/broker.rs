@@ -35,6 +35,16 @@ impl Kind {
         }
     }
 
+    /// How long a round may last, and how many acknowledgements at most: longer where a broker only saves now and then.
+    pub(crate) fn longest_round(self) -> (Duration, usize) {
+        match self {
+            Kind::Mosquitto { autosave_seconds: Some(seconds) } => {
+                (Duration::from_secs(2 * u64::from(seconds)), 10_000)
+            }
+            _ => (Duration::from_millis(60), 400),
+        }
+    }
+
     /// Whether anything lost is its fault.
     pub(crate) fn promises_durability(self) -> bool {
         matches!(self, Kind::Sol { is_durable: true })
@@ -50,7 +60,7 @@ impl Kind {
                 let autosave = autosave_seconds.map(|seconds| format!("autosave_interval {seconds}\n"));
                 // Its queue has 1000 messages otherwise, and what did not fit would look as if a crash had lost it.
                 format!(
-                    "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 0\n\
+                    "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 1000000\n\
                      persistence true\npersistence_location {directory}/\n{}",
                     autosave.unwrap_or_default()
                 )

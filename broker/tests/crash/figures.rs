@@ -16,15 +16,25 @@ pub(crate) struct Fate {
 
 impl Fate {
     pub(crate) fn must_be_spotless(&self) {
-        let Tally { lost, doubled, out_of_order, sessions_lost, retained_lost, rounds, .. } = self.tally;
-        let is_spotless = [lost, doubled, out_of_order, sessions_lost, retained_lost] == [0; 5];
+        let Tally { lost, doubled, out_of_order, sessions_lost, retained_lost, refused, rounds, .. } =
+            self.tally;
+        let is_spotless = [lost, doubled, out_of_order, sessions_lost, retained_lost, refused] == [0; 6];
         let (seed, problems) = (self.seed, self.problems.join("\n"));
         assert!(is_spotless, "SOL_CRASH={rounds},{seed}: {:?}\n{problems}", self.tally);
     }
 }
 
-const HEADS: [&str; 9] =
-    ["rounds", "kills", "acked QoS 1", "acked QoS 2", "lost", "QoS 2 twice", "disordered", "sessions lost", "retained lost"];
+const HEADS: [&str; 9] = [
+    "rounds",
+    "kills",
+    "acked QoS 1",
+    "acked QoS 2",
+    "lost",
+    "QoS 2 twice",
+    "disordered",
+    "sessions lost",
+    "retained lost",
+];
 
 /// A row for each broker.
 #[derive(Default)]
@@ -32,8 +42,17 @@ pub(crate) struct Table(Vec<(String, [u32; HEADS.len()])>);
 
 impl Table {
     pub(crate) fn add(&mut self, fate: &Fate) {
-        let Tally { rounds, kills, acknowledged, lost, doubled, out_of_order, sessions_lost, retained_lost, .. } =
-            fate.tally;
+        let Tally {
+            rounds,
+            kills,
+            acknowledged,
+            lost,
+            doubled,
+            out_of_order,
+            sessions_lost,
+            retained_lost,
+            ..
+        } = fate.tally;
         let [_, qos_1, qos_2] = acknowledged;
         let row = [rounds, kills, qos_1, qos_2, lost, doubled, out_of_order, sessions_lost, retained_lost];
         self.0.push((fate.kind.name(), row));

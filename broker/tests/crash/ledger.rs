@@ -51,7 +51,9 @@ pub(crate) struct Tally {
     pub(crate) rounds: u32,
     pub(crate) kills: u32,
     pub(crate) acknowledged: [u32; 3],
-    /// Acknowledged messages that somebody did not get.
+    /// Deliveries of acknowledged messages: one for each receiver.
+    pub(crate) owed: u32,
+    /// Those of them that never came.
     pub(crate) lost: u32,
     /// Deliveries of QoS 2 that were not the first.
     pub(crate) doubled: u32,
@@ -59,7 +61,8 @@ pub(crate) struct Tally {
     pub(crate) sessions_lost: u32,
     /// Topics that had not what was retained last.
     pub(crate) retained_lost: u32,
-    pub(crate) deliveries: u64,
+    /// Messages that the broker said it would not keep.
+    pub(crate) refused: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -141,6 +144,7 @@ impl Ledger {
         let message = &mut self.messages[number as usize];
         if !std::mem::replace(&mut message.is_acknowledged, true) {
             self.tally.acknowledged[message.qos as usize] += 1;
+            self.tally.owed += self.receivers.len() as u32;
             for receiver in &mut self.receivers {
                 receiver.missing += usize::from(receiver.count(number) == 0);
             }
@@ -151,7 +155,6 @@ impl Ledger {
     pub(crate) fn delivered(&mut self, receiver: usize, who: usize, number: Number, packet_id: u16) {
         let message = self.messages[number as usize];
         let to = &mut self.receivers[receiver];
-        self.tally.deliveries += 1;
         if to.counts.len() <= number as usize {
             to.counts.resize(self.messages.len(), 0);
         }
@@ -184,22 +187,19 @@ impl Ledger {
 
     /// All had their time to come. What is missing is lost, and not missed any longer.
     pub(crate) fn check(&mut self) {
-        let mut lost = Vec::new();
-        for (number, message) in self.messages.iter().enumerate().skip(self.checked) {
+        for number in self.checked..self.messages.len() {
+            let Message { qos, is_acknowledged, .. } = self.messages[number];
             let number = number as Number;
-            let mut without =
-                self.receivers.iter().filter(|receiver| receiver.count(number) == 0).peekable();
-            if message.is_acknowledged && without.peek().is_some() {
-                let names: Vec<_> = without.map(|receiver| receiver.name.as_str()).collect();
-                let qos = message.qos;
-                lost.push((
-                    number,
-                    format!("message {number} of QoS {qos} was acknowledged, and never came to {}", names.join(", ")),
-                ));
+            let without = self.receivers.iter().filter(|receiver| receiver.count(number) == 0);
+            let names: Vec<_> = without.map(|receiver| receiver.name.as_str()).collect();
+            if is_acknowledged && !names.is_empty() {
+                self.tally.lost += names.len() as u32;
+                let names = names.join(", ");
+                let problem =
+                    format!("message {number} of QoS {qos} was acknowledged, and never came to {names}");
+                self.problem(problem, Some(number));
             }
         }
-        self.tally.lost += lost.len() as u32;
-        lost.into_iter().for_each(|(number, problem)| self.problem(problem, Some(number)));
         self.receivers.iter_mut().for_each(|receiver| receiver.missing = 0);
         // What went wrong since then may have begun before.
         let kept = self.messages.get(self.checked).map_or(0, |_| self.checked as Number);

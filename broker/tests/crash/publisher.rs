@@ -150,10 +150,16 @@ impl Publisher {
         let (Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubcomp(ack)) = packet else {
             panic!("{packet:?} for a publisher");
         };
-        assert!(matches!(packet, Packet::Pubcomp(_)) || !ack.reason.is_error(), "{packet:?}");
         let at = self.flight.iter().position(|in_flight| in_flight.packet_id == ack.packet_id);
         let Some(at) = at else { panic!("{packet:?} answers nothing of {}", self.client_id) };
         let in_flight = &mut self.flight[at];
+        // PUBCOMP may say that PUBREL came for nothing: it did before the kill.
+        if ack.reason.is_error() && !matches!(packet, Packet::Pubcomp(_)) {
+            in_flight.note(world, self.name, "was refused it");
+            world.ledger.borrow_mut().tally.refused += 1;
+            self.flight.remove(at);
+            return;
+        }
         match (packet, in_flight.qos, in_flight.is_released) {
             (Packet::Puback(_), QoS::AtLeastOnce, _) => {
                 let in_flight = self.flight.remove(at).unwrap();

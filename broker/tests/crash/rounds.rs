@@ -47,12 +47,11 @@ const SUBSCRIBERS: [Traits; 6] = [
 
 const SHARE: Traits = Traits { version: V5, filter: "$share/pair/m/#", ..SUBSCRIBER };
 
-const SHARERS: [Traits; 2] = [
-    Traits { client_id: "sharer 1", ..SHARE },
-    Traits { client_id: "sharer 2", comes_once_in: 2, ..SHARE },
-];
+const SHARERS: [Traits; 2] =
+    [Traits { client_id: "sharer 1", ..SHARE }, Traits { client_id: "sharer 2", comes_once_in: 2, ..SHARE }];
 
 struct Life {
+    kind: Kind,
     world: World,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
@@ -85,9 +84,7 @@ impl Life {
         let world = World::new(Broker::new(kind));
         let publishers = PUBLISHERS.iter().enumerate();
         let publishers = publishers
-            .map(|(index, version)| {
-                Publisher::new(&world, index as u8, *version, Random::new(random.bits()))
-            })
+            .map(|(index, version)| Publisher::new(&world, index as u8, *version, Random::new(random.bits())))
             .collect();
         let mut subscribers = Vec::new();
         for traits in SUBSCRIBERS {
@@ -99,7 +96,7 @@ impl Life {
             subscribers.push(Subscriber::new(&world, traits, receiver, Random::new(random.bits())));
         }
         let patience = if kind.promises_durability() { PATIENCE } else { PATIENCE_WITH_THE_FORGETFUL };
-        Self { world, publishers, subscribers, random, patience }
+        Self { kind, world, publishers, subscribers, random, patience }
     }
 
     /// All are subscribed before anything is published.
@@ -118,11 +115,12 @@ impl Life {
         }
         self.world.start();
         retained::check(&self.world).await.expect("the broker lives");
+        let (longest, most) = self.kind.longest_round();
         let kill_after = if self.random.once_in(2) {
-            self.world.kill_after_acknowledgements(1 + self.random.below(400));
+            self.world.kill_after_acknowledgements(1 + self.random.below(most));
             LONGEST_ROUND
         } else {
-            Duration::from_micros(self.random.below(60_000) as u64)
+            Duration::from_micros(self.random.below(longest.as_micros() as usize) as u64)
         };
         let world = &self.world;
         let executor = LocalExecutor::new();

@@ -208,8 +208,7 @@ impl Subscriber {
                 match self.received.get(&packet_id) {
                     // [MQTT-4.3.3-10]: no new message, whatever is in it.
                     Some(first) => {
-                        let what =
-                            if *first == number { "knows it already" } else { "takes it for another" };
+                        let what = if *first == number { "knows it already" } else { "takes it for another" };
                         world.note_of(self.name, Some(number), what, packet_id.get());
                     }
                     None => {
