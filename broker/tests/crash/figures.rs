@@ -24,11 +24,12 @@ impl Fate {
     }
 }
 
-const HEADS: [&str; 9] = [
+const HEADS: [&str; 10] = [
     "rounds",
     "kills",
     "acked QoS 1",
     "acked QoS 2",
+    "owed",
     "lost",
     "QoS 2 twice",
     "disordered",
@@ -36,25 +37,26 @@ const HEADS: [&str; 9] = [
     "retained lost",
 ];
 
-/// A row for each broker.
+/// A row for each broker. A message is owed to each of its receivers, and may be lost to each.
 #[derive(Default)]
 pub(crate) struct Table(Vec<(String, [u32; HEADS.len()])>);
 
 impl Table {
     pub(crate) fn add(&mut self, fate: &Fate) {
-        let Tally {
-            rounds,
-            kills,
-            acknowledged,
-            lost,
-            doubled,
-            out_of_order,
-            sessions_lost,
-            retained_lost,
-            ..
-        } = fate.tally;
-        let [_, qos_1, qos_2] = acknowledged;
-        let row = [rounds, kills, qos_1, qos_2, lost, doubled, out_of_order, sessions_lost, retained_lost];
+        let tally = &fate.tally;
+        let [_, qos_1, qos_2] = tally.acknowledged;
+        let row = [
+            tally.rounds,
+            tally.kills,
+            qos_1,
+            qos_2,
+            tally.owed,
+            tally.lost,
+            tally.doubled,
+            tally.out_of_order,
+            tally.sessions_lost,
+            tally.retained_lost,
+        ];
         self.0.push((fate.kind.name(), row));
     }
 }
@@ -63,12 +65,12 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<30}", "")?;
         for head in HEADS {
-            write!(f, "  {head}")?;
+            write!(f, "  {head:>7}")?;
         }
         for (name, row) in &self.0 {
             write!(f, "\n{name:<30}")?;
             for (head, value) in HEADS.iter().zip(row) {
-                write!(f, "  {value:>width$}", width = head.len())?;
+                write!(f, "  {value:>width$}", width = head.len().max(7))?;
             }
         }
         Ok(())
