@@ -55,7 +55,7 @@ impl Kind {
             Kind::Sol { is_durable: true } => format!(
                 "ip_port {port}\npersistence true\npersistence_location {directory}/store\npersistence_sync always\n"
             ),
-            Kind::Sol { is_durable: false } => format!("ip_port {port}\n"),
+            Kind::Sol { is_durable: false } => format!("ip_port {port}\npersistence false\n"),
             Kind::Mosquitto { autosave_seconds } => {
                 let autosave = autosave_seconds.map(|seconds| format!("autosave_interval {seconds}\n"));
                 // Its queue has 1000 messages otherwise, and what did not fit would look as if a crash had lost it.
