@@ -64,3 +64,10 @@ impl Disk {
         }
     }
 }
+
+/// So that the directory under it can be removed.
+impl Drop for Disk {
+    fn drop(&mut self) {
+        while umount2(&self.path(), MntFlags::MNT_DETACH).is_ok() {}
+    }
+}
