@@ -1,6 +1,7 @@
 //! Publishers in a hurry, and subscribers whose sessions stay.
 
 use std::net::SocketAddr;
+use std::thread;
 
 use sol::codec::{Ack, Connect, Delivery, Disconnect, Packet, PacketId, Publish, QoS, encode_publish};
 use sol::topic::Name;
@@ -42,6 +43,17 @@ pub(crate) fn publish(
         }
     }
     leave(client);
+}
+
+/// Does something so many times, many at a time, since each waits for the disk.
+pub(crate) fn at_once(times: usize, what: impl Fn(usize) + Sync) {
+    const THREADS: usize = 50;
+    thread::scope(|scope| {
+        for first in 0..THREADS {
+            let what = &what;
+            scope.spawn(move || (first..times).step_by(THREADS).for_each(what));
+        }
+    });
 }
 
 /// A client of 3.1.1 with a session that stays and one subscription at QoS 1.

@@ -8,21 +8,25 @@ use crate::broker::Broker;
 
 pub(crate) const MIB: usize = 1 << 20;
 
-/// Tests of the same process would share the processors and the disk, and spoil each other's figures. Guards the table.
-static TURN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Tests of the same process would share the processors and the disk, and spoil each other's figures. Whether the table
+/// has its head.
+static TURN: Mutex<bool> = Mutex::new(false);
 
 /// A test's turn.
 pub(crate) struct Run {
     name: &'static str,
     is_full: bool,
-    table: std::cell::RefCell<MutexGuard<'static, Vec<String>>>,
+    _turn: MutexGuard<'static, bool>,
 }
 
 /// Waits for the test's turn.
 pub(crate) fn begin(name: &'static str) -> Run {
-    let table = TURN.lock().unwrap_or_else(PoisonError::into_inner).into();
+    let mut turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::replace(&mut turn, true) {
+        println!("{:46}   messages  seconds  messages/s  memory MiB  disk MiB", "");
+    }
     let is_full = std::env::var("SOL_FLOODS").is_ok_and(|size| size == "full");
-    Run { name, is_full, table }
+    Run { name, is_full, _turn: turn }
 }
 
 /// A step of a test.
@@ -50,7 +54,7 @@ impl Run {
 
     /// Adds a row, whose memory must stay below the bound.
     pub(crate) fn add(&self, row: &Row, bound_bytes: usize) {
-        self.table.borrow_mut().push(format!("{:<14}  {row}", self.name));
+        println!("{:<14}  {row}", self.name);
         assert!(row.peak_bytes < bound_bytes, "more than {} MiB: {}: {row}", bound_bytes / MIB, self.name);
     }
 }
@@ -62,16 +66,5 @@ impl fmt::Display for Row {
         let seconds = time.as_secs_f64();
         let rate = if seconds > 0.0 { *messages as f64 / seconds } else { 0.0 };
         write!(f, "{step:<30}  {messages:>9}  {seconds:>7.2}  {rate:>10.0}  {peak:>10.1}  {disk:>8.1}")
-    }
-}
-
-/// Shows what is known so far: after the last test, all.
-impl Drop for Run {
-    fn drop(&mut self) {
-        let head = format!(
-            "{:<14}  {:<30}  {:>9}  {:>7}  {:>10}  {:>10}  {:>8}",
-            "", "", "messages", "seconds", "messages/s", "memory MiB", "disk MiB"
-        );
-        println!("{head}\n{}", self.table.borrow().join("\n"));
     }
 }

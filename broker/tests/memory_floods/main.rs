@@ -123,18 +123,19 @@ fn many_sessions_with_a_queue_each() {
     let own: Vec<_> =
         (0..sessions).map(|n| Durable::new(&format!("session {n}"), &format!("own/{n}"))).collect();
     let began = Instant::now();
-    for session in &own {
-        let mut client = session.connect_and_subscribe(address);
+    client::at_once(sessions, |n| {
+        let mut client = own[n].connect_and_subscribe(address);
         client.subscribe("common", QoS::AtLeastOnce);
         client::leave(client);
-    }
+    });
     run.add(&Row::new("sessions", sessions, began.elapsed(), &broker), BOUND_BYTES);
 
     let began = Instant::now();
     let each = |n| format!("own/{}", n % sessions);
     publish(address, "publisher", EACH * sessions, PAYLOAD_BYTES, each, false);
     run.add(&Row::new("one queue each", EACH * sessions, began.elapsed(), &broker), BOUND_BYTES);
-    let before = broker.disk_bytes();
+
+    let (began, before) = (Instant::now(), broker.disk_bytes());
     publish(address, "publisher", EACH, 100 * PAYLOAD_BYTES, |_| "common".into(), false);
     let common = Row::new("and 10 x 100 kB for all", EACH, began.elapsed(), &broker);
     // Written once: not for each.
@@ -157,9 +158,9 @@ fn the_start_with_all_of_it() {
     let broker = Broker::start();
     let address = broker.address();
     publish(address, "publisher", retained, 100, |n| format!("r/{}/{n}", n / 100), true);
-    for n in 0..sessions {
+    client::at_once(sessions, |n| {
         Durable::new(&format!("session {n}"), &format!("own/{n}")).subscribe(address);
-    }
+    });
     let began = Instant::now();
     let broker = broker.kill_and_start_again();
     let last = Durable::new(&format!("session {}", sessions - 1), &format!("own/{}", sessions - 1));
