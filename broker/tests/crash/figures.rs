@@ -16,15 +16,22 @@ pub(crate) struct Fate {
 
 impl Fate {
     pub(crate) fn must_be_spotless(&self) {
-        let Tally { lost, doubled, out_of_order, sessions_lost, retained_lost, refused, rounds, .. } =
-            self.tally;
-        let is_spotless = [lost, doubled, out_of_order, sessions_lost, retained_lost, refused] == [0; 6];
+        let tally = &self.tally;
+        let is_spotless = [
+            tally.lost,
+            tally.doubled,
+            tally.out_of_order,
+            tally.sessions_lost,
+            tally.retained_lost,
+            tally.wrong_states,
+            tally.refused,
+        ] == [0; 7];
         let (seed, problems) = (self.seed, self.problems.join("\n"));
-        assert!(is_spotless, "SOL_CRASH={rounds},{seed}: {:?}\n{problems}", self.tally);
+        assert!(is_spotless, "SOL_CRASH={},{seed}: {tally:?}\n{problems}", tally.rounds);
     }
 }
 
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 11] = [
     "rounds",
     "kills",
     "acked QoS 1",
@@ -35,6 +42,7 @@ const HEADS: [&str; 10] = [
     "disordered",
     "sessions lost",
     "retained lost",
+    "wrong states",
 ];
 
 /// A row for each broker. A message is owed to each of its receivers, and may be lost to each.
@@ -56,6 +64,7 @@ impl Table {
             tally.out_of_order,
             tally.sessions_lost,
             tally.retained_lost,
+            tally.wrong_states,
         ];
         self.0.push((fate.kind.name(), row));
     }

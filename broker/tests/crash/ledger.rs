@@ -61,6 +61,8 @@ pub(crate) struct Tally {
     pub(crate) sessions_lost: u32,
     /// Topics that had not what was retained last.
     pub(crate) retained_lost: u32,
+    /// Sessions and subscriptions that are there or not, other than the broker had answered.
+    pub(crate) wrong_states: u32,
     /// Messages that the broker said it would not keep.
     pub(crate) refused: u32,
 }
@@ -183,6 +185,12 @@ impl Ledger {
     /// Whether a receiver has all that was acknowledged.
     pub(crate) fn has_all(&self, receiver: usize) -> bool {
         self.receivers[receiver].missing == 0
+    }
+
+    /// A session or subscription is there, or not, other than the broker had answered.
+    pub(crate) fn wrong_state(&mut self, problem: String) {
+        self.tally.wrong_states += 1;
+        self.problem(problem, None);
     }
 
     /// All had their time to come. What is missing is lost, and not missed any longer.

@@ -16,6 +16,7 @@ mod broker;
 #[path = "../common/mod.rs"]
 mod common;
 mod connection;
+mod fickle;
 mod figures;
 mod ledger;
 mod publisher;

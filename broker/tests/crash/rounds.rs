@@ -6,6 +6,7 @@ use smol::{LocalExecutor, Task, Timer};
 use sol::codec::{QoS, Version};
 
 use crate::broker::{Broker, Kind};
+use crate::fickle::Fickle;
 use crate::figures::Fate;
 use crate::publisher::Publisher;
 use crate::random::Random;
@@ -55,6 +56,7 @@ struct Life {
     world: World,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
+    fickle: [Fickle; 2],
     random: Random,
     patience: Duration,
 }
@@ -95,8 +97,11 @@ impl Life {
         for traits in SHARERS {
             subscribers.push(Subscriber::new(&world, traits, receiver, Random::new(random.bits())));
         }
+        let fickle = [("fickle of 3.1.1", V311), ("fickle of 5.0", V5)];
+        let fickle =
+            fickle.map(|(client_id, version)| Fickle::new(client_id, version, Random::new(random.bits())));
         let patience = if kind.promises_durability() { PATIENCE } else { PATIENCE_WITH_THE_FORGETFUL };
-        Self { kind, world, publishers, subscribers, random, patience }
+        Self { kind, world, publishers, subscribers, fickle, random, patience }
     }
 
     /// All are subscribed before anything is published.
@@ -130,6 +135,9 @@ impl Life {
         }
         for subscriber in &mut self.subscribers {
             clients.push(executor.spawn(subscriber.take_until_killed(world)));
+        }
+        for fickle in &mut self.fickle {
+            clients.push(executor.spawn(fickle.change_until_killed(world)));
         }
         let axe = executor.spawn(async {
             Timer::after(kill_after).await;
