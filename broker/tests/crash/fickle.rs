@@ -82,7 +82,7 @@ impl Fickle {
             ..crate::common::connect(self.client_id)
         };
         let had_session = self.has_session.take();
-        let was_subscribed = self.is_subscribed;
+        let mut was_subscribed = self.is_subscribed;
         if is_clean {
             self.is_subscribed = None;
         }
@@ -97,6 +97,7 @@ impl Fickle {
         self.note(world, format!("connected with {with}: session present is {session_present}"));
         if should.is_some_and(|should| should != session_present) {
             self.problem(world, "the session");
+            was_subscribed = None;
         }
         self.has_session = Some(!is_clean || self.version == Version::V5);
         self.is_subscribed = if session_present { was_subscribed } else { Some(false) };
@@ -156,7 +157,7 @@ impl Fickle {
 
 impl Fickle {
     fn note(&mut self, world: &World, what: String) {
-        let round = world.ledger.borrow().tally.rounds;
+        let round = world.round();
         self.history.push_back(format!("    round {round}: {what}"));
         if self.history.len() > 20 {
             self.history.pop_front();

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use sol::codec::QoS;
 
+/// More problems than so many are only counted.
+const TOLD: usize = 10;
+
 /// The number of a message: it stands in its payload.
 pub(crate) type Number = u32;
 
@@ -15,7 +18,8 @@ pub(crate) struct Message {
     pub(crate) publisher: u8,
     pub(crate) topic: u8,
     pub(crate) qos: QoS,
-    pub(crate) payload_bytes: u16,
+    /// So often the number stands in the payload.
+    pub(crate) repeats: u16,
     pub(crate) is_acknowledged: bool,
 }
 
@@ -24,11 +28,9 @@ impl Message {
         format!("m/{}/{}", self.publisher, self.topic)
     }
 
-    /// The number, and bytes that depend on it.
+    /// The number, over and over.
     pub(crate) fn payload(&self, number: Number) -> Vec<u8> {
-        let mut payload = number.to_be_bytes().to_vec();
-        payload.extend((0..self.payload_bytes).map(|at| (number as u8).wrapping_add(at as u8)));
-        payload
+        number.to_be_bytes().repeat(usize::from(self.repeats))
     }
 }
 
@@ -218,7 +220,7 @@ impl Ledger {
     /// Something that must not be. Only the first few are told in full.
     pub(crate) fn problem(&mut self, problem: String, message: Option<Number>) {
         let round = self.tally.rounds;
-        if self.problems.len() < 20 {
+        if self.problems.len() < TOLD {
             let history = message.map(|number| self.history(number)).unwrap_or_default();
             self.problems.push(format!("round {round}: {problem}\n{history}"));
         }

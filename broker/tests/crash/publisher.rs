@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// Messages that a publisher has not had the last acknowledgement of; mosquitto takes 20.
 pub(crate) const WINDOW: usize = 16;
+/// Up to 60 kB.
+const LARGE: usize = 15_000;
 const TOPICS: usize = 4;
 const RETAINED_TOPICS: usize = 3;
 
@@ -119,15 +121,16 @@ impl Publisher {
     fn publish(&mut self, out: &mut Out, world: &World) {
         let cargo = if self.random.once_in(10) {
             let topic = format!("r/{}/{}", self.index, self.random.below(RETAINED_TOPICS));
-            let (number, _) = world.retained.borrow_mut().publish(&topic);
+            let number = world.retained.borrow_mut().publish(&topic, world.round());
             Cargo::Retained { topic, number }
         } else {
-            let payload_bytes = if self.random.once_in(30) { 5000 } else { 50 };
+            // Some are large, so that the store needs more than one file.
+            let repeats = if self.random.once_in(10) { LARGE } else { 20 };
             Cargo::Message(world.ledger.borrow_mut().publish(Message {
                 publisher: self.index,
                 topic: self.random.below(TOPICS) as u8,
                 qos: *self.random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]),
-                payload_bytes: self.random.below(payload_bytes) as u16,
+                repeats: 1 + self.random.below(repeats) as u16,
                 is_acknowledged: false,
             }))
         };
@@ -201,7 +204,9 @@ impl InFlight {
     fn acknowledged(&self, world: &World, who: usize, what: &'static str) {
         match &self.cargo {
             Cargo::Message(number) => world.ledger.borrow_mut().acknowledged(*number),
-            Cargo::Retained { topic, number } => world.retained.borrow_mut().acknowledged(topic, *number),
+            Cargo::Retained { topic, number } => {
+                world.retained.borrow_mut().acknowledged(topic, *number, world.round())
+            }
         }
         self.note(world, who, what);
         world.count_acknowledgement();

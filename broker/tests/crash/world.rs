@@ -37,6 +37,10 @@ impl World {
         self.is_up.get()
     }
 
+    pub(crate) fn round(&self) -> u32 {
+        self.ledger.borrow().tally.rounds
+    }
+
     pub(crate) fn start(&self) {
         self.broker.borrow_mut().start();
         self.is_up.set(true);
