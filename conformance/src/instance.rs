@@ -152,7 +152,10 @@ impl Launch {
 
 /// A port that is free now and stays so while its broker is away for a moment: none that a system gives to whoever connects
 /// or asks for any. On Linux those begin at 32,768, on others at 10,000 or above.
-fn free_port() -> io::Result<u16> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> io::Result<u16> {
     const FIRST: u16 = 4_000;
     const COUNT: u16 = 6_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -1,12 +1,15 @@
-//! The broker of this repository, in this process.
+//! The broker of this repository, in this process, and beside it for scenarios that kill it.
+
+pub(crate) mod process;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use conformance::instance::{Launch, Restarts};
 use conformance::target::{Credentials, Target};
-use conformance::transport::Trust;
+use conformance::transport::{Endpoint, Trust};
 use tempfile::NamedTempFile;
 
 /// The broker of this repository, as often as there are configurations to be tested.
@@ -137,6 +140,18 @@ impl Bundled {
             targets.push(target.map_err(|error| error.to_string())?);
         }
         targets.iter_mut().for_each(|target| target.promises = true);
+        // Scenarios that restart a broker each have one of their own, which keeps nothing.
+        let restarts = |is_durable| -> Result<Restarts, String> {
+            let anywhere = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            let launch = Launch::of(process::command(is_durable)?, anywhere);
+            Ok(Restarts::Own { launch: launch.map_err(|error| error.to_string())?, usual: None })
+        };
+        if let Some(usual) = targets.first().cloned() {
+            let mut forgetful = Target { restarts: Some(restarts(false)?), ..usual };
+            forgetful.capabilities.remove("durable");
+            forgetful.capabilities.insert("no-durable".to_owned());
+            targets.push(forgetful);
+        }
         let ([hash, secret], [certificate, key]) = (passwords, identity);
         Ok((Bundled { brokers, _files: [hash, secret, certificate, key] }, targets))
     }
