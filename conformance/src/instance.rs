@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -133,7 +133,13 @@ impl Launch {
         command.args(words).stdin(Stdio::piped());
         let mut process = Process { command, child: None };
         process.start(self, &files)?;
-        Ok(Instance { launch: self.clone(), process: Mutex::new(process), turns: RwLock::new(()), files })
+        Ok(Instance {
+            launch: self.clone(),
+            process: Mutex::new(process),
+            restarts: AtomicU64::new(0),
+            turns: RwLock::new(()),
+            files,
+        })
     }
 
     /// As [`Launch::start`], on a port that nobody else has.
@@ -177,6 +183,8 @@ pub fn free_port() -> io::Result<u16> {
 pub struct Instance {
     launch: Launch,
     process: Mutex<Process>,
+    /// How often it was started again.
+    restarts: AtomicU64,
     /// Whoever restarts it has it alone.
     turns: RwLock<()>,
     files: TempDir,
@@ -206,7 +214,13 @@ impl Instance {
     pub fn start_again(&self) -> Result<(), LaunchError> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         process.kill();
+        self.restarts.fetch_add(1, Ordering::Relaxed);
         process.start(&self.launch, &self.files)
+    }
+
+    /// How often it was started again.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// The right to use it: alone, or beside others.

@@ -220,6 +220,14 @@ impl Target {
         Ok(target)
     }
 
+    /// How often it was restarted by the kit.
+    pub(crate) fn restarted(&self) -> u64 {
+        match &self.restarts {
+            Some(Restarts::This(instance)) => instance.restarts(),
+            Some(Restarts::Own { .. }) | None => 0,
+        }
+    }
+
     /// Waits until this scenario may run. Who restarts the broker runs alone.
     pub(crate) fn turn(&self, scenario: &Scenario) -> Option<Turn<'_>> {
         match &self.restarts {
