@@ -2,7 +2,10 @@
 //! told to be a broker.
 
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
+
+use sol::config::Persistence;
 
 /// `PROGRAM serve PORT [DIRECTORY]`
 const SERVE: &str = "serve";
@@ -23,11 +26,11 @@ pub(crate) fn serve_if_told() -> Option<ExitCode> {
     })
 }
 
-fn serve(port: &str, _directory: Option<&str>) -> Result<(), String> {
-    let text = format!("ip_address 127.0.0.1\nip_port {port}\n");
-    let settings = sol::config::Settings::parse(&text, None, sol::config::Overrides::default());
-    let settings = settings.map_err(|problems| format!("{problems:?}"))?;
-    let broker = sol::Broker::start(settings.broker).map_err(|error| error.to_string())?;
+fn serve(port: &str, directory: Option<&str>) -> Result<(), String> {
+    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
+    let persistence = directory.map(Persistence::at);
+    let config = sol::Config { persistence, ..sol::Config::on((Ipv4Addr::LOCALHOST, port).into()) };
+    let broker = sol::Broker::start(config).map_err(|error| error.to_string())?;
     let ended = std::io::stdin().read_to_end(&mut Vec::new());
     broker.stop();
     ended.map(drop).map_err(|error| error.to_string())
