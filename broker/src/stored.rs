@@ -11,6 +11,8 @@ use sol::store::files::{Directory, DirectoryError};
 use sol::store::{self, Log, OpenError, Survey};
 use thiserror::Error;
 
+use crate::process;
+
 /// Check, show or repair what a broker keeps on the disk
 ///
 /// The broker must not run meanwhile. Exit codes: 0 if the store is whole, 1 if something is lost or for any error.
@@ -62,6 +64,8 @@ enum Failure {
 
 /// Does it, and says what came of it.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    // Each file of the store is open meanwhile.
+    process::raise_open_files();
     let whole = match &arguments.command {
         Command::Check { dir } => check(dir),
         Command::Dump { dir } => dump(dir),

@@ -10,6 +10,7 @@ pub mod actor;
 pub mod baseline;
 pub mod frame;
 pub mod injector;
+pub mod instance;
 pub mod probe;
 pub mod report;
 pub mod run;

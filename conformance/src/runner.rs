@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::instance::Restarts;
 use crate::run;
 use crate::scenario::{Action, Expect, Expected};
 use crate::select::Item;
@@ -32,7 +33,7 @@ impl Default for Plan {
 
 /// Runs all, tells of each verdict as it comes, and returns them in the order of `items`.
 ///
-/// Those known to wait long begin first. A scenario that is stuck beyond the run's limit is left behind.
+/// Those known to wait long begin first, those that want the broker for themselves last. A scenario that is stuck beyond the run's limit is left behind.
 pub fn run_all(
     items: &[Item],
     target: &Target,
@@ -41,7 +42,8 @@ pub fn run_all(
 ) -> Vec<Verdict> {
     let until = Instant::now() + plan.run_limit;
     let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(|&place| items.get(place).map(|item| std::cmp::Reverse(waits(item))));
+    let alone = |item: &Item| item.scenario.restarts() && matches!(target.restarts, Some(Restarts::This(_)));
+    order.sort_by_key(|&place| items.get(place).map(|item| (alone(item), std::cmp::Reverse(waits(item)))));
     let work: Arc<[(usize, Item)]> =
         order.into_iter().filter_map(|place| Some((place, items.get(place)?.clone()))).collect();
 

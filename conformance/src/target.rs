@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::Version;
 use crate::actor::Plain;
 use crate::frame::{Kind, Packet};
+use crate::instance::{Launch, LaunchError, Restarts, Turn};
 use crate::run;
-use crate::scenario::{CAPABILITIES, WEBSOCKET};
+use crate::scenario::{CAPABILITIES, Scenario, WEBSOCKET};
 use crate::transport::{Endpoint, TlsError, Trust};
 
 /// How long a `<` step waits unless told otherwise.
@@ -30,6 +31,8 @@ pub struct Target {
     pub capabilities: HashSet<String>,
     /// Whether it makes Sol's promises.
     pub promises: bool,
+    /// Whom scenarios may restart, if anybody.
+    pub restarts: Option<Restarts>,
 }
 
 /// A user whom the broker lets in.
@@ -119,7 +122,15 @@ impl Target {
             capabilities.insert(WEBSOCKET.to_owned());
         }
         let versions = Version::ALL.to_vec();
-        Target { endpoint, credentials: None, deadline: DEADLINE, versions, capabilities, promises: false }
+        Target {
+            endpoint,
+            credentials: None,
+            deadline: DEADLINE,
+            versions,
+            capabilities,
+            promises: false,
+            restarts: None,
+        }
     }
 
     /// The broker at `mqtt://[user[:password]@]host[:port]` (port 1883), `mqtts://…` (port 8883), `ws://…[/path]` (port 80,
@@ -185,6 +196,44 @@ impl Target {
         let deadline = variable("CONFORMANCE_DEADLINE_MS").and_then(|text| text.parse().ok());
         self.deadline = deadline.map_or(self.deadline, Duration::from_millis);
         Ok(self)
+    }
+
+    /// The broker that this command starts, words as in a shell, at the place of this target. See [`Launch`].
+    ///
+    /// # Errors
+    /// It does not start, or does not accept connections within `patience`.
+    pub fn started(self, command: &str, patience: Duration) -> Result<Self, LaunchError> {
+        let launch = Launch::parse(command, self.endpoint.clone())?.with_patience(patience);
+        Ok(Target { restarts: Some(Restarts::start(launch)?), ..self })
+    }
+
+    /// The broker that this scenario is to have for itself, if so, and which lives as long as this target.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn owned(&self, scenario: &Scenario) -> Result<Option<Target>, LaunchError> {
+        let own = self.restarts.as_ref().map(|restarts| restarts.own(scenario)).transpose()?.flatten();
+        let target = own.map(|instance| {
+            let endpoint = instance.endpoint().clone();
+            Target { endpoint, restarts: Some(Restarts::This(instance)), ..self.clone() }
+        });
+        Ok(target)
+    }
+
+    /// How often it was restarted by the kit.
+    pub(crate) fn restarted(&self) -> u64 {
+        match &self.restarts {
+            Some(Restarts::This(instance)) => instance.restarts(),
+            Some(Restarts::Own { .. }) | None => 0,
+        }
+    }
+
+    /// Waits until this scenario may run. Who restarts the broker runs alone.
+    pub(crate) fn turn(&self, scenario: &Scenario) -> Option<Turn<'_>> {
+        match &self.restarts {
+            Some(Restarts::This(instance)) => Some(instance.turn(scenario.restarts())),
+            Some(Restarts::Own { .. }) | None => None,
+        }
     }
 
     /// Says once, before any scenario, whether there is a broker at all, and finds out which versions it speaks and whether

@@ -59,6 +59,29 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The port, where there is such a thing.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Endpoint::Tcp(address) | Endpoint::Tls(address, _) => Some(address.port()),
+            Endpoint::Unix(_) => None,
+            Endpoint::WebSocket(below, _) => below.port(),
+        }
+    }
+
+    /// The same at another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        let mut endpoint = self.clone();
+        match &mut endpoint {
+            Endpoint::Tcp(address) | Endpoint::Tls(address, _) => address.set_port(port),
+            Endpoint::Unix(_) => {}
+            Endpoint::WebSocket(below, _) => **below = below.with_port(port),
+        }
+        endpoint
+    }
+}
+
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         Endpoint::Tcp(address)

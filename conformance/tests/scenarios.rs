@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bundled::Bundled;
+use conformance::instance::PATIENCE;
 use conformance::probe::find_out;
 use conformance::scenario::{Duty, Scenario, load};
 use conformance::target::Target;
@@ -23,6 +24,9 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const THREADS: usize = 16;
 
 fn main() -> ExitCode {
+    if let Some(code) = bundled::process::serve_if_told() {
+        return code;
+    }
     match tests() {
         Ok(code) => code,
         Err(message) => {
@@ -63,6 +67,11 @@ impl Tested {
             Some(url) => {
                 let target = Target::from_url(&url, &Trust::configured(variable));
                 let target = target.map_err(|error| format!("BROKER_URL: {error}"))?;
+                let target = match variable("BROKER_COMMAND") {
+                    Some(command) => target.started(&command, PATIENCE),
+                    None => Ok(target),
+                };
+                let target = target.map_err(|error| format!("BROKER_COMMAND: {error}"))?;
                 (vec![target], None, format!("BROKER_URL={}", Target::shown(&url)))
             }
             None => {

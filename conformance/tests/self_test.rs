@@ -6,6 +6,7 @@
 mod bundled;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use bundled::Bundled;
 use conformance::Version;
@@ -13,11 +14,23 @@ use conformance::injector::{Options, self_test};
 use conformance::probe::find_out;
 use conformance::scenario::load;
 use conformance::select::{Pattern, items, select};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = bundled::process::serve_if_told() {
+        return code;
+    }
+    let test = || {
+        every_scenario_can_fail_and_every_fault_is_noticed();
+        Ok(())
+    };
+    let tests = vec![Trial::test("every_scenario_can_fail_and_every_fault_is_noticed", test)];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
 
 /// `SELF_TEST=full` plays every pair that makes sense; `SELF_TEST=write` writes what was found into the table of faults.
 /// `SELF_TEST_SHOW=name` prints how the scenarios fare with this fault. With `SELF_TEST_FAULTS=glob,glob` or
 /// `SELF_TEST_SCENARIOS=pattern,pattern` there are only these, and what they leave open is no failure.
-#[test]
 fn every_scenario_can_fail_and_every_fault_is_noticed() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenarios = load(&directory.join("../scenarios")).unwrap_or_else(|error| panic!("{error}"));

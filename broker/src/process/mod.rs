@@ -25,8 +25,8 @@ use log::Log;
 #[cfg(not(unix))]
 use other as system;
 use running::Running;
-pub(crate) use system::Starter;
 use system::{Identity, PidFile, service};
+pub(crate) use system::{Starter, raise_open_files};
 #[cfg(unix)]
 use unix as system;
 
@@ -53,7 +53,7 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
 
 /// Opens everything, then gives up the rights to do so.
 fn start(settings: &Settings) -> Result<(Broker, Signals, Option<PidFile>), Failure> {
-    system::raise_open_files();
+    raise_open_files();
     // Before there is anything to stop.
     let signals =
         Signals::new(system::SIGNALS).map_err(|error| Failure::run("cannot take signals", error))?;

@@ -11,7 +11,7 @@ use sol::config::Process;
 /// Those that mean something to the broker.
 pub(super) const SIGNALS: [Signal; 1] = [Signal::Int];
 
-pub(super) fn raise_open_files() {}
+pub(crate) fn raise_open_files() {}
 
 /// Whoever started the process.
 pub(crate) struct Starter;

@@ -413,3 +413,134 @@ fn take_string<'b>(rest: &mut &'b [u8]) -> Result<&'b str, RecordError> {
 fn take_filter<'b>(rest: &mut &'b [u8]) -> Result<&'b str, RecordError> {
     Ok(Filter::new(take_string(rest)?)?.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(record: &Record<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        record.encode(&mut out);
+        out
+    }
+
+    fn assert_comes_back(record: &Record<'_>) {
+        let bytes = encoded(record);
+        let mut rest = bytes.as_slice();
+        assert_eq!(Record::decode(&mut rest, &mut Vec::new()).as_ref(), Ok(record));
+        assert!(rest.is_empty());
+        for end in 0..bytes.len() {
+            let mut ids = Vec::new();
+            let cut = Record::decode(&mut &bytes[..end], &mut ids);
+            assert!(cut.is_err(), "{record:?} cut to {end} bytes: {cut:?}");
+        }
+    }
+
+    fn qos() -> impl Strategy<Value = QoS> {
+        prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)]
+    }
+
+    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..most)
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..300_u64, 0..=MAX_NUMBER]
+    }
+
+    type Message = (String, Vec<u8>, QoS, Vec<u8>, Option<(u32, u64)>);
+
+    fn message() -> impl Strategy<Value = Message> {
+        ("[a-zé/]{1,30}", bytes(300), qos(), bytes(9), any::<Option<(u32, u64)>>())
+    }
+
+    fn message_of(message: &Message) -> MessageRecord<'_> {
+        let (topic, payload, qos, properties, expiry) = message;
+        MessageRecord { topic, payload, qos: *qos, properties, expiry: *expiry }
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_back(
+            session in number(),
+            position in number(),
+            packet_id: NonZeroU16,
+            flags: [bool; 3],
+            qos in qos(),
+            ids: Vec<NonZeroU32>,
+            message in message(),
+            (client_id, expiry_seconds, absent_since) in any::<(String, u32, Option<u64>)>(),
+        ) {
+            let body = position;
+            let message = message_of(&message);
+            let share = flags[2].then_some("$share/a/b/+");
+            let manner =
+                MannerRecord { qos, retain: flags[0], replayed: flags[1], subscription_ids: &ids, share };
+            let identifier = ids.first().copied();
+            let subscription = SubscriptionRecord {
+                qos,
+                no_local: flags[0],
+                retain_as_published: flags[1],
+                identifier,
+            };
+            let will = WillRecord { message, retain: flags[0], delay_seconds: expiry_seconds };
+            let head = SessionRecord {
+                session,
+                client_id: &client_id,
+                expiry_seconds,
+                absent_since,
+                will: flags[1].then_some(will),
+            };
+            for record in [
+                Record::Session(head),
+                Record::SessionEnd { session },
+                Record::Subscribe { session, filter: "a/#", subscription },
+                Record::Unsubscribe { session, filter: "+" },
+                Record::Body { body, message },
+                Record::Enqueue { session, position, body, manner, packet_id: flags[0].then_some(packet_id) },
+                Record::InFlight { session, position, packet_id },
+                Record::Dequeue { session, position },
+                Record::Released { session, position, packet_id },
+                Record::Completed { session, packet_id },
+                Record::Received { session, packet_id },
+                Record::ReceivedEnd { session, packet_id },
+                Record::Retain { body },
+                Record::Unretain { body },
+                Record::Reset { session, next_position: position },
+            ] {
+                assert_comes_back(&record);
+            }
+        }
+
+        #[test]
+        fn anything_is_a_record_or_an_error(bytes in bytes(100)) {
+            let mut rest = bytes.as_slice();
+            let mut ids = Vec::new();
+            while !rest.is_empty() {
+                if Record::decode(&mut rest, &mut ids).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let decode =
+            |bytes: &[u8]| Record::decode(&mut &*bytes, &mut Vec::new()).map(|record| format!("{record:?}"));
+        assert_eq!(decode(&[99, 0]), Err(RecordError::Kind(99)));
+        assert_eq!(decode(&[kind::DEQUEUE, 1]), Err(RecordError::Truncated));
+        assert_eq!(decode(&[kind::COMPLETED, 1, 0, 0]), Err(RecordError::Integer));
+        assert_eq!(decode(&[[kind::RETAIN].as_slice(), &[0xFF; 10]].concat()), Err(RecordError::Integer));
+        assert_eq!(decode(&[kind::UNSUBSCRIBE, 1, 1, 0xFF]), Err(RecordError::Utf8));
+        assert_eq!(decode(&[kind::UNSUBSCRIBE, 1, 0]), Err(RecordError::Filter(FilterError::Empty)));
+        assert_eq!(decode(&[kind::BODY, 1, 0, 0, 0]), Err(RecordError::Name(NameError::Empty)));
+        assert_eq!(decode(&[kind::BODY, 1, 0x80]), Err(RecordError::Flags(0x80)));
+        assert_eq!(decode(&[kind::SUBSCRIBE, 1, 3, 1, b'a']), Err(RecordError::Flags(3)));
+        // A length that nothing can have.
+        let long = [kind::UNSUBSCRIBE, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
+        assert_eq!(decode(&long), Err(RecordError::Truncated));
+    }
+}

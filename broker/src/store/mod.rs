@@ -23,6 +23,8 @@ mod opening;
 mod record;
 mod status;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use coding::RecordError;
@@ -30,7 +32,7 @@ pub use inspection::{describe, repair};
 pub use journal::{Clock, Fetch, Journal, Turn};
 pub use log::{
     CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, Survey,
-    WriteError,
+    Visit, WriteError,
 };
 pub use opening::{Report, open, open_at};
 pub use record::{

@@ -214,7 +214,7 @@ impl Writer {
         let result = self.append().and_then(|()| if self.must_sync(now) { self.sync(now) } else { Ok(()) });
         self.settle();
         match result {
-            Ok(()) => self.works(),
+            Ok(()) => self.works(now),
             Err(error) => self.failed(now, &error),
         }
     }
@@ -225,7 +225,7 @@ impl Writer {
             let result = self.append().and_then(|()| self.sync(now));
             self.settle();
             match result {
-                Ok(()) => return self.works(),
+                Ok(()) => return self.works(now),
                 Err(error) => self.failed(now, &error),
             }
         }
@@ -320,13 +320,13 @@ impl Writer {
         self.lost.is_none() && self.unapplied == self.first + self.frames.len() as u64
     }
 
-    fn works(&mut self) {
+    fn works(&mut self, now: Instant) {
         self.retry_at = None;
         if let Some(since) = self.status.recover() {
             self.journal.tell_failing(false);
             log::warn!("the store can be written again, after {} s", since.elapsed().as_secs());
             if !self.fetches.held.is_empty() {
-                self.fetches.retry_at = Some(Instant::now());
+                self.fetches.retry_at = Some(now);
             }
         }
     }

@@ -25,6 +25,13 @@ pub(crate) fn may(what: &str, is_allowed: bool) -> bool {
     is_allowed
 }
 
+/// Whether to go on with a test that needs a right, which the gate has.
+pub(crate) fn can(what: &str, is_possible: bool) -> bool {
+    let is_required = std::env::var("SOL_REQUIRE_PEERS").is_ok_and(|required| required == "1");
+    assert!(is_possible || !is_required, "this process cannot {what}");
+    may(what, is_possible)
+}
+
 fn skipped(reason: &str) {
     // Not by `eprintln!`, which is shown of failed tests only.
     std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use conformance::instance::{LaunchError, PATIENCE};
 use conformance::probe::{Findings, ProbeError, find_out};
 use conformance::scenario::CAPABILITIES;
 use conformance::target::{Target, TargetError};
@@ -38,6 +39,10 @@ pub(super) struct Connect {
     /// Trust any certificate (or BROKER_INSECURE=1)
     #[arg(long, help_heading = "Connection")]
     insecure: bool,
+    /// Start the broker by this command, so that scenarios can kill and restart it (or BROKER_COMMAND): words as in a shell,
+    /// but none is started; in them {port} stands for the port and {dir} for an empty directory
+    #[arg(long, value_name = "COMMAND", help_heading = "Connection")]
+    broker_command: Option<String>,
     /// Take the broker to have this, whatever was found
     #[arg(long, value_name = "WORD", help_heading = "Capabilities", value_parser = capability)]
     assume: Vec<String>,
@@ -81,6 +86,13 @@ impl Connect {
         })?;
         target.deadline = self.deadline.unwrap_or(target.deadline).mul_f64(self.timeout_scale);
         target.promises = self.promises;
+        if let Some(command) = variable("BROKER_COMMAND") {
+            let patience = self.wait.unwrap_or_else(|| PATIENCE.mul_f64(self.timeout_scale));
+            target = target.started(&command, patience).map_err(|error| match error {
+                LaunchError::Words(_) | LaunchError::NoPort(_) => Error::Usage(error.to_string()),
+                _ => Error::CouldNotRun(error.to_string()),
+            })?;
+        }
         let found = self.awaited(&mut target).map_err(|error| Error::CouldNotRun(error.to_string()))?;
         found.apply(&mut target);
         // What the user says goes before what was found.
@@ -115,6 +127,7 @@ impl Connect {
             ("BROKER_CERT", &self.cert),
             ("BROKER_KEY", &self.key),
             ("BROKER_INSECURE", &insecure),
+            ("BROKER_COMMAND", &self.broker_command),
         ];
         options.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
     }

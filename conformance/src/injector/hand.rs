@@ -206,6 +206,8 @@ pub(super) struct World {
     broker: Target,
     /// The version last asked for: what to speak to the broker.
     version: Version,
+    /// How often the broker had been restarted before.
+    restarted: u64,
     /// How often the fault did something.
     pub(super) acted: u64,
     /// What the fault wants to remember.
@@ -222,7 +224,14 @@ pub(super) struct Left {
 
 impl World {
     pub(super) fn new(broker: Target) -> Self {
-        World { broker, version: Version::V3_1_1, acted: 0, notes: BTreeMap::new(), left: Left::default() }
+        World {
+            restarted: broker.restarted(),
+            broker,
+            version: Version::V3_1_1,
+            acted: 0,
+            notes: BTreeMap::new(),
+            left: Left::default(),
+        }
     }
 
     /// What there is to clear away, which is then forgotten, and the version to do it in.
@@ -400,6 +409,11 @@ impl Hand<'_> {
         for number in numbers {
             self.as_if(number, |hand| hand.tell_client(packet));
         }
+    }
+
+    /// Whether the broker was killed and started again in the meantime.
+    pub(super) fn is_after_a_restart(&self) -> bool {
+        self.world.broker.restarted() > self.world.restarted
     }
 
     /// As whom clients are let in.

@@ -189,6 +189,13 @@ fn try_one(fault: Option<&'static Fault>, item: &Item, target: &Target, options:
     };
     let trial = |acted, verdict| Trial { fault, scenario: item.name(), version: *version, acted, verdict };
     let face = if needs(WEBSOCKET) { Face::WebSocket } else { Face::Tcp };
+    let owned =
+        if run::skipped(scenario, *version, target).is_none() { target.owned(scenario) } else { Ok(None) };
+    let target = match &owned {
+        Ok(owned) => owned.as_ref().unwrap_or(target),
+        // Playing it says why.
+        Err(_) => return trial(0, run::run(scenario, *version, target)),
+    };
     match Proxy::start(target, face, fault) {
         Ok(proxy) => {
             let behind = Target { endpoint: proxy.endpoint(), deadline, ..target.clone() };

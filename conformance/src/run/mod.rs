@@ -4,6 +4,7 @@ mod aftermath;
 mod compare;
 mod expect;
 mod quiet;
+mod restart;
 mod send;
 mod silence;
 mod stage;
@@ -36,6 +37,9 @@ pub fn skipped(scenario: &Scenario, version: Version, target: &Target) -> Option
         let why = known.map(|capability| format!(": {}", capability.absent));
         return Some(format!("needs {word}{}", why.unwrap_or_default()));
     }
+    if scenario.restarts() && target.restarts.is_none() {
+        return Some("needs a broker that the kit can restart: see --broker-command".to_owned());
+    }
     match scenario.promises.as_slice() {
         [word, ..] if !target.promises => Some(format!("promises {word}, which is beyond the standard")),
         _ => None,
@@ -53,10 +57,15 @@ pub fn run(scenario: &Scenario, version: Version, target: &Target) -> Verdict {
 /// As [`run`], but begins no step when `limit` is over: then it is inconclusive.
 pub fn run_within(scenario: &Scenario, version: Version, target: &Target, limit: Duration) -> Verdict {
     let mut start = Instant::now();
-    let (outcome, trace) = match skipped(scenario, version, target) {
-        Some(reason) => (Outcome::Skipped(reason), Vec::new()),
-        None => {
-            let _turn = quiet::turn(scenario);
+    let owned = match skipped(scenario, version, target) {
+        Some(reason) => Err(Outcome::Skipped(reason)),
+        None => target.owned(scenario).map_err(|error| Outcome::Inconclusive(error.to_string())),
+    };
+    let (outcome, trace) = match &owned {
+        Err(outcome) => (outcome.clone(), Vec::new()),
+        Ok(owned) => {
+            let target = owned.as_ref().unwrap_or(target);
+            let _turns = (quiet::turn(scenario), target.turn(scenario));
             start = Instant::now();
             let mut run = Run::new(scenario, version, target);
             let played = run.play(limit);

@@ -59,7 +59,7 @@ fn packets(step: &Step) -> u64 {
             let times = if let Times::Fixed(times) = times { *times } else { 1 };
             times * steps.iter().map(packets).sum::<u64>()
         }
-        Action::Expect(_) | Action::AnyOrder(_) => 0,
+        Action::Expect(_) | Action::AnyOrder(_) | Action::Restart => 0,
     }
 }
 

@@ -60,7 +60,7 @@ impl Run<'_> {
                     }
                     self.bindings = before;
                 }
-                Action::Expect(_) | Action::AnyOrder(_) | Action::AtOnce(_) => {}
+                Action::Expect(_) | Action::AnyOrder(_) | Action::AtOnce(_) | Action::Restart => {}
             }
         }
         Ok(sender)

@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
                 let over = format!("its time limit of {} was over", seconds(limit.time));
                 (Fault::new("to come this far in time", over), Blame::Clock)
             } else if let Err(fault) = self.step(step) {
-                let sends = matches!(step.action, Action::Send { .. } | Action::AtOnce(_));
+                let sends = matches!(step.action, Action::Send { .. } | Action::AtOnce(_) | Action::Restart);
                 (fault, if sends { Blame::Unsent } else { Blame::Broker })
             } else {
                 continue;
@@ -194,6 +194,11 @@ impl<'a> Run<'a> {
                 let sent = self.at_once(steps);
                 self.last_send = Instant::now();
                 sent
+            }
+            Action::Restart => {
+                let restarted = self.restart();
+                self.last_send = Instant::now();
+                restarted
             }
             // Its steps are steps of their own.
             Action::Repeat(..) => Ok(()),

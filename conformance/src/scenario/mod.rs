@@ -70,6 +70,12 @@ impl Scenario {
         needs.map(|need| need.word.as_str()).chain(implied).chain(granted)
     }
 
+    /// Whether it has the broker killed and started again.
+    pub fn restarts(&self) -> bool {
+        let restarts = |step: &Step| matches!(step.action, Action::Restart);
+        self.steps.iter().flat_map(Step::with_inner).any(restarts)
+    }
+
     /// The ids it cites for `version`.
     pub fn cited(&self, version: Version) -> impl Iterator<Item = &str> {
         let proofs = self.proves.iter().filter(move |proof| proof.version == version);
@@ -176,6 +182,11 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability { absent: SMALL_PACKETS, ..usual("packets-70k") },
     Capability { absent: "the broker says that it has none", ..usual("shared") },
     Capability { absent: "the broker says that it has none", ..usual("subscription-ids") },
+    Capability { absent: "the broker is said to keep nothing beyond its process", ..usual("durable") },
+    Capability {
+        absent: "the broker is not said to keep nothing beyond its process",
+        ..unusual("no-durable")
+    },
     announced("topic-alias", "the broker takes no topic alias"),
     announced("receive-maximum", "the broker announces no Receive Maximum of at most 1000"),
     announced("maximum-packet-size", "the broker announces no Maximum Packet Size of at most 4 MiB"),
@@ -272,7 +283,7 @@ impl Step {
     pub fn with_inner(&self) -> Vec<&Step> {
         let inner: &[Step] = match &self.action {
             Action::AnyOrder(steps) | Action::AtOnce(steps) | Action::Repeat(_, steps) => steps,
-            Action::Send { .. } | Action::Expect(_) => &[],
+            Action::Send { .. } | Action::Expect(_) | Action::Restart => &[],
         };
         std::iter::once(self).chain(inner.iter().flat_map(Step::with_inner)).collect()
     }
@@ -301,6 +312,8 @@ pub enum Action {
     },
     /// `actor < …`
     Expect(Expect),
+    /// `broker > restart`: the process is killed and started again.
+    Restart,
     /// `any order { … }`: steps whose action is [`Action::Expect`].
     AnyOrder(Vec<Step>),
     /// `at once { … }`: steps whose action is [`Action::Send`], all of one actor, repeated or not.

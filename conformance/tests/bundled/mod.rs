@@ -1,18 +1,22 @@
-//! The broker of this repository, in this process.
+//! The broker of this repository, in this process, and beside it for scenarios that kill it.
+
+pub(crate) mod process;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use conformance::instance::{Launch, Restarts};
 use conformance::target::{Credentials, Target};
-use conformance::transport::Trust;
-use tempfile::NamedTempFile;
+use conformance::transport::{Endpoint, Trust};
+use tempfile::{NamedTempFile, TempDir};
 
 /// The broker of this repository, as often as there are configurations to be tested.
 pub(crate) struct Bundled {
     brokers: Vec<sol::Broker>,
     _files: [NamedTempFile; 4],
+    _store: TempDir,
 }
 
 /// A user of the bundled broker, and how it knows the password: `openssl passwd -6`, with as few rounds as there can be.
@@ -73,8 +77,9 @@ fn identity() -> Result<[NamedTempFile; 2], String> {
 }
 
 impl Bundled {
-    /// The usual one is open at one port, which is the first target, closed at another, and closed with SCRAM at a third:
-    /// looking at passwords takes time. It speaks WebSocket, without and with TLS, at what are the last two targets.
+    /// The usual one stores what it acknowledges, the others keep nothing. It is open at one port, which is the first
+    /// target, closed at another, and closed with SCRAM at a third: looking at passwords takes time. It speaks WebSocket,
+    /// without and with TLS, at two more. The last target has scenarios restart brokers that keep nothing.
     pub(crate) fn start() -> Result<(Self, Vec<Target>), String> {
         let password_file = |known: &str| -> Result<NamedTempFile, String> {
             let file = || -> std::io::Result<NamedTempFile> {
@@ -112,7 +117,10 @@ impl Bundled {
         };
         let secure = sol::config::Listener { tls: Some(tls), ..websocket.clone() };
         let listeners = vec![anywhere(), closed, scram, websocket, secure];
-        let mut configurations = vec![sol::Config { listeners, limits, ..sol::Config::default() }];
+        let store = TempDir::new().map_err(|error| format!("no directory to store in: {error}"))?;
+        let persistence = Some(sol::config::Persistence::at(store.path()));
+        let mut configurations =
+            vec![sol::Config { listeners, limits, persistence, ..sol::Config::default() }];
         configurations.extend(OTHERS.map(|change| sol::Config {
             listeners: vec![anywhere()],
             limits: change(sol::Limits::default()),
@@ -137,8 +145,21 @@ impl Bundled {
             targets.push(target.map_err(|error| error.to_string())?);
         }
         targets.iter_mut().for_each(|target| target.promises = true);
+        // Scenarios that restart a broker each have one of their own. What needs one that keeps nothing has that.
+        let restarts = |is_durable| -> Result<Restarts, String> {
+            let anywhere = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            let launch = Launch::of(process::command(is_durable)?, anywhere);
+            Ok(Restarts::Own { launch: launch.map_err(|error| error.to_string())?, usual: None })
+        };
+        if let Some(usual) = targets.first_mut() {
+            usual.restarts = Some(restarts(true)?);
+            let mut forgetful = Target { restarts: Some(restarts(false)?), ..usual.clone() };
+            forgetful.capabilities.remove("durable");
+            forgetful.capabilities.insert("no-durable".to_owned());
+            targets.push(forgetful);
+        }
         let ([hash, secret], [certificate, key]) = (passwords, identity);
-        Ok((Bundled { brokers, _files: [hash, secret, certificate, key] }, targets))
+        Ok((Bundled { brokers, _files: [hash, secret, certificate, key], _store: store }, targets))
     }
 
     pub(crate) fn stop(self) {

@@ -17,7 +17,7 @@ pub(super) use privileges::Identity;
 pub(super) const SIGNALS: [Signal; 5] = [Signal::Int, Signal::Term, Signal::Hup, Signal::Usr1, Signal::Usr2];
 
 /// Each connection is an open file, and the usual limit of a thousand is meant for other programs.
-pub(super) fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         warn!("cannot raise the limit of open files from {:?}: {error}", limit.current);

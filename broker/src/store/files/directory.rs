@@ -130,7 +130,7 @@ impl Files for Directory {
 struct SystemFile(fs::File);
 
 impl File for SystemFile {
-    fn len(&self) -> io::Result<u64> {
+    fn bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -252,7 +252,7 @@ mod tests {
         file.read_exact_at(6, &mut bytes).unwrap();
         assert_eq!(&bytes, b"world");
         file.truncate(5).unwrap();
-        assert_eq!(file.len().unwrap(), 5);
+        assert_eq!(file.bytes().unwrap(), 5);
         assert_eq!(file.read_exact_at(1, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let mut names = directory.list().unwrap();
         names.sort();

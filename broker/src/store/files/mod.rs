@@ -53,7 +53,7 @@ pub trait File: Send + Sync {
     /// # Errors
     ///
     /// The system's.
-    fn len(&self) -> io::Result<u64>;
+    fn bytes(&self) -> io::Result<u64>;
 
     /// Appends all bytes. After an error part of them may stand there.
     ///

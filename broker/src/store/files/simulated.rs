@@ -317,7 +317,7 @@ struct DiskFile {
 }
 
 impl File for DiskFile {
-    fn len(&self) -> io::Result<u64> {
+    fn bytes(&self) -> io::Result<u64> {
         Ok(self.disk.0.lock().inode(self.inode)?.bytes.len() as u64)
     }
 
@@ -456,7 +456,7 @@ mod tests {
             assert_eq!(file.append(b"y").unwrap_err().kind(), kind);
             assert_eq!(disk.create("b").err().unwrap().kind(), kind);
             assert_eq!(file.sync().is_err(), failure == Failure::Broken);
-            assert_eq!(disk.remove("c").is_err(), true);
+            assert!(disk.remove("c").is_err());
             disk.heal();
             file.append(b"z").unwrap();
         }

@@ -55,6 +55,9 @@ impl Place {
     }
 }
 
+/// Is called with the place and the payload of a frame.
+pub type Visit<'a> = dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload> + 'a;
+
 /// How a log is to be kept.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
@@ -129,7 +132,7 @@ impl Log {
     pub fn open(
         files: Arc<dyn Files>,
         options: LogOptions,
-        visit: &mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>,
+        visit: &mut Visit<'_>,
     ) -> Result<(Self, Vec<Cut>), OpenError> {
         Recovery::run(files, options, visit)
     }
@@ -140,10 +143,7 @@ impl Log {
     /// # Errors
     ///
     /// The system's, and if a later version wrote it.
-    pub fn survey(
-        files: Arc<dyn Files>,
-        visit: &mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>,
-    ) -> Result<Survey, OpenError> {
+    pub fn survey(files: Arc<dyn Files>, visit: &mut Visit<'_>) -> Result<Survey, OpenError> {
         Recovery::survey(files, visit)
     }
 
@@ -179,7 +179,7 @@ impl Log {
                 Ok(place)
             }
             Err(source) => {
-                segment.bytes = file.len().unwrap_or(u64::from(segment.end));
+                segment.bytes = file.bytes().unwrap_or(u64::from(segment.end));
                 if let Tail::Good(file) = mem::replace(&mut self.tail, Tail::Closed) {
                     self.tail = Tail::Torn(file);
                 }

@@ -9,14 +9,12 @@ use parking_lot::Mutex;
 use super::format::{FRAME, Found, Frame, HEADER, Header, VERSION, name, number, read_frame, size};
 use super::{
     CorruptPayload, Cut, Defect, Log, LogOptions, MAX_SEGMENT_BYTES, OpenError, Place, Segment, Survey, Tail,
-    WriteError,
+    Visit, WriteError,
 };
 use crate::store::files::{File, Files};
 
 /// Bytes that are searched at a time for frames behind a broken one.
 const WINDOW: usize = 1 << 16;
-
-type Visit<'a> = &'a mut dyn FnMut(Place, &[u8]) -> Result<(), CorruptPayload>;
 
 /// A file of the log.
 struct Candidate {
@@ -62,7 +60,7 @@ impl Recovery {
     pub(super) fn run(
         files: Arc<dyn Files>,
         options: LogOptions,
-        visit: Visit<'_>,
+        visit: &mut Visit<'_>,
     ) -> Result<(Log, Vec<Cut>), OpenError> {
         let mut recovery = Self::new(files, None)?;
         recovery.walk(visit)?;
@@ -83,7 +81,7 @@ impl Recovery {
     }
 
     /// Looks at everything, and changes nothing.
-    pub(super) fn survey(files: Arc<dyn Files>, visit: Visit<'_>) -> Result<Survey, OpenError> {
+    pub(super) fn survey(files: Arc<dyn Files>, visit: &mut Visit<'_>) -> Result<Survey, OpenError> {
         let mut recovery = Self::new(files, Some(Vec::new()))?;
         let mut frames = 0;
         let mut count = |place: Place, payload: &[u8]| {
@@ -112,14 +110,14 @@ impl Recovery {
     }
 
     /// Goes on with a frame behind some that are lost.
-    fn skip_to(&mut self, number: u64, visit: Visit<'_>) -> Result<(), OpenError> {
+    fn skip_to(&mut self, number: u64, visit: &mut Visit<'_>) -> Result<(), OpenError> {
         self.settle(u64::MAX, None, visit)?;
         self.first_pending = number;
         Ok(())
     }
 
     /// Walks through all segments, and visits all frames of which it is known that they are on stable storage.
-    fn walk(&mut self, visit: Visit<'_>) -> Result<(), OpenError> {
+    fn walk(&mut self, visit: &mut Visit<'_>) -> Result<(), OpenError> {
         let last = self.candidates.iter().rposition(|candidate| candidate.header.is_some());
         let mut is_first = true;
         for index in 0..self.candidates.len() {
@@ -161,12 +159,14 @@ impl Recovery {
         index: usize,
         header: Header,
         later: Option<Header>,
-        visit: Visit<'_>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), OpenError> {
         if header.first > self.next() {
             self.lose(self.gap(index, header.first))?;
             self.skip_to(header.first, visit)?;
         }
+        // What was broken before is not missing.
+        self.defect = None;
         let mut offset = u64::from(HEADER);
         let mut number = header.first;
         loop {
@@ -228,7 +228,12 @@ impl Recovery {
     }
 
     /// Visits all frames up to this number; one of them may be in the buffer.
-    fn settle(&mut self, number: u64, buffered: Option<Place>, visit: Visit<'_>) -> Result<(), OpenError> {
+    fn settle(
+        &mut self,
+        number: u64,
+        buffered: Option<Place>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), OpenError> {
         while self.first_pending <= number {
             let Some(place) = self.pending.pop_front() else { return Ok(()) };
             let mut buffer = Vec::new();
@@ -242,9 +247,8 @@ impl Recovery {
                 self.lose(not_understood(place, &error))?;
             }
             self.first_pending += 1;
-            if let Some(candidate) =
-                self.candidates.iter_mut().find(|candidate| candidate.number == place.segment)
-            {
+            let index = self.candidates.binary_search_by_key(&place.segment, |candidate| candidate.number);
+            if let Some(candidate) = index.ok().and_then(|index| self.candidates.get_mut(index)) {
                 candidate.visited += 1;
             }
         }
@@ -253,7 +257,8 @@ impl Recovery {
 
     /// Reads a frame that was found good before.
     fn read(&self, place: Place, payload: &mut Vec<u8>) -> Result<(), OpenError> {
-        let candidate = self.candidates.iter().find(|candidate| candidate.number == place.segment);
+        let index = self.candidates.binary_search_by_key(&place.segment, |candidate| candidate.number);
+        let candidate = index.ok().and_then(|index| self.candidates.get(index));
         let Some((candidate, header)) = candidate.and_then(|candidate| Some((candidate, candidate.header?)))
         else {
             return Ok(());
@@ -286,7 +291,7 @@ impl Recovery {
     }
 
     /// Writes the end of the log again, and removes what is of no use any more.
-    fn finish(mut self, options: LogOptions, visit: Visit<'_>) -> Result<(Log, Vec<Cut>), OpenError> {
+    fn finish(mut self, options: LogOptions, visit: &mut Visit<'_>) -> Result<(Log, Vec<Cut>), OpenError> {
         // The last good one may be cut. It does no harm if this is not on stable storage: then it is found and cut again.
         if let Some(torn) = self.candidates.iter_mut().rfind(|candidate| candidate.header.is_some())
             && torn.end < torn.len
@@ -342,7 +347,7 @@ fn candidates(files: &dyn Files) -> Result<Vec<Candidate>, OpenError> {
 fn candidate(files: &dyn Files, number: u32) -> Result<Candidate, OpenError> {
     let failed = |source| failed(name(number), "opened", source);
     let file = files.open(&name(number)).map_err(failed)?;
-    let len = file.len().map_err(failed)?;
+    let len = file.bytes().map_err(failed)?;
     let mut header = None;
     if len >= u64::from(HEADER) {
         let mut bytes = [0; HEADER as usize];

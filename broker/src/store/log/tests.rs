@@ -10,8 +10,10 @@ use super::*;
 use crate::store::files::Directory;
 use crate::store::files::simulated::{Disk, Failure, SyncKind};
 
+type Visited = Vec<(Place, Vec<u8>)>;
+
 /// Opens a log, and gives what it visited.
-fn open(disk: &Disk, segment_bytes: u32) -> Result<(Log, Vec<Cut>, Vec<(Place, Vec<u8>)>), OpenError> {
+fn open(disk: &Disk, segment_bytes: u32) -> Result<(Log, Vec<Cut>, Visited), OpenError> {
     let mut visited = Vec::new();
     let (log, cuts) =
         Log::open(Arc::new(disk.clone()), LogOptions { segment_bytes }, &mut |place, payload| {
@@ -21,7 +23,7 @@ fn open(disk: &Disk, segment_bytes: u32) -> Result<(Log, Vec<Cut>, Vec<(Place, V
     Ok((log, cuts, visited))
 }
 
-fn payloads(visited: Vec<(Place, Vec<u8>)>) -> Vec<Vec<u8>> {
+fn payloads(visited: Visited) -> Vec<Vec<u8>> {
     visited.into_iter().map(|(_, payload)| payload).collect()
 }
 

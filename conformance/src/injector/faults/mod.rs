@@ -7,6 +7,7 @@ mod format;
 mod keep_alive;
 mod qos;
 mod redeliver;
+mod restart;
 mod retain;
 mod session;
 mod subscribe;
@@ -47,6 +48,7 @@ pub const FAULTS: &[&[Fault]] = &[
     unsubscribe::FAULTS,
     qos::FAULTS,
     redeliver::FAULTS,
+    restart::FAULTS,
     topics::FAULTS,
     websocket::FAULTS,
     v5_auth::FAULTS,

@@ -57,7 +57,10 @@ impl Context<'_> {
 
 /// Words that begin a line and so cannot be an actor's name.
 const RESERVED: &[&str] =
-    &["proves", "client", "raw", "needs", "promises", "should", "may", "any", "at", "repeat"];
+    &["proves", "client", "raw", "needs", "promises", "should", "may", "any", "at", "repeat", BROKER];
+
+/// Who is restarted.
+const BROKER: &str = "broker";
 
 /// The longest name of an actor: with the token it makes a client identifier that every broker must accept.
 const MAX_NAME_BYTES: usize = 15;
@@ -213,6 +216,15 @@ fn block_step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Line<'a>> {
 fn step<'a>(input: &'a str, context: &Context<'_>) -> Read<'a, Step> {
     let (rest, only) = opt(preceded(char('@'), cut(version))).parse(input)?;
     let (rest, duty) = opt(duty).parse(rest)?;
+    if let Ok((rest, _)) = keyword(BROKER).parse(rest) {
+        let (rest, _) = expect("`>`", word(tag(">"))).parse(rest)?;
+        let (after, _) = expect("`restart`", keyword("restart")).parse(rest)?;
+        if duty.is_some() {
+            return fail(input, "a `<` step after `should` or `may`");
+        }
+        let text = input.get(..input.len() - after.len()).unwrap_or(input).trim_end().to_owned();
+        return Ok((after, Step { line: 0, text, only, duty: Duty::Must, action: Action::Restart }));
+    }
     let (rest, actors) = separated_list1(char('|'), |input| actor_name(input, context)).parse(rest)?;
     let (rest, ()) = blank(rest)?;
     let (rest, arrow) = expect("`>`, `<` or `<?`", word(alt((tag(">"), tag("<?"), tag("<"))))).parse(rest)?;

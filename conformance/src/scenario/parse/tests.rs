@@ -42,12 +42,13 @@ fn reads_every_form_of_a_step() {
          @5.0 should a < close\n\
          may a|c < silence\n\
          a < silence for 800ms\n\
-         a > PUBACK id=$m",
+         a > PUBACK id=$m\n\
+         repeat 2 {\n  @5.0 broker > restart  # twice\n}",
     );
     let steps = &scenario.steps;
     assert_eq!(
         steps.iter().map(|step| step.line).collect::<Vec<_>>(),
-        [4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17]
+        [4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18]
     );
     assert_eq!(steps[0].text, "a > CONNECT clean=0");
     assert!(
@@ -62,6 +63,10 @@ fn reads_every_form_of_a_step() {
     assert!(matches!(&steps[6].action, Action::AnyOrder(inner) if inner.len() == 2));
     assert_eq!((steps[7].only, steps[7].duty), (Some(Version::V5_0), Duty::Should));
     assert_eq!(steps[8].duty, Duty::May);
+    let Action::Repeat(_, inner) = &steps[11].action else { panic!("{:?}", steps[11]) };
+    assert!(matches!(inner[0].action, Action::Restart) && inner[0].only == Some(Version::V5_0));
+    assert_eq!(inner[0].text, "@5.0 broker > restart");
+    assert!(scenario.restarts() && !good("a < close").restarts());
 }
 
 #[test]
@@ -117,6 +122,15 @@ fn says_what_was_expected_and_where() {
         ("needs wings", &format!("4:7: expected one of {}, found `wings`", words.join(", "))),
         ("any order", "4:10: expected `{`, found the end of the line"),
         ("should a > CONNECT", "4:1: expected a `<` step after `should` or `may`, found `should`"),
+        ("broker < restart", "4:8: expected `>`, found `<`"),
+        ("broker > reload", "4:10: expected `restart`, found `reload`"),
+        ("broker > restart now", "4:18: expected the end of the line, found `now`"),
+        ("may broker > restart", "4:1: expected a `<` step after `should` or `may`, found `may`"),
+        ("raw broker", "4:5: expected a name that is not taken, found `broker`"),
+        (
+            "at once {\nbroker > restart",
+            "5:1: expected `}` or a step `actor > …` of one `raw` actor, found `broker`",
+        ),
         ("any order {\nc > CONNECT", "5:1: expected `}` or a step `actor < PACKET …`, found `c`"),
     ] {
         assert_eq!(says(line), format!("test.scenario:{message}"), "{line}");
