@@ -64,18 +64,20 @@ impl Identity {
         }
         let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
         let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        // First: the broker serves already, and what it makes from now on has the owner of the directory.
+        fchown(directory, Some(self.uid.as_raw()), Some(self.gid.as_raw()))?;
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
             if !entry.file_type()?.is_file() {
                 continue;
             }
             match self.own(&entry.path()) {
-                // The broker serves already, and removes what it needs no more.
+                // It removes what it needs no more.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        fchown(directory, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        Ok(())
     }
 
     /// Becomes it, with all threads and for good: its groups, its group, then the user, after which there is no way

@@ -104,7 +104,10 @@ impl Files for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(SystemFile(options().read(true).create_new(true).open(self.path.join(name))?)))
+        let file = options().read(true).create_new(true).open(self.path.join(name))?;
+        #[cfg(unix)]
+        give_to_owner(&file, &self.itself)?;
+        Ok(Box::new(SystemFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
@@ -125,6 +128,17 @@ impl Files for Directory {
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A process that is still root makes no file which the one that it becomes could not open later.
+#[cfg(unix)]
+fn give_to_owner(file: &fs::File, directory: &fs::File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let owner = directory.metadata()?;
+    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
+        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 struct SystemFile(fs::File);
