@@ -188,6 +188,26 @@ fn a_message_that_is_handed_to_another_session_is_never_without_one() {
 }
 
 #[test]
+fn what_a_failed_sync_lost_is_taken_from_where_it_was_written_again() {
+    let mut player = Player::new(Disk::new(0), Options { sync: SyncPolicy::Os, ..options(1000) });
+    let session = player.begin(0);
+    player.reopen();
+    player.publish(&[session], 400, false);
+    player.commit();
+    player.disk.fail(Failure::Broken, player.disk.operations(), 6);
+    for _ in 0..3 {
+        player.publish(&[session], 10, false);
+        player.commit();
+    }
+    assert!(player.journal.is_failing());
+    player.disk.heal();
+    player.idle();
+    // So nothing holds the file that failed.
+    assert_eq!(player.writer.status().segments(), 1);
+    player.check_fetches(3);
+}
+
+#[test]
 fn a_fetch_of_an_unknown_session_gets_nothing() {
     let mut player = Player::new(Disk::new(0), options(1000));
     let fetched = player.fetch(77, 0, 10, 10).unwrap();
