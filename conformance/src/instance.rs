@@ -44,10 +44,10 @@ pub enum LaunchError {
     Words(String),
     /// `{port}` where there is none.
     #[error("{0} has no port for {PORT}: leave {PORT} out of the command")]
-    NoPort(Endpoint),
+    NoPort(String),
     /// It would not be known who answers.
     #[error("something listens at {0} already: stop it, since the kit starts the broker itself")]
-    Taken(Endpoint),
+    Taken(String),
     /// The command cannot be run, or there is no place for its files.
     #[error("cannot start {program}: {reason}")]
     Start {
@@ -72,7 +72,7 @@ pub enum LaunchError {
         /// The first word.
         program: String,
         /// Where it should.
-        endpoint: Endpoint,
+        endpoint: String,
         /// How long was waited.
         patience: Duration,
         /// What it wrote last, ready to be put behind.
@@ -97,7 +97,7 @@ impl Launch {
     pub fn of(words: Vec<String>, endpoint: Endpoint) -> Result<Self, LaunchError> {
         let launch = Launch { words, endpoint, patience: PATIENCE };
         match launch.endpoint.port() {
-            None if launch.takes_a_port() => Err(LaunchError::NoPort(launch.endpoint)),
+            None if launch.takes_a_port() => Err(LaunchError::NoPort(launch.endpoint.to_string())),
             _ => Ok(launch),
         }
     }
@@ -120,7 +120,7 @@ impl Launch {
     pub fn start(&self) -> Result<Instance, LaunchError> {
         let failed = |reason| LaunchError::Start { program: self.program(), reason };
         if self.endpoint.connect(self.patience).is_ok() {
-            return Err(LaunchError::Taken(self.endpoint.clone()));
+            return Err(LaunchError::Taken(self.endpoint.to_string()));
         }
         let files = tempfile::Builder::new().prefix("conformance-").tempdir().map_err(failed)?;
         let data = files.path().join("data");
@@ -276,7 +276,7 @@ impl Process {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let (endpoint, patience) = (launch.endpoint.clone(), launch.patience);
+                let (endpoint, patience) = (launch.endpoint.to_string(), launch.patience);
                 return Err(LaunchError::Silent { program, endpoint, patience, said: said() });
             }
             if launch.endpoint.connect(left).is_ok() {
