@@ -3,6 +3,7 @@
 #
 #   ci/peers.sh mosquitto|nats-server|aedes|amqtt|rumqttd PORT
 #   ci/peers.sh rumqttd PORT 5.0    (one listener of it speaks one version)
+#   ci/peers.sh mosquitto-persistent PORT DIR    (what is in DIR stays, for scenarios that restart it)
 #
 # PEERS  where what is no Debian package is installed at its first start (default: ~/.cache/mqtt-peers)
 set -euo pipefail
@@ -10,9 +11,13 @@ set -euo pipefail
 name=${1:?"usage: ci/peers.sh mosquitto|nats-server|aedes|amqtt|rumqttd PORT"}
 port=${2:?"usage: ci/peers.sh $name PORT"}
 peers=${PEERS:-$HOME/.cache/mqtt-peers}
-# Nothing is left of an earlier run.
-home=${TMPDIR:-/tmp}/mqtt-peer-$name-$port
-rm -rf "$home"
+if [ "$name" = mosquitto-persistent ]; then
+    home=${3:?"usage: ci/peers.sh $name PORT DIR"}
+else
+    # Nothing is left of an earlier run.
+    home=${TMPDIR:-/tmp}/mqtt-peer-$name-$port
+    rm -rf "$home"
+fi
 mkdir -p "$home" "$peers"
 
 case $name in
@@ -20,6 +25,15 @@ mosquitto)
     cat >"$home/conf" <<END
 listener $port 127.0.0.1
 allow_anonymous true
+END
+    exec mosquitto -c "$home/conf"
+    ;;
+mosquitto-persistent)
+    cat >"$home/conf" <<END
+listener $port 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location $home/
 END
     exec mosquitto -c "$home/conf"
     ;;

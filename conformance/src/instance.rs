@@ -1,10 +1,12 @@
 //! Brokers that the kit itself starts, so that a scenario can have them killed and started again.
 
+use std::collections::hash_map::RandomState;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,10 +44,10 @@ pub enum LaunchError {
     Words(String),
     /// `{port}` where there is none.
     #[error("{0} has no port for {PORT}: leave {PORT} out of the command")]
-    NoPort(Endpoint),
+    NoPort(String),
     /// It would not be known who answers.
     #[error("something listens at {0} already: stop it, since the kit starts the broker itself")]
-    Taken(Endpoint),
+    Taken(String),
     /// The command cannot be run, or there is no place for its files.
     #[error("cannot start {program}: {reason}")]
     Start {
@@ -70,7 +72,7 @@ pub enum LaunchError {
         /// The first word.
         program: String,
         /// Where it should.
-        endpoint: Endpoint,
+        endpoint: String,
         /// How long was waited.
         patience: Duration,
         /// What it wrote last, ready to be put behind.
@@ -95,7 +97,7 @@ impl Launch {
     pub fn of(words: Vec<String>, endpoint: Endpoint) -> Result<Self, LaunchError> {
         let launch = Launch { words, endpoint, patience: PATIENCE };
         match launch.endpoint.port() {
-            None if launch.takes_a_port() => Err(LaunchError::NoPort(launch.endpoint)),
+            None if launch.takes_a_port() => Err(LaunchError::NoPort(launch.endpoint.to_string())),
             _ => Ok(launch),
         }
     }
@@ -118,7 +120,7 @@ impl Launch {
     pub fn start(&self) -> Result<Instance, LaunchError> {
         let failed = |reason| LaunchError::Start { program: self.program(), reason };
         if self.endpoint.connect(self.patience).is_ok() {
-            return Err(LaunchError::Taken(self.endpoint.clone()));
+            return Err(LaunchError::Taken(self.endpoint.to_string()));
         }
         let files = tempfile::Builder::new().prefix("conformance-").tempdir().map_err(failed)?;
         let data = files.path().join("data");
@@ -147,8 +149,20 @@ impl Launch {
     /// # Errors
     /// As [`Launch::start`].
     pub fn start_another(&self) -> Result<Instance, LaunchError> {
-        let port = free_port().map_err(|reason| LaunchError::Start { program: self.program(), reason })?;
-        Launch { endpoint: self.endpoint.with_port(port), ..self.clone() }.start()
+        const ATTEMPTS: usize = 5;
+        let start = || {
+            let port =
+                free_port().map_err(|reason| LaunchError::Start { program: self.program(), reason })?;
+            Launch { endpoint: self.endpoint.with_port(port), ..self.clone() }.start()
+        };
+        let mut started = start();
+        for _ in 1..ATTEMPTS {
+            if !matches!(started, Err(LaunchError::Taken(_))) {
+                break;
+            }
+            started = start();
+        }
+        started
     }
 
     fn program(&self) -> String {
@@ -163,15 +177,14 @@ impl Launch {
 /// There is none.
 pub fn free_port() -> io::Result<u16> {
     const FIRST: u16 = 4_000;
-    const COUNT: u16 = 6_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Several kits begin at different places.
-    let own = std::process::id().wrapping_mul(7919) as u16;
+    const COUNT: u64 = 6_000;
     let mut last = io::ErrorKind::AddrInUse.into();
     for _ in 0..COUNT {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(own) % COUNT;
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST + offset)) {
-            Ok(_) => return Ok(FIRST + offset),
+        // Another kit that asks now gets another one.
+        let offset = RandomState::new().build_hasher().finish() % COUNT;
+        let port = FIRST + offset as u16;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
             Err(error) => last = error,
         }
     }
@@ -263,7 +276,7 @@ impl Process {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let (endpoint, patience) = (launch.endpoint.clone(), launch.patience);
+                let (endpoint, patience) = (launch.endpoint.to_string(), launch.patience);
                 return Err(LaunchError::Silent { program, endpoint, patience, said: said() });
             }
             if launch.endpoint.connect(left).is_ok() {

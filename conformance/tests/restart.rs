@@ -95,6 +95,8 @@ fn without_a_command_they_are_skipped() {
     let text = String::from_utf8(ran.stdout).expect("UTF-8");
     assert_eq!(ran.status.code(), Some(3), "{text}");
     assert!(text.contains("(needs a broker that the kit can restart: see --broker-command)"), "{text}");
+    let listed = String::from_utf8(conformance(&["list", SCENARIOS[0]]).stdout).expect("UTF-8");
+    assert_eq!(listed.lines().filter(|line| line.ends_with("(restarts the broker)")).count(), 2, "{listed}");
 }
 
 fn a_command_that_is_none_is_said() {

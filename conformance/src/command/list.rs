@@ -30,7 +30,8 @@ pub(super) fn main(options: &Options) -> Result<Found, Error> {
     let all = options.source.items()?;
     for item in select(&all, &options.patterns, &[]).map_err(Error::Usage)? {
         let ids: Vec<&str> = item.scenario.cited(item.version).collect();
-        writeln!(output, "{}  {}", item.name(), ids.join(" "))?;
+        let note = if item.scenario.restarts() { "  (restarts the broker)" } else { "" };
+        writeln!(output, "{}  {}{note}", item.name(), ids.join(" "))?;
     }
     Ok(Found::Good)
 }
