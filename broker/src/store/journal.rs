@@ -191,6 +191,11 @@ impl Journal {
         self.backlog_bytes.load(Ordering::Relaxed) > self.max_backlog_bytes
     }
 
+    /// Bytes that are recorded and not persisted.
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether the last attempt to write failed.
     pub fn is_failing(&self) -> bool {
         self.is_failing.load(Ordering::Relaxed)

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cleaning::{Cleaner, Step};
@@ -68,6 +69,15 @@ const CLEANED_BYTES: usize = 256 << 10;
 /// In the worst case all of what is looked through is needed, up to half of all there is; so twice would do.
 const CLEANED_SHARE: usize = 4;
 
+/// After a group of so many bytes the next one is waited for, until less comes.
+const MUCH_BYTES: usize = 4 << 10;
+
+/// It is looked so often how much came.
+const GATHERING: Duration = Duration::from_micros(150);
+
+/// And so many times at most: 3 ms.
+const MOST_GATHERINGS: usize = 20;
+
 /// At the end, it is tried so often to write what is left.
 const LAST_ATTEMPTS: usize = 3;
 
@@ -99,6 +109,8 @@ pub struct Writer {
     /// Cleaning failed: when to try again.
     clean_at: Option<Instant>,
     changes: Changes,
+    /// The last group was large.
+    pours: bool,
 }
 
 /// What is asked for.
@@ -140,6 +152,7 @@ impl Writer {
             cleaner: Cleaner::default(),
             clean_at: None,
             changes: Changes::default(),
+            pours: false,
         };
         writer.measure();
         writer
@@ -153,9 +166,13 @@ impl Writer {
     /// Writes what was recorded, or waits for so long that something is, and gives what was asked for to `sink`. Gives
     /// whether to go on: after [`Journal::finish`] it writes and syncs everything, and that was all.
     pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
+        if self.pours {
+            self.gather();
+        }
         let taken = self.journal.take(self.wait(longest));
         let now = Instant::now();
         let written = taken.records.len();
+        self.pours = written >= MUCH_BYTES;
         self.taken = taken.group;
         if !taken.records.is_empty() {
             self.push(taken.group, taken.records);
@@ -171,6 +188,19 @@ impl Writer {
         }
         self.measure();
         !taken.is_over
+    }
+
+    /// Lets a group grow while much comes, for each group costs those who wait as much as the next.
+    fn gather(&self) {
+        let mut before = self.journal.backlog_bytes();
+        for _ in 0..MOST_GATHERINGS {
+            thread::sleep(GATHERING);
+            let now = self.journal.backlog_bytes();
+            if now.saturating_sub(before) <= now / 16 {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// How long to wait for something to do.
