@@ -26,6 +26,7 @@ mod random;
 mod retained;
 mod rounds;
 mod subscriber;
+mod testator;
 mod world;
 
 use broker::Kind;

@@ -12,6 +12,7 @@ use crate::publisher::Publisher;
 use crate::random::Random;
 use crate::retained;
 use crate::subscriber::{Subscriber, Traits};
+use crate::testator::Testator;
 use crate::world::World;
 
 use QoS::{AtLeastOnce, ExactlyOnce};
@@ -57,6 +58,7 @@ struct Life {
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
     fickle: [Fickle; 2],
+    testators: [Testator; 2],
     random: Random,
     patience: Duration,
 }
@@ -100,8 +102,11 @@ impl Life {
         let fickle = [("fickle of 3.1.1", V311), ("fickle of 5.0", V5)];
         let fickle =
             fickle.map(|(client_id, version)| Fickle::new(client_id, version, Random::new(random.bits())));
+        let testators = [(PUBLISHERS.len() as u8, V311), (PUBLISHERS.len() as u8 + 1, V5)];
+        let testators = testators
+            .map(|(index, version)| Testator::new(&world, index, version, Random::new(random.bits())));
         let patience = if kind.promises_durability() { PATIENCE } else { PATIENCE_WITH_THE_FORGETFUL };
-        Self { kind, world, publishers, subscribers, fickle, random, patience }
+        Self { kind, world, publishers, subscribers, fickle, testators, random, patience }
     }
 
     /// All are subscribed before anything is published.
@@ -138,6 +143,9 @@ impl Life {
         }
         for fickle in &mut self.fickle {
             clients.push(executor.spawn(fickle.change_until_killed(world)));
+        }
+        for testator in &mut self.testators {
+            clients.push(executor.spawn(testator.die_until_killed(world)));
         }
         let axe = executor.spawn(async {
             Timer::after(kill_after).await;
