@@ -8,7 +8,7 @@ use sol::codec::{QoS, Version};
 use crate::broker::{Broker, Kind};
 use crate::fickle::Fickle;
 use crate::figures::Fate;
-use crate::publisher::Publisher;
+use crate::publisher::{self, Publisher};
 use crate::random::Random;
 use crate::retained;
 use crate::subscriber::{Subscriber, Traits};
@@ -27,7 +27,13 @@ const PATIENCE_WITH_THE_FORGETFUL: Duration = Duration::from_millis(500);
 /// A round in which little is acknowledged ends nevertheless.
 const LONGEST_ROUND: Duration = Duration::from_secs(5);
 
-const PUBLISHERS: [Version; 4] = [V311, V5, V311, V5];
+/// Where all is at one QoS, no acknowledgement waits for one of the other.
+const PUBLISHERS: [publisher::Kind; 4] = [
+    (V311, &[AtLeastOnce]),
+    (V5, &[ExactlyOnce]),
+    (V311, &[AtLeastOnce, ExactlyOnce]),
+    (V5, &[AtLeastOnce, ExactlyOnce]),
+];
 
 const SUBSCRIBER: Traits = Traits {
     client_id: "subscriber",
@@ -88,7 +94,7 @@ impl Life {
         let world = World::new(Broker::new(kind));
         let publishers = PUBLISHERS.iter().enumerate();
         let publishers = publishers
-            .map(|(index, version)| Publisher::new(&world, index as u8, *version, Random::new(random.bits())))
+            .map(|(index, kind)| Publisher::new(&world, index as u8, *kind, Random::new(random.bits())))
             .collect();
         let mut subscribers = Vec::new();
         for traits in SUBSCRIBERS {
