@@ -14,20 +14,17 @@ use crate::common::PATIENCE;
 /// Which broker, and how it is to keep things.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    Sol {
-        is_durable: bool,
-    },
+    /// With `persistence_sync` so, or without persistence.
+    Sol { sync: Option<&'static str> },
     /// Debian's, with `persistence true`; without a time it saves every half an hour.
-    Mosquitto {
-        autosave_seconds: Option<u32>,
-    },
+    Mosquitto { autosave_seconds: Option<u32> },
 }
 
 impl Kind {
     pub(crate) fn name(self) -> String {
         match self {
-            Kind::Sol { is_durable: true } => "sol".into(),
-            Kind::Sol { is_durable: false } => "sol, persistence false".into(),
+            Kind::Sol { sync: Some(sync) } => format!("sol, persistence_sync {sync}"),
+            Kind::Sol { sync: None } => "sol, persistence false".into(),
             Kind::Mosquitto { autosave_seconds: None } => "mosquitto, persistence true".into(),
             Kind::Mosquitto { autosave_seconds: Some(seconds) } => {
                 format!("mosquitto, autosave_interval {seconds}")
@@ -47,15 +44,15 @@ impl Kind {
 
     /// Whether anything lost is its fault.
     pub(crate) fn promises_durability(self) -> bool {
-        matches!(self, Kind::Sol { is_durable: true })
+        matches!(self, Kind::Sol { sync: Some(_) })
     }
 
     fn config(self, port: u16, directory: &str) -> String {
         match self {
-            Kind::Sol { is_durable: true } => format!(
-                "ip_port {port}\npersistence true\npersistence_location {directory}/store\npersistence_sync always\n"
+            Kind::Sol { sync: Some(sync) } => format!(
+                "ip_port {port}\npersistence true\npersistence_location {directory}/store\npersistence_sync {sync}\n"
             ),
-            Kind::Sol { is_durable: false } => format!("ip_port {port}\npersistence false\n"),
+            Kind::Sol { sync: None } => format!("ip_port {port}\npersistence false\n"),
             Kind::Mosquitto { autosave_seconds } => {
                 let autosave = autosave_seconds.map(|seconds| format!("autosave_interval {seconds}\n"));
                 // Its queue has 1000 messages otherwise, and what did not fit would look as if a crash had lost it.

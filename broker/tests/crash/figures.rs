@@ -72,12 +72,12 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<30}", "")?;
+        write!(f, "{:<34}", "")?;
         for head in HEADS {
             write!(f, "  {head:>7}")?;
         }
         for (name, row) in &self.0 {
-            write!(f, "\n{name:<30}")?;
+            write!(f, "\n{name:<34}")?;
             for (head, value) in HEADS.iter().zip(row) {
                 write!(f, "  {value:>width$}", width = head.len().max(7))?;
             }

@@ -26,15 +26,19 @@ mod random;
 mod retained;
 mod rounds;
 mod subscriber;
+mod testator;
 mod world;
 
 use broker::Kind;
-use figures::Table;
+use figures::{Fate, Table};
 
+const ALWAYS: Kind = Kind::Sol { sync: Some("always") };
 /// So many take about a minute in a debug build.
 const ROUNDS: u32 = 200;
 /// A round of which mosquitto saves anything takes a second.
 const ROUNDS_OF_A_PEER: u32 = 40;
+/// Enough to see that it does not matter to a kill whether the disk has it.
+const ROUNDS_WITHOUT_SYNC: u32 = 20;
 /// Enough for a broker that forgets everything at each kill.
 const ROUNDS_TO_LOSE: u32 = 8;
 
@@ -42,17 +46,29 @@ const ROUNDS_TO_LOSE: u32 = 8;
 fn nothing_acknowledged_is_lost() {
     let (rounds, seed) = asked_for();
     let mut table = Table::default();
-    let fate = rounds::play(Kind::Sol { is_durable: true }, rounds, seed);
+    let fate = rounds::play(ALWAYS, rounds, seed);
     table.add(&fate);
     println!("{table}");
     fate.must_be_spotless();
 }
 
-/// Or the test above would prove nothing.
+/// The system has what was written, and lives on.
+#[test]
+fn what_is_written_survives_a_kill() {
+    let (_, seed) = asked_for();
+    let mut table = Table::default();
+    let fates = ["interval 5s", "os"]
+        .map(|sync| rounds::play(Kind::Sol { sync: Some(sync) }, ROUNDS_WITHOUT_SYNC, seed));
+    fates.iter().for_each(|fate| table.add(fate));
+    println!("{table}");
+    fates.iter().for_each(Fate::must_be_spotless);
+}
+
+/// Or the tests above would prove nothing.
 #[test]
 fn what_a_broker_without_persistence_loses_is_seen() {
     let (_, seed) = asked_for();
-    let fate = rounds::play(Kind::Sol { is_durable: false }, ROUNDS_TO_LOSE, seed);
+    let fate = rounds::play(Kind::Sol { sync: None }, ROUNDS_TO_LOSE, seed);
     let mut table = Table::default();
     table.add(&fate);
     println!("{table}");
@@ -69,7 +85,7 @@ fn the_same_is_done_to_mosquitto() {
             let mut table = Table::default();
             let autosave = [None, Some(1)];
             let peers = autosave.map(|autosave_seconds| Kind::Mosquitto { autosave_seconds });
-            for kind in peers.into_iter().chain([Kind::Sol { is_durable: true }]) {
+            for kind in peers.into_iter().chain([ALWAYS]) {
                 table.add(&rounds::play(kind, rounds.min(ROUNDS_OF_A_PEER), seed));
             }
             println!("{table}");

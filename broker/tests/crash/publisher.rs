@@ -21,12 +21,17 @@ const LARGE: usize = 15_000;
 const TOPICS: usize = 4;
 const RETAINED_TOPICS: usize = 3;
 
+/// What tells one from the other.
+pub(crate) type Kind = (Version, &'static [QoS]);
+
 pub(crate) struct Publisher {
     index: u8,
     /// In the history.
     name: usize,
     client_id: String,
     version: Version,
+    /// What it publishes at.
+    qos: &'static [QoS],
     random: Random,
     /// It was told of a session.
     has_session: bool,
@@ -49,10 +54,10 @@ enum Cargo {
 }
 
 impl Publisher {
-    pub(crate) fn new(world: &World, index: u8, version: Version, random: Random) -> Self {
+    pub(crate) fn new(world: &World, index: u8, (version, qos): Kind, random: Random) -> Self {
         let client_id = format!("publisher {index}");
         let name = world.ledger.borrow_mut().name(&client_id);
-        Self { index, name, client_id, version, random, has_session: false, flight: VecDeque::new() }
+        Self { index, name, client_id, version, qos, random, has_session: false, flight: VecDeque::new() }
     }
 
     /// Publishes, leaves and comes back until the broker is killed.
@@ -129,7 +134,7 @@ impl Publisher {
             Cargo::Message(world.ledger.borrow_mut().publish(Message {
                 publisher: self.index,
                 topic: self.random.below(TOPICS) as u8,
-                qos: *self.random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]),
+                qos: *self.random.pick(self.qos),
                 repeats: 1 + self.random.below(repeats) as u16,
                 is_acknowledged: false,
             }))

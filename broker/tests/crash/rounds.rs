@@ -8,10 +8,11 @@ use sol::codec::{QoS, Version};
 use crate::broker::{Broker, Kind};
 use crate::fickle::Fickle;
 use crate::figures::Fate;
-use crate::publisher::Publisher;
+use crate::publisher::{self, Publisher};
 use crate::random::Random;
 use crate::retained;
 use crate::subscriber::{Subscriber, Traits};
+use crate::testator::Testator;
 use crate::world::World;
 
 use QoS::{AtLeastOnce, ExactlyOnce};
@@ -26,7 +27,13 @@ const PATIENCE_WITH_THE_FORGETFUL: Duration = Duration::from_millis(500);
 /// A round in which little is acknowledged ends nevertheless.
 const LONGEST_ROUND: Duration = Duration::from_secs(5);
 
-const PUBLISHERS: [Version; 4] = [V311, V5, V311, V5];
+/// Where all is at one QoS, no acknowledgement waits for one of the other.
+const PUBLISHERS: [publisher::Kind; 4] = [
+    (V311, &[AtLeastOnce]),
+    (V5, &[ExactlyOnce]),
+    (V311, &[AtLeastOnce, ExactlyOnce]),
+    (V5, &[AtLeastOnce, ExactlyOnce]),
+];
 
 const SUBSCRIBER: Traits = Traits {
     client_id: "subscriber",
@@ -57,6 +64,7 @@ struct Life {
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
     fickle: [Fickle; 2],
+    testators: [Testator; 2],
     random: Random,
     patience: Duration,
 }
@@ -86,7 +94,7 @@ impl Life {
         let world = World::new(Broker::new(kind));
         let publishers = PUBLISHERS.iter().enumerate();
         let publishers = publishers
-            .map(|(index, version)| Publisher::new(&world, index as u8, *version, Random::new(random.bits())))
+            .map(|(index, kind)| Publisher::new(&world, index as u8, *kind, Random::new(random.bits())))
             .collect();
         let mut subscribers = Vec::new();
         for traits in SUBSCRIBERS {
@@ -100,8 +108,11 @@ impl Life {
         let fickle = [("fickle of 3.1.1", V311), ("fickle of 5.0", V5)];
         let fickle =
             fickle.map(|(client_id, version)| Fickle::new(client_id, version, Random::new(random.bits())));
+        let testators = [(PUBLISHERS.len() as u8, V311), (PUBLISHERS.len() as u8 + 1, V5)];
+        let testators = testators
+            .map(|(index, version)| Testator::new(&world, index, version, Random::new(random.bits())));
         let patience = if kind.promises_durability() { PATIENCE } else { PATIENCE_WITH_THE_FORGETFUL };
-        Self { kind, world, publishers, subscribers, fickle, random, patience }
+        Self { kind, world, publishers, subscribers, fickle, testators, random, patience }
     }
 
     /// All are subscribed before anything is published.
@@ -138,6 +149,9 @@ impl Life {
         }
         for fickle in &mut self.fickle {
             clients.push(executor.spawn(fickle.change_until_killed(world)));
+        }
+        for testator in &mut self.testators {
+            clients.push(executor.spawn(testator.die_until_killed(world)));
         }
         let axe = executor.spawn(async {
             Timer::after(kill_after).await;

@@ -26,7 +26,7 @@ const MIB: usize = 1 << 20;
 const CANNOT: &str = "the store cannot be written";
 const CAN_AGAIN: &str = "the store can be written again";
 
-/// The broker, with its store on the disk. The port is the same in all its lives.
+/// The broker, with its store on the disk.
 struct Broker {
     place: Place,
     sol: Sol,
@@ -34,18 +34,12 @@ struct Broker {
 
 impl Broker {
     fn start(disk: &Disk) -> Self {
-        let store = disk.path().join("store");
-        let config = |port| {
-            format!(
-                "ip_port {port}\nstats_publish_interval 1s\npersistence true\npersistence_location {}\n\
-                 persistence_sync always\nmax_persistence_backlog_bytes 1MB\n",
-                store.display()
-            )
-        };
-        let place = Place::new(&config(0));
-        let sol = place.start();
-        place.configure(&config(sol.address.port()));
-        Self { place, sol }
+        let place = Place::new(&format!(
+            "ip_port 0\nstats_publish_interval 1s\npersistence true\npersistence_location {}\n\
+             persistence_sync always\nmax_persistence_backlog_bytes 1MB\n",
+            disk.path().join("store").display()
+        ));
+        Self { sol: place.start(), place }
     }
 
     fn address(&self) -> SocketAddr {
@@ -186,7 +180,7 @@ fn killed_while_the_disk_is_full() {
         disk.resize(64 * MIB);
         let broker = Broker::start_again(place);
         for absent in &mut absent {
-            absent.come_back(address, &acknowledged);
+            absent.come_back(broker.address(), &acknowledged);
         }
         broker.stop();
     });

@@ -1,32 +1,42 @@
 //! The broker as a process, and what it takes.
 
-use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use rustix::process::Signal;
 
-use crate::common::process::{Place, Sol};
+use crate::common::process::{self, Place, Sol};
 
 pub(crate) struct Broker {
     sol: Sol,
     place: Place,
 }
 
+/// How long a start may take; a debug build is slow.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 impl Broker {
     pub(crate) fn start() -> Self {
-        let place = Place::new(
-            "ip_port 0\nthreads 2\npersistence true\npersistence_location $D/store\n\
-             max_stored_messages 10000000\nmax_stored_bytes 10GB\n",
-        );
+        let place = Place::new(&config(0));
         Self { sol: place.start(), place }
     }
 
-    /// On another port.
+    /// Waits until it takes connections again, on the same port.
     pub(crate) fn kill_and_start_again(self) -> Self {
         let Self { sol, place } = self;
+        let address = sol.address;
         sol.signal(Signal::KILL);
         _ = sol.end();
-        Self { sol: place.start(), place }
+        place.configure(&config(address.port()));
+        let mut sol = Sol::spawn(process::sol(&["-c", &place.config()]));
+        sol.address = address;
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "does not listen again");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Self { sol, place }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -50,4 +60,12 @@ impl Broker {
         // One may be removed meanwhile.
         files.filter_map(|file| file.ok()?.metadata().ok()).map(|file| file.len() as usize).sum()
     }
+}
+
+/// With room for all that is sent.
+fn config(port: u16) -> String {
+    format!(
+        "ip_port {port}\nthreads 2\npersistence true\npersistence_location $D/store\n\
+         max_stored_messages 10000000\nmax_stored_bytes 10GB\nmax_queued_messages 1000000\nmax_queued_bytes 1GB\n"
+    )
 }

@@ -30,6 +30,9 @@ const PAYLOAD_BYTES: usize = 1000;
 /// A broker that has nothing to do takes about 10 MiB; the rest is what is on its way to the disk and back.
 const BOUND_BYTES: usize = 64 * MIB;
 
+/// More than a session takes, with its subscriptions and where its messages are.
+const SESSION_BYTES: usize = 4000;
+
 #[test]
 fn a_client_that_is_absent() {
     let run = begin("absent client");
@@ -118,6 +121,7 @@ fn many_sessions_with_a_queue_each() {
     const EACH: usize = 10;
     let run = begin("sessions");
     let sessions = run.sized(1_000, 10_000);
+    let bound = BOUND_BYTES + sessions * SESSION_BYTES;
     let broker = Broker::start();
     let address = broker.address();
     let own: Vec<_> =
@@ -128,25 +132,25 @@ fn many_sessions_with_a_queue_each() {
         client.subscribe("common", QoS::AtLeastOnce);
         client::leave(client);
     });
-    run.add(&Row::new("sessions", sessions, began.elapsed(), &broker), BOUND_BYTES);
+    run.add(&Row::new("sessions", sessions, began.elapsed(), &broker), bound);
 
     let began = Instant::now();
     let each = |n| format!("own/{}", n % sessions);
     publish(address, "publisher", EACH * sessions, PAYLOAD_BYTES, each, false);
-    run.add(&Row::new("one queue each", EACH * sessions, began.elapsed(), &broker), BOUND_BYTES);
+    run.add(&Row::new("one queue each", EACH * sessions, began.elapsed(), &broker), bound);
 
     let (began, before) = (Instant::now(), broker.disk_bytes());
     publish(address, "publisher", EACH, 100 * PAYLOAD_BYTES, |_| "common".into(), false);
     let common = Row::new("and 10 x 100 kB for all", EACH, began.elapsed(), &broker);
     // Written once: not for each.
     assert!(common.disk_bytes - before < EACH * (150 * PAYLOAD_BYTES + 100 * sessions), "{common:?}");
-    run.add(&common, BOUND_BYTES);
+    run.add(&common, bound);
 
     let began = Instant::now();
     for (n, session) in own.iter().enumerate().step_by(sessions / 100) {
         session.take(address, (0..EACH).map(|round| round * sessions + n).chain(0..EACH));
     }
-    run.add(&Row::new("100 of them drained", 200 * EACH, began.elapsed(), &broker), BOUND_BYTES);
+    run.add(&Row::new("100 of them drained", 200 * EACH, began.elapsed(), &broker), bound);
 }
 
 /// From the start of the process to the first CONNACK. At full size there are a million retained messages and a hundred
@@ -166,7 +170,7 @@ fn the_start_with_all_of_it() {
     let last = Durable::new(&format!("session {}", sessions - 1), &format!("own/{}", sessions - 1));
     let client = last.connect(broker.address(), true);
     let row = Row::new("serves again", retained + sessions, began.elapsed(), &broker);
-    run.add(&row, BOUND_BYTES + retained * 1000 + sessions * 4000);
+    run.add(&row, BOUND_BYTES + retained * 1000 + sessions * SESSION_BYTES);
     client::leave(client);
     let topic = format!("r/{}/{}", (retained - 1) / 100, retained - 1);
     let mut client = Client::subscribed(broker.address(), "", &topic, QoS::AtMostOnce);
