@@ -1,15 +1,13 @@
 //! What is to be written next, and who waits for it.
 
-use std::any::Any;
 use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
-
-use super::record::{BodyNumber, MessageRecord, Position, Record, SessionNumber};
+use super::record::{BodyNumber, MessageRecord, Record};
+use super::stored::Fetch;
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, RwLock, RwLockReadGuard};
 
 /// The broker's end of the store: takes records, and tells when they are safe.
 pub struct Journal {
@@ -65,20 +63,6 @@ pub(super) struct Taken {
     pub(super) fetches: Vec<Fetch>,
     /// Nothing comes after it.
     pub(super) is_over: bool,
-}
-
-/// Asks for messages of a session that are only in the store.
-pub struct Fetch {
-    /// Whose.
-    pub session: SessionNumber,
-    /// From which position on; those in flight too.
-    pub from: Position,
-    /// At most so many.
-    pub max_messages: usize,
-    /// And no more once so many bytes of payload and topic are together.
-    pub max_bytes: usize,
-    /// Comes back with the answer.
-    pub asker: Arc<dyn Any + Send + Sync>,
 }
 
 /// The time during which what is recorded belongs together.

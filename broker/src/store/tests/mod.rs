@@ -1,5 +1,6 @@
 //! The store as a whole, beside a model that keeps everything in memory.
 
+mod handover;
 mod measured;
 mod model;
 mod player;
