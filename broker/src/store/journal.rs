@@ -89,6 +89,17 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Whoever is woken by something else waits once more for the same group, which may be long in coming: that takes no more
+/// room.
+fn make_room(waiting: &mut Vec<(u64, Waker)>) {
+    if waiting.len() == waiting.capacity() {
+        waiting.sort_unstable_by_key(|(group, waker)| (*group, waker.data().addr()));
+        waiting.dedup_by(|(group, waker), (before, same)| group == before && waker.will_wake(same));
+        // So that this is seldom.
+        waiting.reserve(waiting.len());
+    }
+}
+
 impl Journal {
     /// One with nothing to be written. Numbers begin behind `numbers`, which were given in earlier lives; at
     /// `max_backlog_bytes` it is [behind](Journal::is_behind).
@@ -158,6 +169,7 @@ impl Journal {
             if group <= self.persisted() {
                 return waker.wake_by_ref();
             }
+            make_room(&mut waiting);
             waiting.push((group, waker.clone()));
         }
         // An answer may say what was written down before: then nothing else makes the writer take its group.
