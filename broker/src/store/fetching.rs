@@ -6,10 +6,9 @@ use std::num::NonZeroU32;
 use ahash::RandomState;
 
 use super::image::{Change, Changes, Image, slice};
-use super::journal::Fetch;
 use super::log::{Defect, Log, OpenError, ReadError};
 use super::record::{Position, Record, SessionNumber};
-use super::stored::{Fetched, StoredDelivery};
+use super::stored::{Fetch, Fetched, StoredDelivery};
 use crate::codec::PacketId;
 
 /// Frames are kept for the next who asks for what is in them, up to so many bytes.

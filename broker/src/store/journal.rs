@@ -1,15 +1,13 @@
 //! What is to be written next, and who waits for it.
 
-use std::any::Any;
 use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
-
-use super::record::{BodyNumber, MessageRecord, Position, Record, SessionNumber};
+use super::record::{BodyNumber, MessageRecord, Record};
+use super::stored::Fetch;
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, RwLock, RwLockReadGuard};
 
 /// The broker's end of the store: takes records, and tells when they are safe.
 pub struct Journal {
@@ -67,20 +65,6 @@ pub(super) struct Taken {
     pub(super) is_over: bool,
 }
 
-/// Asks for messages of a session that are only in the store.
-pub struct Fetch {
-    /// Whose.
-    pub session: SessionNumber,
-    /// From which position on; those in flight too.
-    pub from: Position,
-    /// At most so many.
-    pub max_messages: usize,
-    /// And no more once so many bytes of payload and topic are together.
-    pub max_bytes: usize,
-    /// Comes back with the answer.
-    pub asker: Arc<dyn Any + Send + Sync>,
-}
-
 /// The time during which what is recorded belongs together.
 pub struct Turn<'j> {
     journal: &'j Journal,
@@ -102,6 +86,17 @@ impl Drop for Turn<'_> {
         if self.journal.backlog_bytes.load(Ordering::Relaxed) > 0 {
             self.journal.work.notify_one();
         }
+    }
+}
+
+/// Whoever is woken by something else waits once more for the same group, which may be long in coming: that takes no more
+/// room.
+fn make_room(waiting: &mut Vec<(u64, Waker)>) {
+    if waiting.len() == waiting.capacity() {
+        waiting.sort_unstable_by_key(|(group, waker)| (*group, waker.data().addr()));
+        waiting.dedup_by(|(group, waker), (before, same)| group == before && waker.will_wake(same));
+        // So that this is seldom.
+        waiting.reserve(waiting.len());
     }
 }
 
@@ -174,6 +169,7 @@ impl Journal {
             if group <= self.persisted() {
                 return waker.wake_by_ref();
             }
+            make_room(&mut waiting);
             waiting.push((group, waker.clone()));
         }
         // An answer may say what was written down before: then nothing else makes the writer take its group.

@@ -23,13 +23,14 @@ mod opening;
 mod record;
 mod status;
 mod stored;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use coding::RecordError;
 pub use inspection::{describe, repair};
-pub use journal::{Clock, Fetch, Journal, Turn};
+pub use journal::{Clock, Journal, Turn};
 pub use log::{
     CorruptPayload, Cut, Defect, Log, LogOptions, MAX_PAYLOAD_BYTES, OpenError, Place, ReadError, Survey,
     Visit, WriteError,
@@ -40,5 +41,5 @@ pub use record::{
     SubscriptionRecord, WillRecord,
 };
 pub use status::{Failing, Status};
-pub use stored::{Fetched, Recovered, RecoveredSession, StoredDelivery, StoredMessage, StoredWill};
+pub use stored::{Fetch, Fetched, Recovered, RecoveredSession, StoredDelivery, StoredMessage, StoredWill};
 pub use writer::{Options, Sink, SyncPolicy, Writer};

@@ -1,6 +1,8 @@
 //! What is read back.
 
+use std::any::Any;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::record::{BodyNumber, MessageRecord, Position, SessionNumber, SubscriptionRecord};
 use crate::codec::{PacketId, QoS};
@@ -79,7 +81,7 @@ impl From<MessageRecord<'_>> for StoredMessage {
     }
 }
 
-/// A message for a client that was stored, as a [`Fetch`](super::Fetch) gives it.
+/// A message for a client that was stored, as a [`Fetch`] gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDelivery {
     /// Where it stands among those of its session.
@@ -100,7 +102,21 @@ pub struct StoredDelivery {
     pub message: StoredMessage,
 }
 
-/// What a [`Fetch`](super::Fetch) found.
+/// Asks for messages of a session that are only in the store.
+pub struct Fetch {
+    /// Whose.
+    pub session: SessionNumber,
+    /// From which position on; those in flight too.
+    pub from: Position,
+    /// At most so many.
+    pub max_messages: usize,
+    /// And no more once so many bytes of payload and topic are together.
+    pub max_bytes: usize,
+    /// Comes back with the answer.
+    pub asker: Arc<dyn Any + Send + Sync>,
+}
+
+/// What a [`Fetch`] found.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// By position.

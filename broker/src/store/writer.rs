@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use super::cleaning::{Cleaner, Step};
 use super::fetching::{Frames, Unapplied};
 use super::image::{Changes, Image};
-use super::journal::{Fetch, Journal};
+use super::journal::Journal;
 use super::log::{Log, Place, WriteError};
 use super::record::SessionNumber;
 use super::status::Status;
-use super::stored::Fetched;
+use super::stored::{Fetch, Fetched};
 
 /// When what was written is synced, and so what an acknowledgement means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,19 @@
 //! The store as a whole, beside a model that keeps everything in memory.
 
+mod handover;
 mod measured;
 mod model;
 mod player;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::files::simulated::{Disk, Failure, SyncKind};
-use super::{Options, Record, SyncPolicy};
+use super::{Journal, Options, Record, SyncPolicy};
 use player::{Action, Player, options};
 
 fn actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
@@ -267,4 +270,31 @@ fn what_cannot_be_meant_is_passed_over() {
     }
     player.commit();
     assert_eq!(player.reopen().strays, 1);
+}
+
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn whoever_waits_again_and_again_takes_no_more_room() {
+    let journal = Journal::new(0, 0);
+    let wakers = [1, 2].map(|_| Arc::new(Counted(AtomicUsize::new(0))));
+    for _ in 0..1000 {
+        for counted in &wakers {
+            journal.wake_after(1, &Waker::from(Arc::clone(counted)));
+            journal.wake_after(2, &Waker::from(Arc::clone(counted)));
+        }
+    }
+    let waiting = |counted| Arc::strong_count(counted) - 1;
+    assert!(wakers.iter().all(|counted| waiting(counted) < 20));
+    for group in [1, 2] {
+        journal.tell_persisted(group, 0);
+        assert!(wakers.iter().all(|counted| counted.0.swap(0, Ordering::Relaxed) > 0));
+    }
+    assert!(wakers.iter().all(|counted| waiting(counted) == 0));
 }
