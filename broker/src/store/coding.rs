@@ -3,7 +3,9 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::str;
 
-use super::record::{MannerRecord, MessageRecord, Record, SessionRecord, SubscriptionRecord, WillRecord};
+use super::record::{
+    BodyNumber, MannerRecord, MessageRecord, Record, SessionRecord, SubscriptionRecord, WillRecord,
+};
 use crate::codec::{PacketId, QoS};
 use crate::topic::{Filter, FilterError, Name, NameError};
 
@@ -179,6 +181,29 @@ impl<'r> Record<'r> {
             unknown => return Err(RecordError::Kind(unknown)),
         })
     }
+}
+
+/// Passes over the [`Record::Body`] that `rest` begins with, if it does: its number, and the bytes of topic and payload.
+/// What they are is looked at when somebody wants it.
+///
+/// # Errors
+///
+/// It is cut short, or what a number says cannot be.
+pub(super) fn skim_body(rest: &mut &[u8]) -> Result<Option<(BodyNumber, usize)>, RecordError> {
+    if rest.first() != Some(&kind::BODY) {
+        return Ok(None);
+    }
+    take_byte(rest)?;
+    let body = take_number(rest)?;
+    let flags = take_flags(rest, message::ALL)?;
+    let bytes = take_bytes(rest)?.len() + take_bytes(rest)?.len();
+    if flags & message::PROPERTIES != 0 {
+        take_bytes(rest)?;
+    }
+    if flags & message::EXPIRY != 0 {
+        (take_u32(rest)?, take_integer(rest)?);
+    }
+    Ok(Some((body, bytes)))
 }
 
 impl<'r> SessionRecord<'r> {

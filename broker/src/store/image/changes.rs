@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use crate::codec::{PacketId, QoS};
-use crate::store::coding::RecordError;
+use crate::store::coding::{RecordError, skim_body};
 use crate::store::record::{BodyNumber, Position, Record, SessionNumber};
 
 /// The records of one frame. Kept and filled again, so that reading a frame allocates nothing.
@@ -118,14 +118,22 @@ impl Changes {
         let mut rest = payload;
         while !rest.is_empty() {
             let at = offset(payload, rest);
+            if let Some((number, content_bytes)) = skim_body(&mut rest)? {
+                let bytes = offset(payload, rest) - at;
+                self.bodies.push(Body {
+                    number,
+                    at,
+                    bytes,
+                    content_bytes: length(content_bytes),
+                    holders: 0,
+                });
+                continue;
+            }
             let record = Record::decode(&mut rest, &mut self.ids)?;
             let bytes = offset(payload, rest) - at;
             let change = match record {
-                Record::Body { body: number, message } => {
-                    let content_bytes = length(message.topic.len() + message.payload.len());
-                    self.bodies.push(Body { number, at, bytes, content_bytes, holders: 0 });
-                    continue;
-                }
+                // Passed over above.
+                Record::Body { .. } => continue,
                 Record::Enqueue { session, position, body, manner, packet_id } => {
                     let qos = manner.qos;
                     let Some(body) = hold(&mut self.bodies, body) else {
