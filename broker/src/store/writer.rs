@@ -73,10 +73,10 @@ const CLEANED_SHARE: usize = 4;
 const MUCH_BYTES: usize = 4 << 10;
 
 /// It is looked so often how much came.
-const GATHERING: Duration = Duration::from_micros(100);
+const GATHERING: Duration = Duration::from_micros(250);
 
 /// And so many times at most.
-const MOST_GATHERINGS: usize = 5;
+const MOST_GATHERINGS: usize = 8;
 
 /// At the end, it is tried so often to write what is left.
 const LAST_ATTEMPTS: usize = 3;
