@@ -166,10 +166,8 @@ impl Hub {
 impl Grant<'_> {
     /// CONNACK is the first packet the client gets [MQTT-3.2.0-1]. It says whether the session was there
     /// [MQTT-3.2.2-2] [MQTT-3.2.2-3]. What it promises is safe with the group `promised`.
-    pub(super) fn accept(&self, session_present: bool, promised: Option<u64>, outbox: &mut Outbox) {
-        if let Some(group) = promised {
-            outbox.hold(group);
-        }
+    pub(super) fn accept(&self, session_present: bool, promised: u64, outbox: &mut Outbox) {
+        outbox.hold(promised);
         // It was encoded once before.
         let connack = connack(session_present, Reason::Success, &self.properties);
         _ = connack.encode(self.version, outbox.packets());

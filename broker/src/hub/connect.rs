@@ -12,7 +12,6 @@ use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
 use super::reached::{Times, Who};
-use super::recording::promised_by;
 use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
@@ -160,8 +159,11 @@ impl Hub {
             if !grant.is_clean && !session.is_over(now) {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
                 release_will(self.end_absence(client, &mut session, batch), batch);
-                session.expiry = grant.expiry;
-                grant.accept(true, promised_by(&session), &mut link.outbox);
+                if session.expiry != grant.expiry {
+                    session.expiry = grant.expiry;
+                    session.promise();
+                }
+                grant.accept(true, session.promised, &mut link.outbox);
                 session.outbound.resume(&mut link.outbox, now);
                 session.link = Some(link);
                 self.record_session(client, &session);
@@ -176,7 +178,12 @@ impl Hub {
                 (Reason::QuotaExceeded, "there are as many sessions as the limit allows"),
             );
         }
-        if grant.expiry != Expiry::AT_ONCE && self.cannot_store() {
+        // That its session is over is a promise, too.
+        let ended = existing.as_ref().and_then(|replaced| {
+            let replaced = replaced.session.lock();
+            replaced.log().map(|log| log.journal().group())
+        });
+        if (grant.expiry != Expiry::AT_ONCE || ended.is_some()) && self.cannot_store() {
             let what = "sessions cannot be stored, for the disk of the broker is full or fails";
             return Linked::Refused(link, (Reason::ServerUnavailable, what));
         }
@@ -186,13 +193,11 @@ impl Hub {
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
         let id: Arc<str> = grant.client_id.as_ref().into();
-        // That its session is over is a promise, too.
-        let ended = existing.as_ref().and_then(|replaced| promised_by(&replaced.session.lock()));
         let session = Mutex::new(Session::of_client(&id, grant.expiry, link));
         let client = Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session });
         let mut session = client.session.lock();
         self.record_begin(&client, &mut session);
-        let promised = promised_by(&session).or(ended);
+        let promised = session.promised.max(ended.unwrap_or(0));
         if let Some(link) = &mut session.link {
             grant.accept(false, promised, &mut link.outbox);
         }

@@ -2,7 +2,7 @@
 //!
 //! The account is kept in bytes by whoever changes something ([`Tally::memory`](crate::session::Tally::memory)):
 //! messages that are kept, each once; what waits for clients to read; parts of packets; what each connection, session,
-//! subscription and table entry takes. It leaves out the program itself and what the allocator loses, so its budget is
+//! subscription and table entry takes; what waits to be written to the store. It leaves out the program itself and what the allocator loses, so its budget is
 //! smaller than the limit: three quarters of what is left when [`BASE_BYTES`] are taken off.
 //!
 //! | from | stage | what is done |
@@ -225,6 +225,7 @@ impl Hub {
         counted
             + self.connections.load(Ordering::Relaxed) * CONNECTION_BYTES
             + self.retained_count.load(Ordering::Relaxed) * RETAINED_BYTES
+            + self.journal.as_ref().map_or(0, |journal| journal.backlog_bytes())
     }
 
     /// How short memory is.

@@ -12,7 +12,7 @@ use crate::session::{Link, Outbox, Session};
 pub enum Sleep {
     /// Nothing to write; the waker is called when there is.
     Asleep,
-    /// Something to write has come in the meantime.
+    /// Something to write has come in the meantime, or what held up the client's own packets is over.
     Output,
 }
 
@@ -44,7 +44,8 @@ impl Hub {
                     link.outbox.append(&batch.free_replies);
                 }
             }
-            if awaited > self.persisted() && !batch.replies.is_empty() {
+            // Even without an answer, so that this client does not write down more than the store takes.
+            if awaited > self.persisted() && (!batch.replies.is_empty() || self.store_is_behind()) {
                 link.outbox.hold(awaited);
             }
             link.outbox.append(&batch.replies);
@@ -53,7 +54,7 @@ impl Hub {
         batch.free_replies.clear();
         let waiting = self.fill(&mut session, connected, unsent, batch).map(|link| {
             // Whoever waits for the store while that is behind is not read from.
-            let waits = link.outbox.held_by().is_some() && self.store_is_behind();
+            let waits = link.outbox.is_held() && self.store_is_behind();
             if waits { usize::MAX } else { link.outbox.bytes() }
         });
         drop((session, turn));
@@ -91,8 +92,9 @@ impl Hub {
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
+        let was_held = session.link.as_ref().is_some_and(|link| link.outbox.is_held());
         let link = self.fill(&mut session, connected, unsent, batch)?;
-        if !unsent.is_empty() {
+        if !unsent.is_empty() || was_held && !link.outbox.is_held() {
             return Ok(Sleep::Output);
         }
         match link.outbox.held_by() {

@@ -3,6 +3,9 @@
 //!
 //! A client that was answered finds after a crash what the answer says. DISCONNECT has no answer: in the moment before it
 //! is written down, a crash counts as a broken connection, and the will goes out.
+//!
+//! Answers wait for the last change that they promise, and for no later one: who changes nothing waits for nothing, while
+//! the store cannot be written either.
 
 use super::{Client, Hub};
 use crate::session::{Expiry, Session, SessionLog};
@@ -45,11 +48,4 @@ impl Hub {
     pub(super) fn cannot_store(&self) -> bool {
         self.journal.as_ref().is_some_and(|journal| journal.is_failing())
     }
-}
-
-/// What the answer waits for that promises a change of the session which survives the broker. Nothing while the store
-/// cannot be written: then only those get so far who had what they ask for before, and need not wait.
-pub(super) fn promised_by(session: &Session) -> Option<u64> {
-    let journal = session.log()?.journal();
-    (!journal.is_failing()).then(|| journal.group())
 }

@@ -140,10 +140,10 @@ impl Hub {
         subscription: SubscriptionRecord,
     ) -> Option<()> {
         let filter = Filter::new(filter).ok()?;
-        match SharedFilter::parse(filter).ok()? {
+        _ = match SharedFilter::parse(filter).ok()? {
             None => index.insert(filter, client, subscription.into()),
             Some(shared) => index.insert_shared(shared, client, subscription.into(), || self.next_number()),
-        }
+        };
         if session.subscriptions.insert(FilterBuf::from(filter)) {
             session.subscriptions_bytes += subscription_bytes(filter);
         }

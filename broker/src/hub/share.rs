@@ -83,6 +83,13 @@ impl Member {
         }
     }
 
+    /// Whether the client wants the same with both.
+    pub(super) fn has_options_of(&self, other: &Self) -> bool {
+        self.qos == other.qos
+            && self.retain_as_published == other.retain_as_published
+            && self.note.subscription_ids == other.note.subscription_ids
+    }
+
     /// How it gets a message that was published at that QoS.
     fn manner(&self, qos: QoS, retain: bool) -> Manner {
         Manner {
@@ -97,6 +104,11 @@ impl Group {
     /// False if the client was a member before: it stays in its place, with other options.
     pub(super) fn join(&mut self, member: Member) -> bool {
         self.members.insert(member.client.key, member).is_none()
+    }
+
+    /// The part of the client, if it is a member.
+    pub(super) fn member(&self, client: ClientKey) -> Option<&Member> {
+        self.members.get(&client)
     }
 
     /// False if the client was no member.
@@ -209,10 +221,8 @@ impl Hub {
             return;
         }
         if session.log().is_some() {
-            let waits = session.outbound.queued() > 0 && session.has_shared_subscription();
-            drop(session);
-            if waits {
-                self.fetch_to_pass_on(client);
+            if session.outbound.queued() > 0 && session.has_shared_subscription() {
+                self.fetch_to_pass_on(client, &mut session);
             }
             return;
         }

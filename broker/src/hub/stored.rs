@@ -27,7 +27,7 @@ enum Purpose {
     /// The client can take more.
     Load { question: u64 },
     /// The client is away: what waits for it by shared subscriptions goes to members that are here.
-    PassOn,
+    PassOn { question: u64 },
     /// The session is over: what it leaves goes to other members.
     HandOn,
 }
@@ -59,9 +59,11 @@ impl Hub {
         self.ask(&connected.client, Purpose::Load { question }, from, (max_messages, max_bytes));
     }
 
-    /// Asks for all that waits for an absent client, to give others what came by shared subscriptions.
-    pub(super) fn fetch_to_pass_on(&self, client: &Arc<Client>) {
-        self.ask(client, Purpose::PassOn, 0, PIECE);
+    /// Asks for all that waits for an absent client, to give others what came by shared subscriptions. Who leaves again
+    /// asks again, and only the last answer counts: each of them has all.
+    pub(super) fn fetch_to_pass_on(&self, client: &Arc<Client>, session: &mut Session) {
+        let question = session.outbound.ask_for_all();
+        self.ask(client, Purpose::PassOn { question }, 0, PIECE);
     }
 
     /// Asks for all that a session leaves, which is over when that is handed on.
@@ -94,8 +96,8 @@ impl Hub {
                 batch.touched(session.link.as_mut().and_then(|link| link.wake_for_output()));
                 session.settle(&mut batch.tally);
             }
-            Purpose::PassOn => {
-                if self.pass_on_loaded(client, loaded, &index, batch)
+            Purpose::PassOn { question } => {
+                if self.pass_on_loaded(client, question, loaded, &index, batch)
                     && let Some(next) = next
                 {
                     self.ask(client, *purpose, next, PIECE);
@@ -118,12 +120,13 @@ impl Hub {
     fn pass_on_loaded(
         &self,
         client: &Arc<Client>,
+        question: u64,
         loaded: Vec<Loaded>,
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> bool {
         let mut session = client.session.lock();
-        if session.link.is_some() || session.subscriptions.is_empty() {
+        if !session.outbound.is_asked(question) || session.subscriptions.is_empty() {
             return false;
         }
         let waiting = loaded.into_iter().filter(|loaded| loaded.packet_id.is_none());
@@ -159,7 +162,11 @@ impl Hub {
         let left = loaded
             .into_iter()
             .filter(|loaded| loaded.packet_id.is_none() || loaded.manner.qos == QoS::AtLeastOnce);
-        let left = claim(&mut client.session.lock(), left, batch);
+        let mut session = client.session.lock();
+        let left = claim(&mut session, left, batch);
+        // It is out of all tables.
+        session.end(&mut batch.tally);
+        drop(session);
         let over = match self.stopping.load(Ordering::Acquire) {
             true => left,
             false => self.offer(left, Reach::All, index, batch),
@@ -194,3 +201,6 @@ fn load(stored: StoredDelivery, index: &SubscriptionIndex, journal: &Journal) ->
     let message = Arc::new(Message::restored(message, journal)?);
     Some(Loaded { position, packet_id, message, manner: Manner { qos, retain, replayed, note } })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::connack::Refusal;
 use super::peer::Connected;
 use super::reached::Limit;
-use super::recording::promised_by;
 use super::retained::{RetainedMessage, RetainedStore};
 use super::sending::{count_dropped, count_sent};
 use super::subscriptions::{Options, SubscriptionIndex};
@@ -133,13 +132,14 @@ impl Hub {
             batch.tally.refused_subscriptions += 1;
             return Err((Reason::QuotaExceeded, "memory is short"));
         }
-        match shared {
+        let has_changed = match shared {
             None => index.insert(filter, client, options),
             Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
-        }
-        if let Some(log) = session.log() {
+        };
+        if let Some(log) = session.log().filter(|_| has_changed) {
             let filter = filter.as_str();
             log.record(|session| Record::Subscribe { session, filter, subscription: options.into() });
+            session.promise();
         }
         if session.subscriptions.insert(FilterBuf::from(filter)) {
             session.subscriptions_bytes += subscription_bytes(filter);
@@ -227,6 +227,7 @@ impl Hub {
                 index.remove(filter, connected.client.key);
                 if let Some(log) = session.log() {
                     log.record(|session| Record::Unsubscribe { session, filter: filter.as_str() });
+                    session.promise();
                 }
                 session.subscriptions_bytes =
                     session.subscriptions_bytes.saturating_sub(subscription_bytes(filter));
@@ -244,8 +245,7 @@ impl Hub {
     /// what it kept.
     pub(super) fn end_session(&self, client: &Arc<Client>, batch: &mut Batch) {
         let mut session = client.session.lock();
-        // What is in the store alone takes a while to come.
-        let leaves_stored = session.outbound.is_in_store() && session.has_shared_subscription();
+        let is_member = session.has_shared_subscription();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         drop(session);
         if !subscriptions.is_empty() {
@@ -256,6 +256,8 @@ impl Hub {
         }
         // Nobody finds it any more.
         let mut session = client.session.lock();
+        // What is in the store alone takes a while to come.
+        let leaves_stored = is_member && session.outbound.is_in_store();
         let left = session.outbound.take_shared();
         session.end(&mut batch.tally);
         if leaves_stored {
@@ -307,11 +309,9 @@ fn answer(terms: &Terms, packets: &[Packet<'_>], batch: &mut Batch) -> Result<()
 
 /// Puts the replies into the outbox, to leave when what they promise is safe.
 fn say(session: &mut Session, connected: &Connected, batch: &mut Batch) {
-    let promised = promised_by(session).unwrap_or(batch.awaited);
+    let promised = session.promised.max(batch.awaited);
     if let Some(link) = session.link_of(connected.connection) {
-        if promised > 0 {
-            link.outbox.hold(promised);
-        }
+        link.outbox.hold(promised);
         link.outbox.append(&batch.replies);
         batch.replies.clear();
     }

@@ -68,21 +68,24 @@ impl From<SubscriptionRecord> for Options {
 }
 
 impl SubscriptionIndex {
-    /// The same filter again replaces the subscription [MQTT-3.8.4-3].
-    pub(super) fn insert(&mut self, filter: Filter<'_>, client: &Arc<Client>, options: Options) {
+    /// The same filter again replaces the subscription [MQTT-3.8.4-3]. Says whether it is another than before.
+    pub(super) fn insert(&mut self, filter: Filter<'_>, client: &Arc<Client>, options: Options) -> bool {
         let subscription = Subscription { client: Arc::clone(client), options };
-        self.filters.insert(filter, client.key, Subscriber::Client(subscription));
+        match self.filters.insert(filter, client.key, Subscriber::Client(subscription)) {
+            Some(Subscriber::Client(before)) => before.options != options,
+            _ => true,
+        }
     }
 
-    /// The client becomes a member of the shared subscription, or one with other options. `number` gives the key of a
-    /// group that is new.
+    /// The client becomes a member of the shared subscription, or one with other options; says whether it is another than
+    /// before. `number` gives the key of a group that is new.
     pub(super) fn insert_shared(
         &mut self,
         shared: SharedFilter<'_>,
         client: &Arc<Client>,
         options: Options,
         number: impl FnOnce() -> u64,
-    ) {
+    ) -> bool {
         let key = match self.keys.get(shared.whole().as_str()) {
             Some(key) => *key,
             None => {
@@ -93,8 +96,11 @@ impl SubscriptionIndex {
             }
         };
         let share = Share { key, filter: shared.whole().into() };
-        let is_new = self.groups.entry(key).or_default().join(Member::new(client, options, share));
-        self.shared += usize::from(is_new);
+        let member = Member::new(client, options, share);
+        let group = self.groups.entry(key).or_default();
+        let has_changed = group.member(client.key).is_none_or(|before| !before.has_options_of(&member));
+        self.shared += usize::from(group.join(member));
+        has_changed
     }
 
     /// Ends the client's subscription to the very same filter, shared or not.
@@ -121,12 +127,12 @@ impl SubscriptionIndex {
         self.filters.visit(name, visitor);
     }
 
-    /// The members of a shared subscription; none if there are no more.
     /// The number of a shared subscription by its whole filter, if it has members.
     pub(super) fn share_key(&self, filter: &str) -> Option<ShareKey> {
         self.keys.get(filter).copied()
     }
 
+    /// The members of a shared subscription; none if there are no more.
     pub(super) fn group(&self, key: ShareKey) -> Option<&Group> {
         self.groups.get(&key)
     }

@@ -59,6 +59,8 @@ pub struct Session {
     pub absence: Absence,
     /// The store knows of it: it survives the broker, or leaves a will that does.
     pub is_recorded: bool,
+    /// The group of the last change to itself or to its subscriptions that its client may rely on once it is answered.
+    pub promised: u64,
     accounted: Accounted,
 }
 
@@ -178,6 +180,14 @@ impl Session {
     /// From now on, changes are written down there.
     pub fn set_log(&mut self, log: SessionLog) {
         self.outbound.log = Some(log);
+        self.promise();
+    }
+
+    /// Something changed, in this turn, that the client may rely on once it is answered.
+    pub fn promise(&mut self) {
+        if let Some(log) = self.log() {
+            self.promised = log.journal().group();
+        }
     }
 
     /// Whether messages may have come by shared subscriptions.

@@ -408,6 +408,11 @@ impl Outbound {
     /// The client is back: sends again what is in flight [MQTT-4.4.0-1]; beyond its Receive Maximum, in
     /// [`Outbound::poll_queue`].
     pub fn resume(&mut self, outbox: &mut Outbox, now: Instant) {
+        self.stored.forget_question();
+        // It may be in flight, or released, only since the store cannot be written.
+        if !self.released.is_empty() || self.published.iter().any(|sent| sent.qos == QoS::ExactlyOnce) {
+            self.hold(outbox, QoS::ExactlyOnce);
+        }
         for packet_id in &self.released {
             encode_ack(outbox.packets(), AckType::Pubrel, *packet_id);
         }

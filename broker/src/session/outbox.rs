@@ -245,6 +245,11 @@ impl Outbox {
         }
     }
 
+    /// Whether something here waits for a group.
+    pub fn is_held(&self) -> bool {
+        self.barriers > 0
+    }
+
     /// The group that what stands first here waits for.
     pub fn held_by(&self) -> Option<u64> {
         match self.chunks.front() {

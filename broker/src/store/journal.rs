@@ -182,14 +182,14 @@ impl Journal {
         }
     }
 
+    /// Bytes that are recorded and not persisted, which are in memory.
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether so much waits to be written that whoever sends more should wait.
     pub fn is_behind(&self) -> bool {
         self.backlog_bytes.load(Ordering::Relaxed) > self.max_backlog_bytes
-    }
-
-    /// Bytes that are recorded and not persisted.
-    pub(super) fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the last attempt to write failed.

@@ -132,22 +132,27 @@ struct Frame {
 }
 
 impl Writer {
-    pub(super) fn new(journal: Arc<Journal>, log: Log, image: Image, options: Options) -> Self {
-        let next = log.next_frame();
+    pub(super) fn new(journal: Arc<Journal>, mut log: Log, image: Image, options: Options) -> Self {
+        let first = log.first_unsynced();
+        // The image has them where they stand.
+        let frames = log.take_unwritten().into_iter();
+        let frames = frames.map(|(place, payload)| Frame { payload, place: Some(place), group: None });
+        let frames = frames.collect::<VecDeque<_>>();
+        let now = Instant::now();
         let writer = Self {
             journal,
             log,
             image,
             options,
             status: Arc::default(),
-            frames: VecDeque::new(),
-            first: next,
-            unapplied: next,
+            unapplied: first + frames.len() as u64,
+            retry_at: if frames.is_empty() { None } else { Some(now) },
+            frames,
+            first,
             lost: None,
             taken: 0,
             told: 0,
-            synced_at: Instant::now(),
-            retry_at: None,
+            synced_at: now,
             fetches: Fetches::default(),
             cleaner: Cleaner::default(),
             clean_at: None,

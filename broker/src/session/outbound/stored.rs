@@ -235,6 +235,17 @@ impl Outbound {
         count
     }
 
+    /// Asks for all that waits, for somebody else. Gives the number of the question: it is void when the client is back,
+    /// or when there is another.
+    pub fn ask_for_all(&mut self) -> u64 {
+        self.stored.ask()
+    }
+
+    /// Whether the answer to that question is still wanted.
+    pub fn is_asked(&self, question: u64) -> bool {
+        self.stored.asked == Some(question)
+    }
+
     /// Whether messages, in flight or not, are in the store alone.
     pub fn is_in_store(&self) -> bool {
         self.stored.messages + self.stored.unloaded > 0
@@ -261,15 +272,8 @@ impl Outbound {
         } else {
             return None;
         };
-        stored.questions += 1;
-        stored.asked = Some(stored.questions);
-        stored.asked_at = stored.next;
-        Some(Wanted {
-            from,
-            question: stored.questions,
-            max_messages: PIECE_MESSAGES,
-            max_bytes: PIECE_BYTES,
-        })
+        let question = stored.ask();
+        Some(Wanted { from, question, max_messages: PIECE_MESSAGES, max_bytes: PIECE_BYTES })
     }
 
     /// Takes the answer to a question: what is still asked for. `next` is where the store goes on, if it does.
@@ -281,7 +285,7 @@ impl Outbound {
         now: Instant,
         tally: &mut Tally,
     ) {
-        if self.stored.asked != Some(question) {
+        if !self.is_asked(question) {
             return;
         }
         self.stored.asked = None;
@@ -341,7 +345,8 @@ impl Outbound {
         self.published.retain(|sent| !is_lost(sent));
         let lost = before - self.published.len();
         self.stored.unloaded -= lost;
-        self.to_repeat = self.to_repeat.min(self.published.len());
+        // Those that were sent again are in memory.
+        self.to_repeat = self.to_repeat.saturating_sub(lost);
         if lost > 0 {
             log::error!("{lost} messages in flight are not in the store, although they should be");
         }
@@ -349,6 +354,18 @@ impl Outbound {
 }
 
 impl Stored {
+    fn ask(&mut self) -> u64 {
+        self.questions += 1;
+        self.asked = Some(self.questions);
+        self.asked_at = self.next;
+        self.questions
+    }
+
+    /// Its answer is of no use any more.
+    pub(super) fn forget_question(&mut self) {
+        self.asked = None;
+    }
+
     /// That message, and so all before it: an answer that is under way may have it, too.
     fn is_in_memory(&mut self, position: Position) {
         self.from = position + 1;

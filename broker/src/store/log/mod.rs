@@ -83,6 +83,8 @@ pub struct Log {
     /// All frames up to this number are on stable storage.
     synced: u64,
     next_segment: u32,
+    /// Frames that were to be written again when it was opened.
+    unwritten: Vec<(Place, Vec<u8>)>,
     /// A segment was removed, and may come back.
     has_unsynced_removal: bool,
     open: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
@@ -124,7 +126,8 @@ enum Tail {
 impl Log {
     /// Opens what is there, or begins, and calls `visit` for each good frame, in order. What was not stored as a whole at
     /// the end is cut off. Frames at the end of which it is not known that they are on stable storage are written again,
-    /// for the system may show what it failed to store.
+    /// for the system may show what it failed to store; if the disk is full, that is left to whoever opens it: see
+    /// [`Log::take_unwritten`].
     ///
     /// # Errors
     ///
@@ -135,6 +138,12 @@ impl Log {
         visit: &mut Visit<'_>,
     ) -> Result<(Self, Vec<Cut>), OpenError> {
         Recovery::run(files, options, visit)
+    }
+
+    /// The frames from [`Log::first_unsynced`] on, if the disk was too full to write them again, and where they stand: from
+    /// [`Log::next_frame`] on they are to be appended, before any others.
+    pub fn take_unwritten(&mut self) -> Vec<(Place, Vec<u8>)> {
+        mem::take(&mut self.unwritten)
     }
 
     /// Looks at all that is there, beyond what is lost too, and calls `visit` for each good frame, in order. Nothing is

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -307,16 +308,11 @@ impl Recovery {
             next: self.first_pending,
             synced: self.first_pending - 1,
             next_segment: self.candidates.last().map_or(1, |candidate| candidate.number.saturating_add(1)),
+            unwritten: Vec::new(),
             has_unsynced_removal: false,
             open: Mutex::default(),
         };
-        let mut payload = Vec::new();
-        while let Some(place) = self.pending.pop_front() {
-            self.read(place, &mut payload)?;
-            let place = log.append(&payload).map_err(written)?;
-            visit(place, &payload).map_err(|error| OpenError::Corrupt(not_understood(place, &error)))?;
-        }
-        log.sync().map_err(written)?;
+        self.write_again(&mut log, visit)?;
         // The last of the good ones has the number of the next frame, unless there is a new one.
         let kept = if matches!(log.tail, Tail::Closed) {
             log.segments.back().map(|segment| segment.number)
@@ -334,6 +330,43 @@ impl Recovery {
         log.sync_removals().map_err(written)?;
         Ok((log, self.cuts))
     }
+}
+
+impl Recovery {
+    /// Writes the pending frames again, unless the disk is full.
+    fn write_again(&mut self, log: &mut Log, visit: &mut Visit<'_>) -> Result<(), OpenError> {
+        let mut frames = Vec::new();
+        let mut is_full = false;
+        for before in mem::take(&mut self.pending) {
+            let mut payload = Vec::new();
+            self.read(before, &mut payload)?;
+            let appended = if is_full { None } else { Some(log.append(&payload)) };
+            let place = match appended {
+                Some(Ok(place)) => place,
+                Some(Err(error)) if !is_no_room(&error) => return Err(written(error)),
+                _ => {
+                    is_full = true;
+                    let is_its = |candidate: &&mut Candidate| candidate.number == before.segment;
+                    if let Some(candidate) = self.candidates.iter_mut().find(is_its) {
+                        candidate.visited += 1;
+                    }
+                    before
+                }
+            };
+            visit(place, &payload).map_err(|error| OpenError::Corrupt(not_understood(place, &error)))?;
+            frames.push((place, payload));
+        }
+        if is_full {
+            log.unwritten = frames;
+            return Ok(());
+        }
+        log.sync().map_err(written)
+    }
+}
+
+fn is_no_room(error: &WriteError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, WriteError::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
 }
 
 /// The files of the log, by number.

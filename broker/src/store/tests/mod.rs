@@ -244,6 +244,38 @@ fn a_fetch_waits_for_what_cannot_be_written_yet() {
 }
 
 #[test]
+fn a_store_opens_on_a_full_disk_and_goes_on_when_there_is_room() {
+    let mut player = Player::new(Disk::new(0), options(1 << 20));
+    let session = player.begin(0);
+    for bytes in [10, 20, 30] {
+        player.publish(&[session], bytes, true);
+        player.commit();
+    }
+    for _ in 0..2 {
+        player.reopen_on_full_disk();
+        player.check_fetches(3);
+        player.commit();
+        assert!(player.journal.is_failing());
+        player.check_fetches(3);
+    }
+    player.publish(&[session], 40, false);
+    player.acknowledge_first(session);
+    player.commit();
+    let persisted = player.journal.persisted();
+    player.disk.heal();
+    player.commit();
+    assert!(!player.journal.is_failing() && player.journal.persisted() > persisted);
+    player.idle();
+    player.check_fetches(3);
+    assert_eq!(player.writer.status().segments(), 1, "nothing holds the ones before");
+    player.reopen();
+    player.check_fetches(3);
+    for seed in 0..20 {
+        player.cut_power(seed).unwrap();
+    }
+}
+
+#[test]
 fn at_the_end_all_is_written() {
     let mut player = Player::new(Disk::new(0), Options { sync: SyncPolicy::Os, ..options(1 << 20) });
     let session = player.begin(0);

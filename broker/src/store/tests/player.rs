@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::model::{Model, sorted};
 use crate::codec::{PacketId, QoS};
-use crate::store::files::simulated::Disk;
+use crate::store::files::simulated::{Disk, Failure};
 use crate::store::{
     Fetch, Fetched, Journal, MannerRecord, MessageRecord, Options, Position, Record, Report, SessionNumber,
     SessionRecord, Sink, StoredDelivery, SubscriptionRecord, WillRecord, Writer, open,
@@ -387,6 +387,15 @@ impl Player {
         assert_eq!(sorted(recovered), self.model.recovered());
         self.go_on(disk, journal, writer);
         report
+    }
+
+    /// Ends without a word, and is opened while the disk is full.
+    pub(super) fn reopen_on_full_disk(&mut self) {
+        let disk = self.disk.after_kill();
+        disk.fail(Failure::Full, 0, u64::MAX);
+        let (journal, writer, recovered, _) = open(Arc::new(disk.clone()), self.options).unwrap();
+        assert_eq!(sorted(recovered), self.model.recovered());
+        self.go_on(disk, journal, writer);
     }
 
     /// Opens what is left when the power fails now.
