@@ -221,7 +221,7 @@ impl Hub {
             return;
         }
         if session.log().is_some() {
-            if session.outbound.queued() > 0 && session.has_shared_subscription() {
+            if session.outbound.queued() > 0 && session.may_have_shared() {
                 self.fetch_to_pass_on(client, &mut session);
             }
             return;

@@ -245,7 +245,7 @@ impl Hub {
     /// what it kept.
     pub(super) fn end_session(&self, client: &Arc<Client>, batch: &mut Batch) {
         let mut session = client.session.lock();
-        let is_member = session.has_shared_subscription();
+        let may_have_shared = session.may_have_shared();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         drop(session);
         if !subscriptions.is_empty() {
@@ -257,7 +257,7 @@ impl Hub {
         // Nobody finds it any more.
         let mut session = client.session.lock();
         // What is in the store alone takes a while to come.
-        let leaves_stored = is_member && session.outbound.is_in_store();
+        let leaves_stored = may_have_shared && session.outbound.is_in_store();
         let left = session.outbound.take_shared();
         session.end(&mut batch.tally);
         if leaves_stored {

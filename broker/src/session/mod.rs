@@ -191,8 +191,12 @@ impl Session {
     }
 
     /// Whether messages may have come by shared subscriptions.
-    pub fn has_shared_subscription(&self) -> bool {
-        self.subscriptions.iter().any(|filter| matches!(SharedFilter::parse(filter.as_filter()), Ok(Some(_))))
+    pub fn may_have_shared(&self) -> bool {
+        self.outbound.has_stored_shared()
+            || self
+                .subscriptions
+                .iter()
+                .any(|filter| matches!(SharedFilter::parse(filter.as_filter()), Ok(Some(_))))
     }
 
     /// The link, if it still is the given connection's: another one may have taken the session over.

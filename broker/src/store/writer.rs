@@ -106,8 +106,9 @@ pub struct Writer {
     retry_at: Option<Instant>,
     fetches: Fetches,
     cleaner: Cleaner,
-    /// Cleaning failed: when to try again.
+    /// Cleaning failed: when to try again. The log is told once.
     clean_at: Option<Instant>,
+    clean_fails: bool,
     changes: Changes,
     /// The last group was large.
     pours: bool,
@@ -156,6 +157,7 @@ impl Writer {
             fetches: Fetches::default(),
             cleaner: Cleaner::default(),
             clean_at: None,
+            clean_fails: false,
             changes: Changes::default(),
             pours: false,
         };
@@ -384,7 +386,7 @@ impl Writer {
         if fetches.is_empty() && held.is_empty() {
             return;
         }
-        let asked = fetches.into_iter().chain(held).collect::<Vec<_>>();
+        let asked = held.into_iter().chain(fetches).collect::<Vec<_>>();
         let unapplied = self.unapplied_of(&asked);
         let mut is_failing = false;
         for fetch in asked {
@@ -430,6 +432,7 @@ impl Writer {
             match self.cleaner.step(&mut self.image, &self.log, self.options.segment_bytes) {
                 Ok(Step::Rest) => {
                     self.clean_at = None;
+                    self.clean_fails = false;
                     return;
                 }
                 Ok(Step::Copy { payload, looked_through: bytes }) => {
@@ -449,8 +452,7 @@ impl Writer {
                 }
                 Err(error) => {
                     self.status.failed_to_read();
-                    log::error!("the store cannot be made smaller: {error}");
-                    self.clean_at = now.checked_add(self.options.retry);
+                    self.cannot_clean(now, &error);
                 }
             }
         }
@@ -468,9 +470,16 @@ impl Writer {
         if self.log.segments().all(|(segment, _)| segment != oldest) {
             self.cleaner.removed(oldest, &mut self.image);
         }
-        if let Err(error) = result {
+        match result {
+            Ok(()) => self.clean_fails = false,
+            Err(error) => self.cannot_clean(now, &error),
+        }
+    }
+
+    fn cannot_clean(&mut self, now: Instant, error: &dyn std::error::Error) {
+        self.clean_at = now.checked_add(self.options.retry);
+        if !mem::replace(&mut self.clean_fails, true) {
             log::error!("the store cannot be made smaller: {error}");
-            self.clean_at = now.checked_add(self.options.retry);
         }
     }
 

@@ -20,8 +20,10 @@ use crate::store::{MannerRecord, Position, Record};
 const WINDOW_MESSAGES: usize = 1024;
 /// Bytes of them.
 const WINDOW_BYTES: usize = 512 << 10;
-/// With fewer in memory, more are asked for.
+/// With fewer in memory, more are asked for,
 const LOW_MESSAGES: usize = 256;
+/// unless they are so many bytes.
+const LOW_BYTES: usize = WINDOW_BYTES - PIECE_BYTES;
 /// At most so many messages are asked for at a time.
 pub(super) const PIECE_MESSAGES: usize = 512;
 /// And so many bytes.
@@ -36,6 +38,8 @@ pub(super) struct Stored {
     pub(super) bytes: usize,
     /// The position of the next message.
     next: Position,
+    /// Some came by shared subscriptions, in this life of the broker.
+    has_shared: bool,
     /// Messages in flight whose content is in the store alone.
     pub(super) unloaded: usize,
     /// Which question awaits its answer.
@@ -179,6 +183,7 @@ impl Outbound {
         let position = self.stored.next;
         self.stored.next += 1;
         let note = manner.note.as_deref();
+        self.stored.has_shared |= note.is_some_and(|note| note.share.is_some());
         if let Some(log) = &self.log {
             let body = content.body(log.journal());
             let manner = MannerRecord {
@@ -246,6 +251,11 @@ impl Outbound {
         self.stored.asked == Some(question)
     }
 
+    /// Whether messages came by shared subscriptions, which may have ended since.
+    pub fn has_stored_shared(&self) -> bool {
+        self.stored.has_shared
+    }
+
     /// Whether messages, in flight or not, are in the store alone.
     pub fn is_in_store(&self) -> bool {
         self.stored.messages + self.stored.unloaded > 0
@@ -267,7 +277,7 @@ impl Outbound {
         let from = if stored.unloaded > 0 {
             let unloaded = self.published.iter().filter(|sent| sent.kept.is_none());
             unloaded.map(|sent| sent.position).min()?
-        } else if stored.messages > 0 && self.queue.len() < LOW_MESSAGES {
+        } else if stored.messages > 0 && self.queue.len() < LOW_MESSAGES && self.queue.bytes() < LOW_BYTES {
             stored.from
         } else {
             return None;
@@ -377,5 +387,25 @@ impl Stored {
         }
         self.messages += 1;
         self.bytes += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Journal;
+    use crate::topic::Name;
+
+    #[test]
+    fn few_large_messages_are_enough() {
+        let log = SessionLog::new(Arc::new(Journal::new(0, 1 << 20)), 1);
+        let message = Arc::new(Message::new(Name::new("t").unwrap(), &[0; LOW_BYTES], QoS::AtLeastOnce));
+        let queued = (10, 10 * message.bytes());
+        let mut outbound = Outbound::restored(log, &[], Vec::new(), queued, 10);
+        let Wanted { from, question, .. } = outbound.wanted().unwrap();
+        let manner = Manner::at(QoS::AtLeastOnce);
+        let loaded = Loaded { position: from, packet_id: None, message, manner };
+        outbound.load(question, vec![loaded], Some(from + 1), Instant::now(), &mut Tally::default());
+        assert_eq!((outbound.queued(), outbound.wanted()), (10, None));
     }
 }
