@@ -159,10 +159,11 @@ impl Hub {
             if !grant.is_clean && !session.is_over(now) {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
                 release_will(self.end_absence(client, &mut session, batch), batch);
-                if session.expiry != grant.expiry {
-                    session.expiry = grant.expiry;
+                // That the client is back, and its will, too; unless that cannot be stored, and the rest is as it was.
+                if session.expiry != grant.expiry || !self.cannot_store() {
                     session.promise();
                 }
+                session.expiry = grant.expiry;
                 grant.accept(true, session.promised, &mut link.outbox);
                 session.outbound.resume(&mut link.outbox, now);
                 session.link = Some(link);

@@ -8,7 +8,7 @@
 //! | from | stage | what is done |
 //! |---|---|---|
 //! | 80 % of the budget | [`Reclaim`](Stage::Reclaim) | Nothing new is retained. A session that holds more than its fair share gets nothing more until its client takes it. |
-//! | 90 % | [`Refuse`](Stage::Refuse) | New sessions (CONNACK code 3) and new subscriptions are refused; absent clients get nothing more, the others a quarter of their share. Clients that hold more lose QoS 0 messages, the oldest first; then absent ones lose the newest of their messages, and wills that wait, and connected ones that have taken nothing for some seconds are disconnected, those that hold most first. A connection that keeps a large part of a packet ends. |
+//! | 90 % | [`Refuse`](Stage::Refuse) | New sessions (CONNACK code 3) and new subscriptions are refused; absent clients get nothing more, unless it goes to the store, the others a quarter of their share. Clients that hold more lose QoS 0 messages, the oldest first; then absent ones lose the newest of their messages, but none that the store has, and wills that wait, and connected ones that have taken nothing for some seconds are disconnected, those that hold most first. A connection that keeps a large part of a packet ends. |
 //! | 100 % | [`Cut`](Stage::Cut) | New connections are closed at once. The connected clients that hold most are disconnected, stuck or not. |
 //!
 //! A fair share is half the budget divided among all sessions, and at most a sixteenth of it. A stage is left when a

@@ -4,8 +4,8 @@
 //! A client that was answered finds after a crash what the answer says. DISCONNECT has no answer: in the moment before it
 //! is written down, a crash counts as a broken connection, and the will goes out.
 //!
-//! Answers wait for the last change that they promise, and for no later one: who changes nothing waits for nothing, while
-//! the store cannot be written either.
+//! Answers wait for the last change that they promise, and for no later one: while the store cannot be written, whoever
+//! changes nothing need not wait.
 
 use super::{Client, Hub};
 use crate::session::{Expiry, Session, SessionLog};

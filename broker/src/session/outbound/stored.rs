@@ -223,10 +223,9 @@ impl Outbound {
         self.stored.asked = None;
     }
 
-    /// What waits at QoS 1 and 2 leaves memory. Gives how many messages.
-    pub(super) fn unload_queue(&mut self) -> usize {
+    /// What waits at QoS 1 and 2 leaves memory.
+    fn unload_queue(&mut self) {
         let waiting = self.queue.take_if(|kept| kept.manner.qos != QoS::AtMostOnce);
-        let count = waiting.len();
         if let Some(first) = waiting.front() {
             self.stored.from = first.position;
             self.stored.asked = None;
@@ -237,7 +236,6 @@ impl Outbound {
             self.freed.release(kept.message);
         }
         self.queue.let_go_of_room();
-        count
     }
 
     /// Asks for all that waits, for somebody else. Gives the number of the question: it is void when the client is back,
