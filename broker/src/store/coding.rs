@@ -201,7 +201,8 @@ pub(super) fn skim_body(rest: &mut &[u8]) -> Result<Option<(BodyNumber, usize)>,
         take_bytes(rest)?;
     }
     if flags & message::EXPIRY != 0 {
-        (take_u32(rest)?, take_integer(rest)?);
+        take_u32(rest)?;
+        take_integer(rest)?;
     }
     Ok(Some((body, bytes)))
 }

@@ -154,7 +154,7 @@ fn who_needs_no_answer_waits_for_a_store_that_is_behind_too() {
     let mut written = 0;
     while world.collect(&peer).1 != usize::MAX {
         world.turn();
-        world.send(&mut peer, &[Packet::Publish(publish.clone())]);
+        world.send(&mut peer, &[Packet::Publish(publish)]);
         written += 1;
         assert!(written < 100);
     }
