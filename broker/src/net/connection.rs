@@ -445,13 +445,11 @@ impl<S: Socket> Served<'_, S> {
         Ok(())
     }
 
-    /// Ready when the client has been silent, or has not read, for too long. One that is not read from because the store is
-    /// behind is not silent.
+    /// Ready when the client has been silent, or has not read, for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let write =
             self.connection.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
-        let read = self.connection.peer.deadline().filter(|_| self.connection.waiting < usize::MAX);
-        let deadline = match (read, write) {
+        let deadline = match (self.connection.peer.deadline(), write) {
             (Some(read), Some(write)) => read.min(write),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Poll::Pending,
