@@ -88,6 +88,8 @@ pub struct Outbound {
     queue: Queue,
     /// What waits behind the queue, of a session that survives the broker.
     stored: Stored,
+    /// The group of the last change that the next life must know, so that QoS 2 is exactly once.
+    relied_on: u64,
     freed: Freed,
     /// What was sent from the queue or again, and what was given up instead, since the last [`Outbound::settle`].
     sent_messages: i64,
@@ -322,6 +324,7 @@ impl Outbound {
             self.released.push_back(packet_id);
             if let Some(log) = &self.log {
                 log.record(|session| Record::Released { session, position, packet_id });
+                self.relied_on = log.journal().group();
             }
         }
         published.is_some() || self.released.contains(&packet_id)
@@ -409,10 +412,8 @@ impl Outbound {
     /// [`Outbound::poll_queue`].
     pub fn resume(&mut self, outbox: &mut Outbox, now: Instant) {
         self.stored.forget_question();
-        // It may be in flight, or released, only since the store cannot be written.
-        if !self.released.is_empty() || self.published.iter().any(|sent| sent.qos == QoS::ExactlyOnce) {
-            self.hold(outbox, QoS::ExactlyOnce);
-        }
+        // What is in flight, or released, only since the store cannot be written may not be there for the next life.
+        outbox.hold(self.relied_on);
         for packet_id in &self.released {
             encode_ack(outbox.packets(), AckType::Pubrel, *packet_id);
         }

@@ -194,6 +194,26 @@ fn while_nothing_can_be_stored_nothing_of_qos_2_leaves_that_is_not() {
 }
 
 #[test]
+fn what_was_stored_before_goes_out_while_nothing_can_be() {
+    let mut world = World::new();
+    let (mut subscriber, mut publisher) = (world.connect("subscriber", 100), world.connect("publisher", 0));
+    world.subscribe(&mut subscriber, "t");
+    world.publish(&mut publisher, "t", 1);
+    world.turn();
+    world.collect(&subscriber);
+    world.disk.fail(Failure::Full, 0, u64::MAX);
+    world.leave(subscriber);
+    world.turn();
+    assert!(world.hub.cannot_store());
+    let mut subscriber = world.connect("subscriber", 100);
+    world.subscribe(&mut subscriber, "t");
+    let (mut got, _) = world.collect(&subscriber);
+    world.settle();
+    got.extend(world.collect(&subscriber).0);
+    assert_eq!(got, ["CONNACK", "SUBACK", "PUBLISH 1"]);
+}
+
+#[test]
 fn a_session_that_was_never_stored_is_not_promised_later() {
     let mut world = World::new();
     world.disk.fail(Failure::Full, 0, u64::MAX);

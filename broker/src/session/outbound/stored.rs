@@ -166,11 +166,12 @@ impl Outbound {
     }
 
     /// Exactly once, whatever comes: a QoS 2 message leaves when its identifier is safe.
-    pub(super) fn hold(&self, outbox: &mut Outbox, qos: QoS) {
+    pub(super) fn hold(&mut self, outbox: &mut Outbox, qos: QoS) {
         if let Some(log) = &self.log
             && qos == QoS::ExactlyOnce
         {
-            outbox.hold(log.journal().group());
+            self.relied_on = log.journal().group();
+            outbox.hold(self.relied_on);
         }
     }
 
