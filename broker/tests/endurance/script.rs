@@ -48,7 +48,9 @@ const LEVELS: [&str; 4] = ["a", "b", "\u{e9}", ""];
 /// Filters that only few connections use: each gets the messages of all the others.
 const WIDE_FILTERS: [&str; 5] = ["#", "+/#", "+/+", "/#", "+/+/#"];
 const NARROW_FILTERS: [&str; 7] = ["a/b/a", "b/+/b", "a", "/", "$SYS/#", "$SYS/+/x", "a/b/\u{e9}/#"];
-/// Deeper than the broker takes in a filter, and as deep as a topic can be.
+/// The broker takes no more in a filter or a topic name.
+const MOST_LEVELS: usize = 256;
+/// Deeper than that, and as deep as a topic can be.
 const DEEP: usize = 300;
 const DEEPEST: usize = 65_536;
 
@@ -307,8 +309,10 @@ fn is_survivable(mut piece: &[u8], version: Version) -> bool {
 /// Whether the packet ends its connection.
 fn is_last(packet: &Packet<'_>) -> bool {
     match packet {
-        Packet::Publish(_)
-        | Packet::Puback(_)
+        Packet::Publish(publish) => {
+            publish.topic.is_some_and(|topic| topic.levels().nth(MOST_LEVELS).is_some())
+        }
+        Packet::Puback(_)
         | Packet::Pubrec(_)
         | Packet::Pubrel(_)
         | Packet::Pubcomp(_)
