@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,10 +178,12 @@ impl Launch {
 pub fn free_port() -> io::Result<u16> {
     const FIRST: u16 = 4_000;
     const COUNT: u64 = 6_000;
+    // Another kit that asks now gets another one; and this one a new one each time, though it has not taken the last yet.
+    static BEGINNING: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish() % COUNT);
+    static GIVEN: AtomicU64 = AtomicU64::new(0);
     let mut last = io::ErrorKind::AddrInUse.into();
     for _ in 0..COUNT {
-        // Another kit that asks now gets another one.
-        let offset = RandomState::new().build_hasher().finish() % COUNT;
+        let offset = (*BEGINNING + GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let port = FIRST + offset as u16;
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(_) => return Ok(port),
