@@ -4,7 +4,6 @@ use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cleaning::{Cleaner, Step};
@@ -69,15 +68,6 @@ const CLEANED_BYTES: usize = 256 << 10;
 /// In the worst case all of what is looked through is needed, up to half of all there is; so twice would do.
 const CLEANED_SHARE: usize = 4;
 
-/// After a group of so many bytes the next one is waited for, until less comes.
-const MUCH_BYTES: usize = 4 << 10;
-
-/// It is looked so often how much came.
-const GATHERING: Duration = Duration::from_micros(250);
-
-/// And so many times at most.
-const MOST_GATHERINGS: usize = 8;
-
 /// At the end, it is tried so often to write what is left.
 const LAST_ATTEMPTS: usize = 3;
 
@@ -110,8 +100,6 @@ pub struct Writer {
     clean_at: Option<Instant>,
     clean_fails: bool,
     changes: Changes,
-    /// The last group was large.
-    pours: bool,
 }
 
 /// What is asked for.
@@ -159,7 +147,6 @@ impl Writer {
             clean_at: None,
             clean_fails: false,
             changes: Changes::default(),
-            pours: false,
         };
         writer.measure();
         writer
@@ -173,13 +160,9 @@ impl Writer {
     /// Writes what was recorded, or waits for so long that something is, and gives what was asked for to `sink`. Gives
     /// whether to go on: after [`Journal::finish`] it writes and syncs everything, and that was all.
     pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
-        if self.pours {
-            self.gather();
-        }
         let taken = self.journal.take(self.wait(longest));
         let now = Instant::now();
         let written = taken.records.len();
-        self.pours = written >= MUCH_BYTES;
         self.taken = taken.group;
         if !taken.records.is_empty() {
             self.push(taken.group, taken.records);
@@ -195,19 +178,6 @@ impl Writer {
         }
         self.measure();
         !taken.is_over
-    }
-
-    /// Lets a group grow while much comes, for each group costs those who wait as much as the next.
-    fn gather(&self) {
-        let mut before = self.journal.backlog_bytes();
-        for _ in 0..MOST_GATHERINGS {
-            thread::sleep(GATHERING);
-            let now = self.journal.backlog_bytes();
-            if now.saturating_sub(before) <= now / 16 {
-                return;
-            }
-            before = now;
-        }
     }
 
     /// How long to wait for something to do.
