@@ -28,7 +28,7 @@ use sol::codec::{Packet, QoS};
 const PAYLOAD_BYTES: usize = 1000;
 
 /// A broker that has nothing to do takes about 10 MiB; the rest is what is on its way to the disk and back.
-const BOUND_BYTES: usize = 64 * MIB;
+const BOUND_BYTES: usize = 96 * MIB;
 
 /// More than a session takes, with its subscriptions and where its messages are.
 const SESSION_BYTES: usize = 4000;
