@@ -1,4 +1,4 @@
-//! Sol: a multi-threaded MQTT broker with bounded memory, as a library and as the command `sol`.
+//! Sol: a multi-threaded, durable MQTT broker with bounded memory, as a library and as the command `sol`.
 //!
 //! [`Broker::start`] runs a broker inside this process, which is how tests
 //! and benches have one on a free port; `sol` is the same broker alone.
@@ -10,9 +10,10 @@
 //! | 4 | [`config`], `net` | sockets, timers, threads |
 //! | 3 | [`hub`], [`auth`] | who is connected, who gets what; who may connect |
 //! | 2 | [`session`] | one client's state |
+//! | 1½ | [`store`] | what survives the process |
 //! | 1 | [`codec`], [`topic`] | bytes ↔ packets; names, filters, retained messages |
 //!
-//! Below `net` there is no socket, no thread, no clock and no async.
+//! Below `net` there is no socket, no thread and no async, and no clock but the store's.
 
 pub mod auth;
 pub mod codec;
