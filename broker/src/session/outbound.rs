@@ -165,25 +165,28 @@ impl Outbound {
         limits: &OutboundLimits,
         now: Instant,
     ) -> Outcome {
-        if self.log.is_some() && manner.qos != QoS::AtMostOnce {
-            return self.deliver_logged(content, manner, outbox, limits, now);
-        }
+        let is_here = outbox.is_some();
         let outbox = outbox.filter(|outbox| outbox.bytes() < limits.outbox_bytes);
         if manner.qos == QoS::AtMostOnce {
             return self.deliver_at_most_once(content, manner, outbox, limits, now);
         }
         if let Some(outbox) = outbox
-            && self.queue.is_empty()
+            && self.queued() == 0
             && self.to_repeat == 0
             && let Some(packet_id) = self.open_slot(outbox, limits)
         {
+            self.hold(outbox, manner.qos);
             let delivery = delivery(manner.qos, packet_id);
             let Some(bytes) = outbox.publish(false, delivery, manner, content, now) else {
                 return Outcome::TooLarge;
             };
-            let kept = Some(Kept::of(content, manner, 0));
-            self.push_published(InFlight { packet_id, qos: manner.qos, position: 0, kept });
+            let position = self.record_sent(content, manner, packet_id);
+            let kept = Some(Kept::of(content, manner, position));
+            self.push_published(InFlight { packet_id, qos: manner.qos, position, kept });
             return Outcome::Sent(bytes);
+        }
+        if self.log.is_some() {
+            return self.store(content, manner, is_here, limits, now);
         }
         self.enqueue(content, manner, limits, now)
     }

@@ -46,10 +46,6 @@ impl Queue {
         self.entries.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Of the messages.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -108,37 +108,31 @@ impl Outbound {
         }
     }
 
-    /// Takes a message at QoS 1 or 2 for a client whose session survives the broker.
-    pub(super) fn deliver_logged(
+    /// A message at QoS 1 or 2 goes out. Gives where it stands in the store, if it is there.
+    #[inline]
+    pub(super) fn record_sent(
         &mut self,
         content: &Content<'_>,
         manner: &Manner,
-        outbox: Option<&mut Outbox>,
+        packet_id: PacketId,
+    ) -> Position {
+        if self.log.is_none() {
+            return 0;
+        }
+        let position = self.enqueue_record(content, manner, Some(packet_id));
+        self.stored.is_in_memory(position);
+        position
+    }
+
+    /// Takes a message at QoS 1 or 2 that waits for a client whose session survives the broker.
+    pub(super) fn store(
+        &mut self,
+        content: &Content<'_>,
+        manner: &Manner,
+        is_here: bool,
         limits: &OutboundLimits,
         now: Instant,
     ) -> Outcome {
-        let is_here = outbox.is_some();
-        let outbox = outbox.filter(|outbox| outbox.bytes() < limits.outbox_bytes);
-        let is_next = self.queue.is_empty() && self.stored.messages == 0 && self.to_repeat == 0;
-        if let Some(outbox) = outbox
-            && is_next
-            && let Some(packet_id) = self.open_slot(outbox, limits)
-        {
-            self.hold(outbox, manner.qos);
-            let delivery = super::delivery(manner.qos, packet_id);
-            let Some(bytes) = outbox.publish(false, delivery, manner, content, now) else {
-                return Outcome::TooLarge;
-            };
-            let position = self.enqueue_record(content, manner, Some(packet_id));
-            self.stored.is_in_memory(position);
-            self.push_published(InFlight {
-                packet_id,
-                qos: manner.qos,
-                position,
-                kept: Some(Kept::of(content, manner, position)),
-            });
-            return Outcome::Sent(bytes);
-        }
         let bytes = content.bytes() + manner.note_bytes();
         if !self.has_room(bytes, limits) {
             self.forget_expired(now);
