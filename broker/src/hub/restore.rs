@@ -12,12 +12,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::connect::release_will;
-use super::subscribe::subscription_bytes;
 use super::subscriptions::SubscriptionIndex;
 use super::{Batch, Client, Hub};
 use crate::session::{Expiry, Message, Session, SessionLog, Will};
 use crate::store::{Journal, Record, Recovered, RecoveredSession, SubscriptionRecord};
-use crate::topic::{Filter, FilterBuf, SharedFilter};
+use crate::topic::{Filter, SharedFilter};
 
 /// What [`Hub::restore`] put back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,15 +102,7 @@ impl Hub {
         if sessions.contains_key(&id) {
             // The next one of its client identifier began, and what it leaves was not handed on to the end.
             release_will(session.end_absence(), batch);
-            let is_shared = |filter: &str| {
-                Filter::new(filter).is_ok_and(|filter| SharedFilter::parse(filter) != Ok(None))
-            };
-            if subscriptions.iter().any(|(filter, _)| is_shared(filter)) {
-                self.fetch_to_hand_on(&client);
-            } else {
-                self.record_end(&client, &mut session);
-            }
-            return;
+            return self.fetch_to_hand_on(&client);
         }
         sessions.insert(id, Arc::clone(&client));
         restored.sessions += 1;
@@ -140,13 +131,8 @@ impl Hub {
         subscription: SubscriptionRecord,
     ) -> Option<()> {
         let filter = Filter::new(filter).ok()?;
-        _ = match SharedFilter::parse(filter).ok()? {
-            None => index.insert(filter, client, subscription.into()),
-            Some(shared) => index.insert_shared(shared, client, subscription.into(), || self.next_number()),
-        };
-        if session.subscriptions.insert(FilterBuf::from(filter)) {
-            session.subscriptions_bytes += subscription_bytes(filter);
-        }
+        let shared = SharedFilter::parse(filter).ok()?;
+        self.add_subscription(index, session, client, (filter, shared), subscription.into());
         Some(())
     }
 }

@@ -132,19 +132,31 @@ impl Hub {
             batch.tally.refused_subscriptions += 1;
             return Err((Reason::QuotaExceeded, "memory is short"));
         }
-        let has_changed = match shared {
-            None => index.insert(filter, client, options),
-            Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
-        };
+        let has_changed = self.add_subscription(index, session, client, (filter, shared), options);
         if let Some(log) = session.log().filter(|_| has_changed) {
             let filter = filter.as_str();
             log.record(|session| Record::Subscribe { session, filter, subscription: options.into() });
             session.promise();
         }
+        Ok(Subscribed { is_shared: shared.is_some(), is_new })
+    }
+
+    /// The client has the subscription from now on. Says whether it had none to the very same filter, or another.
+    pub(super) fn add_subscription(
+        &self,
+        index: &mut SubscriptionIndex,
+        session: &mut Session,
+        client: &Arc<Client>,
+        (filter, shared): (Filter<'_>, Option<SharedFilter<'_>>),
+        options: Options,
+    ) -> bool {
         if session.subscriptions.insert(FilterBuf::from(filter)) {
             session.subscriptions_bytes += subscription_bytes(filter);
         }
-        Ok(Subscribed { is_shared: shared.is_some(), is_new })
+        match shared {
+            None => index.insert(filter, client, options),
+            Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
+        }
     }
 
     /// What the configuration allows. The standard lets a server say so in SUBACK, and go on.
@@ -319,7 +331,7 @@ fn say(session: &mut Session, connected: &Connected, batch: &mut Batch) {
 
 /// What a subscription takes in memory, more or less: one with wildcards has a table for each level, and a shared one may
 /// be the only one of its group.
-pub(super) fn subscription_bytes(filter: Filter<'_>) -> usize {
+fn subscription_bytes(filter: Filter<'_>) -> usize {
     let tables = if filter.has_wildcard() { filter.levels().count() * 192 } else { 192 };
     let group = if matches!(SharedFilter::parse(filter), Ok(Some(_))) { 256 } else { 0 };
     tables + group + 128 + 2 * filter.as_str().len()
