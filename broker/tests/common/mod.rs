@@ -5,6 +5,7 @@
 pub(crate) mod peers;
 #[cfg(unix)]
 pub(crate) mod process;
+pub(crate) mod v5;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

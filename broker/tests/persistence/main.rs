@@ -16,10 +16,11 @@ use std::num::NonZeroU32;
 
 use common::Client;
 use common::process::{Place, Sol};
+use common::v5::{connect, opened, properties};
 use rustix::process::Signal;
 use sol::codec::{
-    Ack, Connect, Delivery, Packet, PacketId, PropertiesBuf, Property, Publish, QoS, Reason, Subscribe,
-    SubscribeCode, SubscribeOptions, Version,
+    Ack, Connect, Delivery, Packet, PacketId, Property, Publish, QoS, Subscribe, SubscribeCode,
+    SubscribeOptions,
 };
 use sol::topic::Filter;
 
@@ -75,29 +76,6 @@ impl Durable {
         self.end(end);
         self.start_again();
     }
-}
-
-/// A CONNECT of 5.0 with Clean Start 0 and nothing else, to be changed.
-fn connect(client_id: &str) -> Connect<'_> {
-    Connect { version: Version::V5, clean_session: false, ..common::connect(client_id) }
-}
-
-fn properties(all: &[Property<'_>]) -> PropertiesBuf {
-    let mut properties = PropertiesBuf::new();
-    all.iter().for_each(|property| properties.push(*property).unwrap());
-    properties
-}
-
-/// Connected with these properties. Says whether the session was there.
-fn opened(address: SocketAddr, connect: Connect<'_>, all: &[Property<'_>]) -> (Client, bool) {
-    let mut client = Client::open(address);
-    let with = properties(all);
-    client.send(&[Packet::Connect(Connect { properties: with.as_properties(), ..connect })]);
-    let is_present = match client.receive() {
-        Packet::Connack(connack) if connack.reason == Reason::Success => connack.session_present,
-        other => panic!("{other:?} for CONNACK"),
-    };
-    (client, is_present)
 }
 
 /// A client whose session stays and must be new.

@@ -10,39 +10,15 @@ mod model;
 mod sessions;
 mod wills;
 
-use std::net::SocketAddr;
-
 use common::Client;
-use sol::codec::{Connect, Disconnect, Packet, Properties, PropertiesBuf, Property, Reason, Version};
+use common::v5::{connect, opened, properties};
+use sol::codec::{Disconnect, Packet, Properties, Property, Reason};
 use sol::{Broker, Config, Limits};
 
 /// A broker whose statistics are not among the messages that it stores.
 fn broker(limits: Limits) -> Broker {
     let config = Config { limits, stats_interval: None, ..Config::on("127.0.0.1:0".parse().unwrap()) };
     Broker::start(config).unwrap()
-}
-
-/// A CONNECT of 5.0 with Clean Start 0 and nothing else, to be changed.
-fn connect(client_id: &str) -> Connect<'_> {
-    Connect { version: Version::V5, clean_session: false, ..common::connect(client_id) }
-}
-
-fn properties(all: &[Property<'_>]) -> PropertiesBuf {
-    let mut properties = PropertiesBuf::new();
-    all.iter().for_each(|property| properties.push(*property).unwrap());
-    properties
-}
-
-/// Connected with these properties. Says whether the session was there.
-fn opened(address: SocketAddr, connect: Connect<'_>, all: &[Property<'_>]) -> (Client, bool) {
-    let mut client = Client::open(address);
-    let with = properties(all);
-    client.send(&[Packet::Connect(Connect { properties: with.as_properties(), ..connect })]);
-    let is_present = match client.receive() {
-        Packet::Connack(connack) if connack.reason == Reason::Success => connack.session_present,
-        other => panic!("{other:?} for CONNACK"),
-    };
-    (client, is_present)
 }
 
 fn disconnect(client: &mut Client, reason: Reason, all: &[Property<'_>]) {

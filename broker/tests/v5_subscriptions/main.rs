@@ -15,9 +15,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use common::Client;
+use common::v5::properties;
 use sol::codec::{
-    Ack, Connect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS, Reason, RetainHandling, Subscribe,
-    SubscribeCode, SubscribeOptions, Unsubscribe, Version,
+    Ack, Connect, Packet, PacketId, Property, Publish, QoS, Reason, RetainHandling, Subscribe, SubscribeCode,
+    SubscribeOptions, Unsubscribe, Version,
 };
 use sol::topic::Filter;
 use sol::{Broker, Config, Limits};
@@ -26,12 +27,6 @@ use sol::{Broker, Config, Limits};
 fn broker(limits: Limits) -> Broker {
     let config = Config { limits, stats_interval: None, ..Config::on("127.0.0.1:0".parse().unwrap()) };
     Broker::start(config).unwrap()
-}
-
-fn properties(all: &[Property<'_>]) -> PropertiesBuf {
-    let mut properties = PropertiesBuf::new();
-    all.iter().for_each(|property| properties.push(*property).unwrap());
-    properties
 }
 
 /// A client of 5.0 whose session ends with its connection.
