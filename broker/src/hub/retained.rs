@@ -68,11 +68,8 @@ impl Hub {
         }
         store.next_expiry = store.next_expiry.into_iter().chain(content.expires_at()).min();
         // The broker's own are made anew in each of its lives.
-        let body = self.journal.as_ref().filter(|_| is_clients).map(|journal| {
-            let body = content.body(journal);
-            journal.record(&Record::Retain { body });
-            body
-        });
+        let journal = self.journal.as_ref().filter(|_| is_clients);
+        let body = journal.map(|journal| content.record_use(journal, |body| Record::Retain { body }));
         store.messages.set(content.topic(), RetainedMessage { message: content.to_message(), body });
         tally.charge(0, key_bytes(content.topic()));
         store

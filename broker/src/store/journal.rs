@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::image::{Changes, length};
 use super::record::{BodyNumber, MessageRecord, Record};
 use super::stored::Fetch;
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, RwLock, RwLockReadGuard};
@@ -19,8 +20,10 @@ pub struct Journal {
     /// The group that forms.
     group: AtomicU64,
     persisted: AtomicU64,
-    /// Bytes that are recorded and not persisted.
-    backlog_bytes: AtomicUsize,
+    /// Bytes that were recorded so far. Written under the lock of `forming` alone.
+    recorded_bytes: AtomicUsize,
+    /// Bytes of these that are persisted.
+    persisted_bytes: AtomicUsize,
     max_backlog_bytes: usize,
     waiting: Mutex<Vec<(u64, Waker)>>,
     /// Numbers given so far, of sessions and bodies.
@@ -46,9 +49,37 @@ impl Clock {
     }
 }
 
+/// What was recorded together.
+#[derive(Default)]
+pub(super) struct Group {
+    /// Its records, encoded.
+    pub(super) payload: Vec<u8>,
+    /// What they say, so that the writer need not read them again.
+    pub(super) changes: Changes,
+}
+
+impl Group {
+    fn add(&mut self, record: &Record<'_>) {
+        let at = self.payload.len();
+        record.encode(&mut self.payload);
+        self.changes.add(record, length(at), length(self.payload.len() - at));
+    }
+
+    /// What it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.len() + self.changes.memory()
+    }
+
+    /// Nothing is in it, but room.
+    pub(super) fn clear(&mut self) {
+        self.payload.clear();
+        self.changes.clear();
+    }
+}
+
 #[derive(Default)]
 struct Forming {
-    records: Vec<u8>,
+    group: Group,
     fetches: Vec<Fetch>,
     /// Somebody waits for the group, though nothing may be in it.
     is_awaited: bool,
@@ -57,9 +88,8 @@ struct Forming {
 
 /// What the writer takes at a time.
 pub(super) struct Taken {
-    pub(super) group: u64,
-    /// Encoded.
-    pub(super) records: Vec<u8>,
+    pub(super) number: u64,
+    pub(super) group: Group,
     pub(super) fetches: Vec<Fetch>,
     /// Nothing comes after it.
     pub(super) is_over: bool,
@@ -83,7 +113,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.gate = None;
         // The writer sleeps only when there was nothing.
-        if self.journal.backlog_bytes.load(Ordering::Relaxed) > 0 {
+        if self.journal.backlog_bytes() > 0 {
             self.journal.work.notify_one();
         }
     }
@@ -115,7 +145,8 @@ impl Journal {
             work: Condvar::new(),
             group: AtomicU64::new(1),
             persisted: AtomicU64::new(0),
-            backlog_bytes: AtomicUsize::new(0),
+            recorded_bytes: AtomicUsize::new(0),
+            persisted_bytes: AtomicUsize::new(0),
             max_backlog_bytes,
             waiting: Mutex::default(),
             numbers: AtomicU64::new(numbers),
@@ -139,17 +170,27 @@ impl Journal {
 
     /// Writes a change down, in a turn, under the lock that guards what changed.
     pub fn record(&self, record: &Record<'_>) {
-        let mut forming = self.forming.lock();
-        let before = forming.records.len();
-        record.encode(&mut forming.records);
-        self.backlog_bytes.fetch_add(forming.records.len() - before, Ordering::Relaxed);
+        self.record_all([record]);
     }
 
-    /// Writes a message down, and gives the name under which the records of this turn mean it.
-    pub fn record_body(&self, message: MessageRecord<'_>) -> BodyNumber {
+    /// Writes a message down with the first record that means it, and gives the name by which others of this turn do.
+    pub fn record_message<'r>(
+        &self,
+        message: MessageRecord<'_>,
+        record: impl FnOnce(BodyNumber) -> Record<'r>,
+    ) -> BodyNumber {
         let body = self.next_number();
-        self.record(&Record::Body { body, message });
+        self.record_all([&Record::Body { body, message }, &record(body)]);
         body
+    }
+
+    fn record_all<const N: usize>(&self, records: [&Record<'_>; N]) {
+        let mut forming = self.forming.lock();
+        let before = forming.group.bytes();
+        records.into_iter().for_each(|record| forming.group.add(record));
+        let bytes = forming.group.bytes() - before;
+        let recorded = self.recorded_bytes.load(Ordering::Relaxed);
+        self.recorded_bytes.store(recorded.wrapping_add(bytes), Ordering::Relaxed);
     }
 
     /// A number that was never given before.
@@ -175,7 +216,7 @@ impl Journal {
         // An answer may say what was written down before: then nothing else makes the writer take its group.
         if group >= self.group() {
             let mut forming = self.forming.lock();
-            if forming.records.is_empty() {
+            if forming.group.payload.is_empty() {
                 forming.is_awaited = true;
                 self.work.notify_one();
             }
@@ -184,12 +225,15 @@ impl Journal {
 
     /// Bytes that are recorded and not persisted, which are in memory.
     pub fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes.load(Ordering::Relaxed)
+        let recorded = self.recorded_bytes.load(Ordering::Relaxed);
+        // Read later, it may be ahead.
+        usize::try_from(recorded.wrapping_sub(self.persisted_bytes.load(Ordering::Relaxed)).cast_signed())
+            .unwrap_or(0)
     }
 
     /// Whether so much waits to be written that whoever sends more should wait.
     pub fn is_behind(&self) -> bool {
-        self.backlog_bytes.load(Ordering::Relaxed) > self.max_backlog_bytes
+        self.backlog_bytes() > self.max_backlog_bytes
     }
 
     /// Whether the last attempt to write failed.
@@ -232,11 +276,11 @@ impl Journal {
         self.work.notify_one();
     }
 
-    /// Waits until there is something to do, or for so long, and takes it.
-    pub(super) fn take(&self, longest: Duration) -> Taken {
+    /// Waits until there is something to do, or for so long, and takes it. The next group forms in the room of `room`.
+    pub(super) fn take(&self, longest: Duration, room: Group) -> Taken {
         {
             let mut forming = self.forming.lock();
-            let has_work = !forming.records.is_empty() || !forming.fetches.is_empty();
+            let has_work = !forming.group.payload.is_empty() || !forming.fetches.is_empty();
             if !has_work && !forming.is_awaited && !forming.is_over {
                 self.work.wait_for(&mut forming, longest);
             }
@@ -245,8 +289,8 @@ impl Journal {
         let mut forming = self.forming.lock();
         forming.is_awaited = false;
         Taken {
-            group: self.group.fetch_add(1, Ordering::Relaxed),
-            records: mem::take(&mut forming.records),
+            number: self.group.fetch_add(1, Ordering::Relaxed),
+            group: mem::replace(&mut forming.group, room),
             fetches: mem::take(&mut forming.fetches),
             is_over: forming.is_over,
         }
@@ -254,7 +298,7 @@ impl Journal {
 
     /// All up to that group is persisted, which were so many bytes since the last call.
     pub(super) fn tell_persisted(&self, group: u64, bytes: usize) {
-        self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.persisted_bytes.fetch_add(bytes, Ordering::Relaxed);
         let due = {
             let mut waiting = self.waiting.lock();
             self.persisted.store(group, Ordering::Release);

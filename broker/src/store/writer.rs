@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::cleaning::{Cleaner, Step};
 use super::fetching::{Frames, Unapplied};
 use super::image::{Changes, Image};
-use super::journal::Journal;
+use super::journal::{Group, Journal};
 use super::log::{Log, Place, WriteError};
 use super::record::SessionNumber;
 use super::status::Status;
@@ -68,6 +68,9 @@ const CLEANED_BYTES: usize = 256 << 10;
 /// In the worst case all of what is looked through is needed, up to half of all there is; so twice would do.
 const CLEANED_SHARE: usize = 4;
 
+/// The room of a group that had no more bytes is used again.
+const MAX_ROOM_BYTES: usize = 1 << 20;
+
 /// At the end, it is tried so often to write what is left.
 const LAST_ATTEMPTS: usize = 3;
 
@@ -100,6 +103,8 @@ pub struct Writer {
     clean_at: Option<Instant>,
     clean_fails: bool,
     changes: Changes,
+    /// For the next group.
+    room: Group,
 }
 
 /// What is asked for.
@@ -115,6 +120,8 @@ struct Fetches {
 /// A frame that may be needed again.
 struct Frame {
     payload: Vec<u8>,
+    /// What it says, if that need not be read.
+    changes: Option<Changes>,
     place: Option<Place>,
     /// The group in it, and its bytes as they were recorded. A copy has none.
     group: Option<(u64, usize)>,
@@ -125,7 +132,8 @@ impl Writer {
         let first = log.first_unsynced();
         // The image has them where they stand.
         let frames = log.take_unwritten().into_iter();
-        let frames = frames.map(|(place, payload)| Frame { payload, place: Some(place), group: None });
+        let frames =
+            frames.map(|(place, payload)| Frame { payload, changes: None, place: Some(place), group: None });
         let frames = frames.collect::<VecDeque<_>>();
         let now = Instant::now();
         let writer = Self {
@@ -147,6 +155,7 @@ impl Writer {
             clean_at: None,
             clean_fails: false,
             changes: Changes::default(),
+            room: Group::default(),
         };
         writer.measure();
         writer
@@ -160,12 +169,12 @@ impl Writer {
     /// Writes what was recorded, or waits for so long that something is, and gives what was asked for to `sink`. Gives
     /// whether to go on: after [`Journal::finish`] it writes and syncs everything, and that was all.
     pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
-        let taken = self.journal.take(self.wait(longest));
+        let taken = self.journal.take(self.wait(longest), mem::take(&mut self.room));
         let now = Instant::now();
-        let written = taken.records.len();
-        self.taken = taken.group;
-        if !taken.records.is_empty() {
-            self.push(taken.group, taken.records);
+        let written = taken.group.payload.len();
+        self.taken = taken.number;
+        if written > 0 {
+            self.push(taken.number, taken.group);
         }
         if taken.is_over {
             self.write_all(now);
@@ -201,18 +210,21 @@ impl Writer {
     }
 
     /// Takes a group.
-    fn push(&mut self, group: u64, records: Vec<u8>) {
-        let recorded = records.len();
+    fn push(&mut self, number: u64, group: Group) {
+        let recorded = group.bytes();
         // While nothing can be written there may be many small ones. What may have been written is left as it is.
         let is_first = self.first + self.frames.len() as u64 <= self.log.next_frame() + 1;
-        if let Some(Frame { payload, place: None, group: Some(before) }) = self.frames.back_mut()
+        if let Some(Frame { payload, changes, place: None, group: Some(before) }) = self.frames.back_mut()
             && !is_first
             && payload.len() < MERGED_BYTES
         {
-            payload.extend_from_slice(&records);
-            *before = (group, before.1 + recorded);
+            payload.extend_from_slice(&group.payload);
+            *changes = None;
+            *before = (number, before.1 + recorded);
         } else {
-            self.frames.push_back(Frame { payload: records, place: None, group: Some((group, recorded)) });
+            let Group { payload, changes } = group;
+            let group = Some((number, recorded));
+            self.frames.push_back(Frame { payload, changes: Some(changes), place: None, group });
         }
     }
 
@@ -295,9 +307,19 @@ impl Writer {
                 break;
             }
             if let Some(place) = frame.place {
-                // It was recorded just so, or copied.
-                match self.changes.read(&frame.payload) {
-                    Ok(()) => self.image.apply(place, &frame.payload, &self.changes),
+                let changes = match &frame.changes {
+                    Some(changes) => {
+                        debug_assert!(
+                            self.changes.read(&frame.payload).is_ok() && self.changes.is_same(changes),
+                            "what was recorded reads otherwise"
+                        );
+                        Ok(changes)
+                    }
+                    None => self.changes.read(&frame.payload).map(|()| &self.changes),
+                };
+                match changes {
+                    Ok(changes) => self.image.apply(place, &frame.payload, changes),
+                    // It was recorded just so, or copied.
                     Err(error) => log::error!("the store wrote what it does not understand: {error}"),
                 }
             }
@@ -310,8 +332,11 @@ impl Writer {
             number += 1;
         }
         self.unapplied = self.unapplied.max(number);
-        while self.first < unsynced.min(self.unapplied) && self.frames.pop_front().is_some() {
+        while self.first < unsynced.min(self.unapplied)
+            && let Some(frame) = self.frames.pop_front()
+        {
             self.first += 1;
+            self.keep_room(frame);
         }
         if self.is_all_applied() {
             persisted = Some(self.taken);
@@ -319,6 +344,16 @@ impl Writer {
         if let Some(group) = persisted.filter(|group| *group > self.told) {
             self.told = group;
             self.journal.tell_persisted(group, bytes);
+        }
+    }
+
+    /// So that the next group need not ask for its room piece by piece.
+    fn keep_room(&mut self, frame: Frame) {
+        let Frame { payload, changes: Some(changes), .. } = frame else { return };
+        let mut room = Group { payload, changes };
+        if room.bytes() <= MAX_ROOM_BYTES {
+            room.clear();
+            self.room = room;
         }
     }
 
@@ -408,7 +443,7 @@ impl Writer {
                 Ok(Step::Copy { payload, looked_through: bytes }) => {
                     looked_through += bytes.max(1);
                     if !payload.is_empty() {
-                        self.frames.push_back(Frame { payload, place: None, group: None });
+                        self.frames.push_back(Frame { payload, changes: None, place: None, group: None });
                         let result = self.append();
                         self.settle();
                         if let Err(error) = result {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Content, Extra, Lifetime, Message};
 use crate::codec::PropertiesBuf;
-use crate::store::{BodyNumber, Journal, MessageRecord, StoredMessage};
+use crate::store::{BodyNumber, Journal, MessageRecord, Record, StoredMessage};
 use crate::topic::NameBuf;
 
 impl Message {
@@ -45,10 +45,16 @@ impl Content<'_> {
         }
     }
 
-    /// Its name for the records of this turn. Written down at the first call: all calls must be in one turn.
-    pub fn body(&self, journal: &Journal) -> BodyNumber {
-        if self.body.get() == 0 {
-            self.body.set(journal.record_body(self.record(journal)));
+    /// Writes down what needs it, given its name, and before the first such record of a turn the message itself. Gives the
+    /// name. All calls must be in one turn.
+    pub fn record_use<'r>(
+        &self,
+        journal: &Journal,
+        record: impl FnOnce(BodyNumber) -> Record<'r>,
+    ) -> BodyNumber {
+        match self.body.get() {
+            0 => self.body.set(journal.record_message(self.record(journal), record)),
+            body => journal.record(&record(body)),
         }
         self.body.get()
     }
@@ -129,7 +135,8 @@ mod tests {
     fn a_body_is_written_once() {
         let journal = Journal::new(7, 1 << 20);
         let content = Content::new(Name::new("a").unwrap(), b"x", QoS::AtLeastOnce);
-        assert_eq!((content.body(&journal), content.body(&journal)), (8, 8));
+        let retain = || content.record_use(&journal, |body| Record::Retain { body });
+        assert_eq!((retain(), retain()), (8, 8));
         assert_eq!(journal.next_number(), 9);
     }
 }

@@ -180,7 +180,7 @@ impl Outbound {
         let note = manner.note.as_deref();
         self.stored.has_shared |= note.is_some_and(|note| note.share.is_some());
         if let Some(log) = &self.log {
-            let body = content.body(log.journal());
+            let session = log.number();
             let manner = MannerRecord {
                 qos: manner.qos,
                 retain: manner.retain,
@@ -190,7 +190,13 @@ impl Outbound {
                     .and_then(|note| note.share.as_ref())
                     .map(|share| share.filter.as_filter().as_str()),
             };
-            log.record(|session| Record::Enqueue { session, position, body, manner, packet_id });
+            content.record_use(log.journal(), |body| Record::Enqueue {
+                session,
+                position,
+                body,
+                manner,
+                packet_id,
+            });
         }
         position
     }

@@ -1,10 +1,13 @@
 //! What a frame says, in a form that can be looked through twice.
 
+use std::mem;
 use std::num::NonZeroU32;
 
 use crate::codec::{PacketId, QoS};
 use crate::store::coding::{RecordError, skim_body};
-use crate::store::record::{BodyNumber, Position, Record, SessionNumber};
+use crate::store::record::{
+    BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
+};
 
 /// The records of one frame. Kept and filled again, so that reading a frame allocates nothing.
 #[derive(Default)]
@@ -17,7 +20,7 @@ pub(in crate::store) struct Changes {
 }
 
 /// A message in a frame.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Body {
     pub(in crate::store) number: BodyNumber,
     /// Where its record begins.
@@ -37,8 +40,8 @@ impl Body {
     }
 }
 
-/// A record that was read.
-#[derive(Clone, Copy)]
+/// A record that was read, or is to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Change {
     Enqueue(Enqueued),
     InFlight {
@@ -91,7 +94,7 @@ pub(in crate::store) enum Change {
 }
 
 /// A message for a session in a frame.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Enqueued {
     pub(in crate::store) session: SessionNumber,
     pub(in crate::store) position: Position,
@@ -106,15 +109,20 @@ pub(in crate::store) struct Enqueued {
 }
 
 impl Changes {
+    /// Forgets all of them.
+    pub(in crate::store) fn clear(&mut self) {
+        self.bodies.clear();
+        self.records.clear();
+        self.strays = 0;
+    }
+
     /// Reads a frame.
     ///
     /// # Errors
     ///
     /// It is not one record behind the other.
     pub(in crate::store) fn read(&mut self, payload: &[u8]) -> Result<(), RecordError> {
-        self.bodies.clear();
-        self.records.clear();
-        self.strays = 0;
+        self.clear();
         let mut rest = payload;
         while !rest.is_empty() {
             let at = offset(payload, rest);
@@ -129,47 +137,66 @@ impl Changes {
                 });
                 continue;
             }
-            let record = Record::decode(&mut rest, &mut self.ids)?;
+            let mut ids = mem::take(&mut self.ids);
+            let decoded = Record::decode(&mut rest, &mut ids);
             let bytes = offset(payload, rest) - at;
-            let change = match record {
-                // Passed over above.
-                Record::Body { .. } => continue,
-                Record::Enqueue { session, position, body, manner, packet_id } => {
-                    let qos = manner.qos;
-                    let Some(body) = hold(&mut self.bodies, body) else {
-                        self.strays += 1;
-                        continue;
-                    };
-                    Change::Enqueue(Enqueued { session, position, at, bytes, body, packet_id, qos })
-                }
-                Record::Retain { body } => match hold(&mut self.bodies, body) {
-                    Some(body) => Change::Retain { body, bytes },
-                    None => {
-                        self.strays += 1;
-                        continue;
-                    }
-                },
-                Record::InFlight { session, position, packet_id } => {
-                    Change::InFlight { session, position, packet_id }
-                }
-                Record::Dequeue { session, position } => Change::Dequeue { session, position },
-                Record::Released { session, position, packet_id } => {
-                    Change::Released { session, position, packet_id }
-                }
-                Record::Completed { session, packet_id } => Change::Completed { session, packet_id },
-                Record::Received { session, packet_id } => Change::Received { session, packet_id },
-                Record::ReceivedEnd { session, packet_id } => Change::ReceivedEnd { session, packet_id },
-                Record::Unretain { body } => Change::Unretain { body },
-                Record::SessionEnd { session } => Change::SessionEnd { session },
-                Record::Reset { session, next_position } => Change::Reset { session, next_position },
-                Record::Session(record) => Change::Text { session: record.session, at, bytes },
-                Record::Subscribe { session, .. } | Record::Unsubscribe { session, .. } => {
-                    Change::Text { session, at, bytes }
-                }
-            };
-            self.records.push(change);
+            let added = decoded.map(|record| self.add(&record, at, bytes));
+            self.ids = ids;
+            added?;
         }
         Ok(())
+    }
+
+    /// Takes in a record, which begins at `at` and has so many bytes there.
+    pub(in crate::store) fn add(&mut self, record: &Record<'_>, at: u32, bytes: u32) {
+        let change = match *record {
+            Record::Body { body: number, message: MessageRecord { topic, payload, .. } } => {
+                let content_bytes = length(topic.len() + payload.len());
+                self.bodies.push(Body { number, at, bytes, content_bytes, holders: 0 });
+                return;
+            }
+            Record::Enqueue { session, position, body, manner: MannerRecord { qos, .. }, packet_id } => {
+                let Some(body) = hold(&mut self.bodies, body) else {
+                    self.strays += 1;
+                    return;
+                };
+                Change::Enqueue(Enqueued { session, position, at, bytes, body, packet_id, qos })
+            }
+            Record::Retain { body } => match hold(&mut self.bodies, body) {
+                Some(body) => Change::Retain { body, bytes },
+                None => {
+                    self.strays += 1;
+                    return;
+                }
+            },
+            Record::InFlight { session, position, packet_id } => {
+                Change::InFlight { session, position, packet_id }
+            }
+            Record::Dequeue { session, position } => Change::Dequeue { session, position },
+            Record::Released { session, position, packet_id } => {
+                Change::Released { session, position, packet_id }
+            }
+            Record::Completed { session, packet_id } => Change::Completed { session, packet_id },
+            Record::Received { session, packet_id } => Change::Received { session, packet_id },
+            Record::ReceivedEnd { session, packet_id } => Change::ReceivedEnd { session, packet_id },
+            Record::Unretain { body } => Change::Unretain { body },
+            Record::SessionEnd { session } => Change::SessionEnd { session },
+            Record::Reset { session, next_position } => Change::Reset { session, next_position },
+            Record::Session(SessionRecord { session, .. })
+            | Record::Subscribe { session, .. }
+            | Record::Unsubscribe { session, .. } => Change::Text { session, at, bytes },
+        };
+        self.records.push(change);
+    }
+
+    /// Whether both say the same.
+    pub(in crate::store) fn is_same(&self, other: &Self) -> bool {
+        (&self.bodies, &self.records, self.strays) == (&other.bodies, &other.records, other.strays)
+    }
+
+    /// Bytes of memory in use.
+    pub(in crate::store) fn memory(&self) -> usize {
+        size_of_val(self.bodies.as_slice()) + size_of_val(self.records.as_slice())
     }
 
     /// The messages for sessions.
@@ -198,7 +225,7 @@ fn offset(payload: &[u8], rest: &[u8]) -> u32 {
 }
 
 /// A frame has less than 4 GiB.
-fn length(bytes: usize) -> u32 {
+pub(in crate::store) fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

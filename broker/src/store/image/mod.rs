@@ -18,7 +18,7 @@ use std::num::NonZeroU32;
 
 use ahash::RandomState;
 
-pub(super) use changes::{Body, Change, Changes, Enqueued, slice};
+pub(super) use changes::{Body, Change, Changes, Enqueued, length, slice};
 pub(super) use ledger::Ledger;
 use queue::Run;
 use session::Session;

@@ -38,9 +38,9 @@ fn live_messages() {
         while position < MESSAGES {
             let began = Instant::now();
             for _ in 0..size {
-                let body = journal.record_body(message);
                 let packet_id = std::num::NonZeroU16::new(1 + (position % 60_000) as u16);
-                journal.record(&Record::Enqueue { session, position, body, manner, packet_id });
+                let enqueue = |body| Record::Enqueue { session, position, body, manner, packet_id };
+                journal.record_message(message, enqueue);
                 if let Some(position) = position.checked_sub(size) {
                     journal.record(&Record::Dequeue { session, position });
                 }

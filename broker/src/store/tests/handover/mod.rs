@@ -28,7 +28,7 @@ use crate::store;
 use crate::store::files::simulated::{Disk, Failure};
 // Both look here for what they use.
 use crate::store::{cleaning, fetching, image, log, record, status, stored};
-use image::{Change, Changes, Image};
+use image::{Change, Image};
 use journal::{Clock, Journal};
 use log::{Log, LogOptions};
 use record::{MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord};
@@ -189,7 +189,7 @@ impl Connections {
         let group = turn.group();
         let message =
             MessageRecord { topic: "a", payload: b"b", qos: QoS::AtLeastOnce, properties: &[], expiry: None };
-        let body = self.journal.record_body(message);
+        let mut body = None;
         let entries = [number, SHARED].map(|session| {
             let mut last = self.sessions[usize::try_from(session).unwrap()].lock().unwrap();
             *last += 1;
@@ -200,7 +200,11 @@ impl Connections {
                 subscription_ids: &[],
                 share: None,
             };
-            self.journal.record(&Record::Enqueue { session, position: *last, body, manner, packet_id: None });
+            let enqueue = |body| Record::Enqueue { session, position: *last, body, manner, packet_id: None };
+            match body {
+                None => body = Some(self.journal.record_message(message, enqueue)),
+                Some(body) => self.journal.record(&enqueue(body)),
+            }
             (session, *last)
         });
         drop(turn);
@@ -248,8 +252,8 @@ impl Connections {
     /// Nothing is left to be taken.
     fn check_over(&self) {
         assert!(!self.journal.is_behind(), "bytes were not counted off");
-        let rest = self.journal.take(Duration::ZERO);
-        assert!(rest.records.is_empty() && rest.fetches.is_empty() && rest.is_over);
+        let rest = self.journal.take(Duration::ZERO, journal::Group::default());
+        assert!(rest.group.payload.is_empty() && rest.fetches.is_empty() && rest.is_over);
     }
 }
 
@@ -283,20 +287,19 @@ fn play_groups() {
 fn keep_groups(connections: &Connections) -> Vec<Group> {
     let journal = &connections.journal;
     let mut groups = Vec::<Group>::new();
-    let mut changes = Changes::default();
     let (mut bytes, mut fetches, mut is_late) = (0, Vec::new(), false);
     loop {
-        let taken = journal.take(if is_late { Duration::ZERO } else { LONGEST });
-        assert_eq!(taken.group, groups.len() as u64 + 1, "groups have no gaps");
-        changes.read(&taken.records).unwrap();
+        let taken = journal.take(if is_late { Duration::ZERO } else { LONGEST }, journal::Group::default());
+        assert_eq!(taken.number, groups.len() as u64 + 1, "groups have no gaps");
+        let changes = &taken.group.changes;
         assert_eq!(changes.strays, 0, "{WHOLE_TURNS}");
         groups.push(changes.records.iter().filter_map(entry).collect());
-        bytes += taken.records.len();
+        bytes += taken.group.bytes();
         fetches.extend(taken.fetches);
         // As if it could not be written at once.
         is_late = !is_late && !taken.is_over && rand::thread_rng().gen_bool(0.3);
         if !is_late {
-            journal.tell_persisted(taken.group, mem::take(&mut bytes));
+            journal.tell_persisted(taken.number, mem::take(&mut bytes));
             for Fetch { asker, session, .. } in fetches.drain(..) {
                 let entries = groups.iter().flatten();
                 let found = entries.filter(|entry| entry.0 == session).map(|entry| entry.1);
