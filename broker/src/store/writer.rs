@@ -286,7 +286,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Applies what is written well enough, and tells of it. Forgets what is synced.
+    /// Tells of what is written well enough, and applies it. Forgets what is synced.
     fn settle(&mut self) {
         let (next, unsynced) = (self.log.next_frame(), self.log.first_unsynced());
         if next < self.unapplied {
@@ -294,56 +294,59 @@ impl Writer {
             // What the image knows of them is of no use until all of them are there again.
             return;
         }
-        let mut persisted = None;
         let mut bytes = 0;
-        let mut number = self.lost.take().unwrap_or(self.unapplied);
-        while let Some(frame) = index(self.first, number).and_then(|index| self.frames.get(index)) {
+        let mut told = None;
+        let from = self.lost.take().unwrap_or(self.unapplied);
+        let mut end = self.unapplied;
+        while let Some(frame) = index(self.first, end).and_then(|index| self.frames.get(index)) {
             let is_written = match (self.options.sync, frame.group) {
-                (SyncPolicy::Always, Some(_)) => number < unsynced,
-                _ => number < next,
+                (SyncPolicy::Always, Some(_)) => end < unsynced,
+                _ => end < next,
             };
-            // Those that were applied before are.
-            if !is_written && number >= self.unapplied {
+            if !is_written {
                 break;
             }
-            if let Some(place) = frame.place {
-                let changes = match &frame.changes {
-                    Some(changes) => {
-                        debug_assert!(
-                            self.changes.read(&frame.payload).is_ok() && self.changes.is_same(changes),
-                            "what was recorded reads otherwise"
-                        );
-                        Ok(changes)
-                    }
-                    None => self.changes.read(&frame.payload).map(|()| &self.changes),
-                };
-                match changes {
-                    Ok(changes) => self.image.apply(place, &frame.payload, changes),
-                    // It was recorded just so, or copied.
-                    Err(error) => log::error!("the store wrote what it does not understand: {error}"),
-                }
-            }
-            if number >= self.unapplied
-                && let Some((group, recorded)) = frame.group
-            {
-                persisted = Some(group);
+            if let Some((group, recorded)) = frame.group {
+                told = Some(group);
                 bytes += recorded;
             }
-            number += 1;
+            end += 1;
         }
-        self.unapplied = self.unapplied.max(number);
+        let is_all = end == self.first + self.frames.len() as u64;
+        // First, for whoever waits need not wait for the rest.
+        if let Some(group) = if is_all { Some(self.taken) } else { told }
+            && group > self.told
+        {
+            self.told = group;
+            self.journal.tell_persisted(group, bytes);
+        }
+        for number in from..end {
+            self.apply(number);
+        }
+        self.unapplied = end;
         while self.first < unsynced.min(self.unapplied)
             && let Some(frame) = self.frames.pop_front()
         {
             self.first += 1;
             self.keep_room(frame);
         }
-        if self.is_all_applied() {
-            persisted = Some(self.taken);
+    }
+
+    /// Takes over into the image what the frame with this number says.
+    fn apply(&mut self, number: u64) {
+        let Some(frame) = index(self.first, number).and_then(|index| self.frames.get(index)) else { return };
+        let Some(place) = frame.place else { return };
+        if let Some(changes) = &frame.changes {
+            debug_assert!(
+                self.changes.read(&frame.payload).is_ok() && self.changes.is_same(changes),
+                "what was recorded reads otherwise"
+            );
+            return self.image.apply(place, &frame.payload, changes);
         }
-        if let Some(group) = persisted.filter(|group| *group > self.told) {
-            self.told = group;
-            self.journal.tell_persisted(group, bytes);
+        match self.changes.read(&frame.payload) {
+            Ok(()) => self.image.apply(place, &frame.payload, &self.changes),
+            // It was recorded just so, or copied.
+            Err(error) => log::error!("the store wrote what it does not understand: {error}"),
         }
     }
 
