@@ -3,7 +3,7 @@
 /// Its words, without the comment.
 ///
 /// A word ends at white space. One in double quotes may hold anything; `\"` and `\\` stand for `"` and `\` in it.
-/// `#` at the begin of a word starts a comment.
+/// `#` at the begin of a word starts a comment, but not right behind the key, where it is a value: topic filters begin so.
 ///
 /// # Errors
 ///
@@ -13,7 +13,7 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, (usize, &'static str)> {
     let mut rest = line.chars().zip(1..).peekable();
     while let Some(&(first, column)) = rest.peek() {
         match first {
-            '#' => break,
+            '#' if words.len() != 1 => break,
             '"' => {
                 rest.next();
                 words.push(quoted(&mut rest, column)?);
@@ -77,6 +77,7 @@ mod tests {
             ("ip_port 1883# not a comment", &["ip_port", "1883#", "not", "a", "comment"]),
             ("\tip_port  1883 # the usual\r", &["ip_port", "1883"]),
             ("log_path /a#b #c", &["log_path", "/a#b"]),
+            ("topic # out 1 # all", &["topic", "#", "out", "1"]),
             (r##"log_path "/my \"log\" #1\\" # that"##, &["log_path", r#"/my "log" #1\"#]),
             (r#"log_path """#, &["log_path", ""]),
         ] {
