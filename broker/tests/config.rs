@@ -96,7 +96,7 @@ fn ip_port_is_where_it_listens() {
 
 #[test]
 fn listener_opens_one_more() {
-    let place = Place::new("ip_port 0\nlistener 0\nlistener 0 ::1\n");
+    let place = Place::new("ip_port 0\nlistener 0\nlistener 0 ::1\nallow_anonymous true\n");
     let mut sol = place.start();
     let others = [sol.line(" listens on "), sol.line(" listens on ")];
     for address in [sol.address, listens_on(&others[0]), listens_on(&others[1])] {

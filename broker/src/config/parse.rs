@@ -70,6 +70,9 @@ pub(super) fn read(
     (settings, parser.problems, parser.refused)
 }
 
+/// Keys of the broker that in mosquitto are each listener's.
+const OF_A_LISTENER: [&str; 2] = ["max_qos", "max_topic_alias"];
+
 /// The words of a line that is not empty.
 struct Line {
     place: Place,
@@ -186,6 +189,7 @@ impl Parser {
     /// The part above the first `listener` line, which also has the broker's keys, and the listeners' parts.
     fn sections(&mut self, lines: &[Line]) -> (Section, Vec<Section>) {
         let (mut plain, mut listeners) = (Section::default(), Vec::<Section>::new());
+        let mut of_a_listener = Vec::new();
         // Of each file the listener that its lines are for.
         let mut current = vec![None; self.sources.files.len()];
         let is_per_listener = lines.iter().any(|line| match line.words.as_slice() {
@@ -235,6 +239,10 @@ impl Parser {
                 }
                 (Scope::Listener | Scope::Inherited, Some(listener)) => listener,
                 (Scope::Access, Some(listener)) if is_per_listener => listener,
+                (Scope::Broker, Some(_)) if OF_A_LISTENER.contains(&key.name) => {
+                    of_a_listener.push((place, name.clone()));
+                    &mut plain
+                }
                 _ => &mut plain,
             };
             if key.kind.is_list()
@@ -259,6 +267,12 @@ impl Parser {
                 Some(text) => _ = section.given.insert(key.name, Given { values: vec![text], place }),
                 None => _ = section.spoilt.insert(key.name, place),
             }
+        }
+        for (place, name) in of_a_listener.into_iter().filter(|_| listeners.len() > 1) {
+            let what = format!(
+                "`{name}` under one of several `listener` lines: it is for all of them, so put it above the first one"
+            );
+            self.problem(place, None, what);
         }
         (plain, listeners)
     }
@@ -357,7 +371,9 @@ impl Parser {
             self.problem(plain.line("server_moved"), None, what);
         }
         let mut listeners = self.plain_listeners(plain, others.is_empty(), overrides);
-        self.refuse_access_for_nobody(plain, listeners.is_empty());
+        if listeners.is_empty() {
+            self.refuse_plain(plain);
+        }
         for section in others {
             listeners.extend(self.listener(section, plain));
         }
@@ -405,15 +421,25 @@ impl Parser {
         }
     }
 
-    /// With `per_listener_settings true`, who may connect must not be said where nothing listens.
-    fn refuse_access_for_nobody(&mut self, plain: &Section, is_nobody: bool) {
-        if !is_nobody || plain.truth("per_listener_settings") != Some(true) {
-            return;
-        }
-        for key in keys::KEYS.iter().filter(|key| key.scope == Scope::Access) {
-            let what =
-                "with `per_listener_settings true` it is for the listener that it stands under: put it there";
-            self.refuse(plain, key.name, what);
+    /// Above the first `listener` line, what is for a listener must not stand where nothing listens.
+    fn refuse_plain(&mut self, plain: &Section) {
+        let is_per_listener = plain.truth("per_listener_settings") == Some(true);
+        for key in keys::KEYS {
+            let what = match key.scope {
+                // As every listener is anyway.
+                _ if plain.text(key.name) == Some(key.default) => continue,
+                Scope::Access if is_per_listener => {
+                    "with `per_listener_settings true` it is for the listener that it stands under: put it there"
+                }
+                Scope::Listener => "no listener stands here: put it under the `listener` line it is for",
+                _ => continue,
+            };
+            // Told of already, with more to say.
+            let told =
+                ["cafile", "certfile", "keyfile", "require_certificate", "unix_socket_mode", "socket_domain"];
+            if !told.contains(&key.name) {
+                self.refuse(plain, key.name, what);
+            }
         }
     }
 

@@ -118,7 +118,8 @@ fn the_shipped_file_names_every_key_and_is_the_default_but_forgets_nothing() {
 fn every_line_of_the_shipped_file_can_be_uncommented() {
     let all = sample().replace("\n#", "\n").replace("\n ", "\n# ");
     // They stand in place of others, or name what is not there.
-    let others = ["port", "bind_address", "socket_domain", "tls_version", "log_dest", "log_type", "include_dir"];
+    let others =
+        ["port", "bind_address", "socket_domain", "tls_version", "log_dest", "log_type", "include_dir"];
     let is_other = |line: &str| others.iter().any(|key| line.starts_with(&format!("{key} ")));
     let all: String = all.lines().filter(|line| !is_other(line)).flat_map(|line| [line, "\n"]).collect();
     // Other keys need it.

@@ -350,7 +350,15 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ),
         ("protocol http_api", "1: `protocol` cannot be `http_api`: give mqtt or websockets"),
         (
-            "protocol websockets\nlistener 1\nwebsockets_path /a\npassword_file p",
+            "protocol websockets\nlistener 1\npassword_file p",
+            "1: `protocol` in a wrong place: no listener stands here: put it under the `listener` line it is for",
+        ),
+        (
+            "listener 2\nlistener 1\nmax_qos 1\npassword_file p",
+            "3: `max_qos` under one of several `listener` lines: it is for all of them, so put it above the first one",
+        ),
+        (
+            "protocol mqtt\nlistener 1\nwebsockets_path /a\npassword_file p",
             "3: `websockets_path` in a wrong place: it needs `protocol websockets` beside it: give that, or leave it out",
         ),
         (
