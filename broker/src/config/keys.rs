@@ -352,7 +352,8 @@ pub const KEYS: &[Key] = &[
         default: "1000000",
         example: "",
         meaning: "QoS 1 and 2 messages that wait in the store for one client whose session survives the broker; \
-                  further ones are dropped, and counted in `$SYS/broker/publish/messages/dropped/queue`.",
+                  further ones are dropped, and counted in `$SYS/broker/publish/messages/dropped/queue`. Without it, as \
+                  many as `max_queued_messages` where that is given.",
     },
     Key {
         name: "max_stored_bytes",
@@ -360,7 +361,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Size { min: KB, max: 1 << 50 },
         default: "1GB",
         example: "",
-        meaning: "Bytes of such messages that wait for one client; further ones are dropped and counted as above.",
+        meaning: "Bytes of such messages that wait for one client; further ones are dropped and counted as above. Without \
+                  it, as many as `max_queued_bytes` where that is given.",
     },
     Key {
         name: "max_memory",

@@ -12,8 +12,8 @@ use super::mosquitto::{self, Fate, Meaning};
 use super::settings::{Place, Sources};
 use super::value::Destination;
 use super::{
-    Config, Console, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Process, Settings, Tls, TlsVersions,
-    WebSocket, include, line, value,
+    Config, Console, DEFAULT_PORT, Endpoint, Kind, Limits, Listener, Problem, Process, Settings, Tls,
+    TlsVersions, WebSocket, include, line, value,
 };
 use crate::codec::QoS;
 
@@ -350,6 +350,7 @@ impl Parser {
             }
         }
         self.log(plain, &mut settings.process);
+        stored_as_queued(plain, &mut settings.broker.limits);
         if settings.broker.limits.max_packet_bytes >= settings.broker.limits.max_memory_bytes {
             let line = plain.line("max_request_size").max(plain.line("max_memory"));
             self.problem(line, None, "`max_request_size` must be less than `max_memory`".to_owned());
@@ -671,6 +672,16 @@ impl Parser {
             );
             self.problem(*line, None, what);
         }
+    }
+}
+
+/// mosquitto has one limit for what waits, stored or not.
+fn stored_as_queued(plain: &Section, limits: &mut Limits) {
+    if plain.line("max_queued_messages").is_some() && plain.line("max_stored_messages").is_none() {
+        limits.max_stored_messages = limits.max_queued_messages.min(value::MOST_STORED_MESSAGES);
+    }
+    if plain.line("max_queued_bytes").is_some() && plain.line("max_stored_bytes").is_none() {
+        limits.max_stored_bytes = limits.max_queued_bytes.clamp(1 << 10, value::MOST_STORED_BYTES);
     }
 }
 

@@ -521,6 +521,8 @@ fn the_options_of_mosquitto_are_understood() {
         max_memory_bytes: 100_000_000,
         max_queued_messages: usize::MAX,
         max_queued_bytes: usize::MAX,
+        max_stored_messages: 1_000_000_000,
+        max_stored_bytes: 1 << 50,
         max_in_flight_messages: u16::MAX,
         max_in_flight_bytes: 9,
         max_connections: usize::MAX,
@@ -646,14 +648,14 @@ fn any_listener() -> impl Strategy<Value = Listener> {
     let websocket =
         (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
     let carrier = (option::of(tls), option::of(websocket));
-    (endpoint, 1..=u16::MAX, carrier, any::<bool>(), option::of(path())).prop_map(
-        |(endpoint, backlog, (tls, websocket), anonymous, password_file)| Listener {
+    (endpoint, 1..=u16::MAX, carrier, any::<bool>(), option::of(path()), "[!-~ ]{1,50}").prop_map(
+        |(endpoint, backlog, (tls, websocket), anonymous, password_file, prefix)| Listener {
             tls: tls.filter(|_| !matches!(endpoint, Endpoint::Unix { .. })),
             websocket,
             endpoint,
             backlog,
             allow_anonymous: anonymous || password_file.is_none(),
-            identifiers: Identifiers::default(),
+            identifiers: Identifiers { may_be_empty: anonymous, prefix: prefix.as_str().into() },
             password_file,
         },
     )
@@ -685,11 +687,17 @@ prop_compose! {
         log_level in prop_oneof![Just(LevelFilter::Debug), Just(LevelFilter::Warn), Just(LevelFilter::Error)],
         (log_path, pid_file) in (option::of(path()), option::of(path())),
         persistence in option::of(any_persistence()),
+        (queued, in_flight, console) in (
+            prop_oneof![Just(usize::MAX), 1..100_000_000_usize],
+            prop_oneof![Just(usize::MAX), 1..=(1_usize << 50)],
+            option::of((any::<bool>(), any::<bool>())),
+        ),
         names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
     ) -> Settings {
         let (user, group) = names.unzip();
+        let console = console.map(|(stderr, stdout)| Console { stderr, stdout });
         let mut settings = Settings {
-            process: Process { log_level, log_path, console: None, pid_file, user, group: group.flatten() },
+            process: Process { log_level, log_path, console, pid_file, user, group: group.flatten() },
             ..Settings::default()
         };
         settings.broker.listeners = vec![listener];
@@ -697,6 +705,9 @@ prop_compose! {
         settings.broker.stats_interval = stats.map(Duration::from_secs);
         settings.broker.limits.tcp_keep_alive = keep_alive.map(Duration::from_secs);
         settings.broker.limits.max_packet_bytes = packet;
+        settings.broker.limits.max_queued_messages = queued;
+        settings.broker.limits.max_queued_bytes = queued;
+        settings.broker.limits.max_in_flight_bytes = in_flight;
         settings.broker.limits.max_memory_bytes = memory;
         settings.broker.persistence = persistence;
         settings

@@ -17,6 +17,10 @@ const MAX_PREFIX_BYTES: usize = 50;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
 
+/// What may wait in the store for one client at most.
+pub(super) const MOST_STORED_MESSAGES: usize = 1_000_000_000;
+pub(super) const MOST_STORED_BYTES: usize = 1 << 50;
+
 /// The carrier that is not the default.
 pub(super) const WEBSOCKETS: &str = "websockets";
 

@@ -32,7 +32,10 @@ impl Log {
                 let logger = logger.log_to_file(file).append();
                 logger.duplicate_to_stderr(also(stderr)).duplicate_to_stdout(also(stdout))
             }
-            None if stdout => logger.log_to_stdout().duplicate_to_stderr(also(stderr)),
+            None if stdout && stderr => {
+                logger.do_not_log().duplicate_to_stderr(Duplicate::All).duplicate_to_stdout(Duplicate::All)
+            }
+            None if stdout => logger.log_to_stdout(),
             None if stderr => logger.log_to_stderr(),
             None => logger.do_not_log(),
         };
