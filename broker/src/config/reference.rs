@@ -41,6 +41,7 @@ fn options() -> String {
     for ForeignOption { name, fate } in MOSQUITTO {
         let (here, note) = match fate {
             Fate::Same(_) if super::key(name).is_none() => continue,
+            Fate::Alias(key) if super::key(key).is_none() => continue,
             Fate::Same(note) => ("the same".to_owned(), (*note).to_owned()),
             Fate::Alias(key) => (format!("`{key}`"), "Another name of it.".to_owned()),
             Fate::Ignored(why) => ("read over".to_owned(), sentence(why)),
