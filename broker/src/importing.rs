@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Args;
 use sol::config::Import;
 
 use crate::process::Failure;
 
-/// Print a configuration file of mosquitto, with those that it includes, as one of Sol.
+/// Print a configuration file of mosquitto, with those that it includes, as one of Sol
 ///
 /// `sol -c` reads mosquitto's files as they are; this is for who wants to go on with Sol's own. What Sol does not do is
 /// left out, and told of in comments and on standard error, with what to do instead.
 ///
 /// Exit codes: 0 if the file printed says the same, 1 if something had to be left out, 78 if the file is wrong.
-#[derive(Parser)]
-#[command(name = "import-mosquitto")]
+#[derive(Args)]
 pub(crate) struct Arguments {
     /// The file of mosquitto
     file: PathBuf,

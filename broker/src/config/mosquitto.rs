@@ -18,8 +18,8 @@ pub struct ForeignOption {
 pub enum Fate {
     /// It is a key; what is not as in mosquitto, if anything.
     Same(&'static str),
-    /// It is another name of a key.
-    Alias(&'static str),
+    /// It is another name of a key; what is not as in mosquitto, if anything.
+    Alias(&'static str, &'static str),
     /// It is read over, with a warning; why that is harmless.
     Ignored(&'static str),
     /// It is read over if it has this value, which is how things are; otherwise what to do.
@@ -45,7 +45,7 @@ pub(super) fn meaning(name: &str) -> Option<Meaning> {
     })?;
     match option.fate {
         Fate::Same(_) => None,
-        Fate::Alias(of) => keys::key(of).map(Meaning::Key),
+        Fate::Alias(of, _) => keys::key(of).map(Meaning::Key),
         _ => Some(Meaning::Foreign(option)),
     }
 }
@@ -59,7 +59,11 @@ const fn nearly(name: &'static str, note: &'static str) -> ForeignOption {
 }
 
 const fn alias(name: &'static str, of: &'static str) -> ForeignOption {
-    ForeignOption { name, fate: Fate::Alias(of) }
+    ForeignOption { name, fate: Fate::Alias(of, "") }
+}
+
+const fn nearly_alias(name: &'static str, of: &'static str, note: &'static str) -> ForeignOption {
+    ForeignOption { name, fate: Fate::Alias(of, note) }
 }
 
 const fn ignored(name: &'static str, why: &'static str) -> ForeignOption {
@@ -115,7 +119,7 @@ pub const MOSQUITTO: &[ForeignOption] = &[
         "`syslog` is refused: systemd takes standard error into its journal, so give `stderr`. `topic` and `dlt` are refused.",
     ),
     ignored("log_facility", "it is for syslog alone, which the log does not go to"),
-    only("log_timestamp", "true", "each line of the log has its time: leave it out"),
+    ignored("log_timestamp", "each line of the log has its time"),
     ignored("log_timestamp_format", "the log has its times as RFC 3339 has them"),
     nearly(
         "log_type",
@@ -125,10 +129,14 @@ pub const MOSQUITTO: &[ForeignOption] = &[
     nearly("max_inflight_bytes", "At most `max_outbox_bytes` in any case."),
     nearly("max_inflight_messages", "The default is 100, not 20."),
     same("max_keepalive"),
-    alias("max_packet_size", "max_request_size"),
+    nearly_alias(
+        "max_packet_size",
+        "max_request_size",
+        "The default is 512KB, not any; mosquitto 2.1 has 2 MB.",
+    ),
     nearly("max_queued_bytes", "The default is 64MB, not any."),
     nearly("max_queued_messages", "The default is 100000, not 1000."),
-    alias("memory_limit", "max_memory"),
+    nearly_alias("memory_limit", "max_memory", "The default is 2GB, not any."),
     only(
         "message_size_limit",
         "0",
@@ -154,11 +162,7 @@ pub const MOSQUITTO: &[ForeignOption] = &[
         "retain_available",
         "Where it is `false`, a client of 3.1.1 that publishes with RETAIN goes on, and its message is not retained.",
     ),
-    only(
-        "set_tcp_nodelay",
-        "true",
-        "nothing is held back that could be sent, which costs no packets here: leave it out",
-    ),
+    ignored("set_tcp_nodelay", "nothing is held back that could be sent, as if it were `true`"),
     alias("sys_interval", "stats_publish_interval"),
     only(
         "upgrade_outgoing_qos",
@@ -273,7 +277,7 @@ pub const MOSQUITTO: &[ForeignOption] = &[
         "enable_proxy_protocol",
         "give `proxy_protocol true` and the networks of the proxies as `proxy_trusted`",
     ),
-    alias("global_max_clients", "max_sessions"),
+    nearly_alias("global_max_clients", "max_sessions", "The default is 1000000, not any."),
     alias("global_max_connections", "max_connections"),
     refused("global_plugin", PLUGIN),
     same("listener_allow_anonymous"),
@@ -314,9 +318,9 @@ fn a_row_and_the_table_of_keys_agree() {
         let is_key = keys::KEYS.iter().any(|key| key.name == *name);
         match fate {
             Fate::Same(_) if TO_COME.contains(name) || name.starts_with("use_") => {}
-            Fate::Same(_) | Fate::Alias(_) if is_of_a_bridge(name) => {}
+            Fate::Same(_) | Fate::Alias(..) if is_of_a_bridge(name) => {}
             Fate::Same(_) => assert!(is_key, "{name} is no key"),
-            Fate::Alias(of) => assert!(!is_key && keys::key(of).is_some(), "{name}"),
+            Fate::Alias(of, _) => assert!(!is_key && keys::key(of).is_some(), "{name}"),
             _ => assert!(!is_key, "{name} is a key as well"),
         }
     }

@@ -300,7 +300,7 @@ impl Parser {
                 let what = format!("`{name}` of mosquitto is not something that Sol does: {advice}");
                 (what, true)
             }
-            Fate::Same(_) | Fate::Alias(_) => return,
+            Fate::Same(_) | Fate::Alias(..) => return,
         };
         if is_refused {
             self.refused.push(self.sources.problem(Some(place), None, what));

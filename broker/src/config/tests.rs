@@ -549,7 +549,7 @@ fn the_options_of_mosquitto_are_understood() {
     let warnings: Vec<_> = settings.warnings().iter().map(ToString::to_string).collect();
     let expected = [
         "sol.conf:16: `autosave_interval` is read over: every change is stored before it is acknowledged, not from time to time",
-        "sol.conf:17: `set_tcp_nodelay true` is read over: it is always so",
+        "sol.conf:17: `set_tcp_nodelay` is read over: nothing is held back that could be sent, as if it were `true`",
     ];
     assert_eq!(warnings, expected);
     assert_eq!(parsed("log_dest stderr\nlog_dest none").process.console, Some(Console::default()));
