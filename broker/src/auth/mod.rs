@@ -42,12 +42,29 @@ pub struct Access {
     pub allow_anonymous: bool,
     /// Whom a user name and password must be of. Without it they are not looked at, and let in as anonymous ones are.
     pub passwords: Option<Arc<Passwords>>,
+    /// What becomes of clients that send no client identifier.
+    pub identifiers: Identifiers,
+}
+
+/// What becomes of clients that send an empty client identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identifiers {
+    /// Whether one is made up for them; otherwise they are refused [MQTT-3.1.3-6].
+    pub may_be_empty: bool,
+    /// What it begins with.
+    pub prefix: Arc<str>,
+}
+
+impl Default for Identifiers {
+    fn default() -> Self {
+        Self { may_be_empty: true, prefix: "sol-".into() }
+    }
 }
 
 impl Access {
     /// Everybody is let in.
     pub fn open() -> Self {
-        Self { allow_anonymous: true, passwords: None }
+        Self { allow_anonymous: true, passwords: None, identifiers: Identifiers::default() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::farewell::encode_fitting;
 use super::publish::is_as_said;
 use super::{Batch, Ending, Hub, auth};
+use crate::auth::Identifiers;
 use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
 use crate::session::{Expiry, Outbox, Terms};
 
@@ -33,6 +34,7 @@ impl Hub {
     pub(super) fn grant<'c>(
         &self,
         connect: &Connect<'c>,
+        identifiers: &Identifiers,
         terms: &Terms,
         last_word: Option<&str>,
     ) -> Result<Grant<'c>, Refusal> {
@@ -48,7 +50,10 @@ impl Hub {
             properties: PropertiesBuf::new(),
         };
         if connect.client_id.is_empty() {
-            grant.client_id = Cow::Owned(self.unused_identifier());
+            if !identifiers.may_be_empty {
+                return Err((Reason::ClientIdentifierNotValid, "a client identifier is needed here"));
+            }
+            grant.client_id = Cow::Owned(self.unused_identifier(&identifiers.prefix));
         }
         if connect.version == Version::V5 {
             self.grant_v5(connect, terms, last_word, &mut grant)?;

@@ -16,7 +16,7 @@ mod unix;
 mod websocket;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -196,7 +196,7 @@ impl Broker {
         &self.endpoints
     }
 
-    /// Its TCP addresses among them.
+    /// Its TCP addresses among them; 0.0.0.0 for all of this machine.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -258,12 +258,14 @@ fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access
             }
         }),
     };
-    Ok(Access { allow_anonymous: *allow_anonymous, passwords })
+    let identifiers = listener.identifiers.clone();
+    Ok(Access { allow_anonymous: *allow_anonymous, passwords, identifiers })
 }
 
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
     match endpoint {
         Endpoint::Tcp(address) => Some(*address),
+        Endpoint::Any(port) => Some((Ipv4Addr::UNSPECIFIED, *port).into()),
         Endpoint::Unix { .. } => None,
     }
 }
