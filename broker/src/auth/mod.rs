@@ -19,6 +19,7 @@
 
 mod crypt;
 mod delays;
+mod gate;
 mod hash;
 pub mod scram;
 mod table;
@@ -31,6 +32,7 @@ use parking_lot::RwLock;
 
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
+pub use gate::{Gate, PublishRate};
 pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
 pub use verification::{Verdict, Verification};
@@ -42,12 +44,14 @@ pub struct Access {
     pub allow_anonymous: bool,
     /// Whom a user name and password must be of. Without it they are not looked at, and let in as anonymous ones are.
     pub passwords: Option<Arc<Passwords>>,
+    /// How many they may be, and how fast.
+    pub gate: Gate,
 }
 
 impl Access {
     /// Everybody is let in.
     pub fn open() -> Self {
-        Self { allow_anonymous: true, passwords: None }
+        Self { allow_anonymous: true, passwords: None, gate: Gate::default() }
     }
 }
 

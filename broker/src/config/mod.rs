@@ -22,10 +22,11 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+pub use crate::auth::PublishRate;
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{Endpoint, Listener, Tls, TlsVersions, WebSocket};
+pub use listener::{Endpoint, Listener, Proxy, Tls, TlsVersions, WebSocket};
 pub use parse::Overrides;
 pub use persistence::Persistence;
 pub use problem::Problem;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::keys::{self, Key, Scope};
 use super::settings::Sources;
 use super::{
-    Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions, WebSocket, line,
-    value,
+    Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Proxy, PublishRate, Settings, Tls, TlsVersions,
+    WebSocket, line, value,
 };
 use crate::codec::QoS;
 
@@ -152,7 +152,7 @@ impl Parser {
                     self.problem(number, None, what);
                     continue;
                 }
-                (Scope::Listener | Scope::Inherited, Some(listener)) => listener,
+                (Scope::Shared | Scope::Listener | Scope::Inherited, Some(listener)) => listener,
                 _ => &mut plain,
             };
             if key.kind.is_list()
@@ -203,7 +203,7 @@ impl Parser {
     fn settings(&mut self, (plain, others): &(Section, Vec<Section>), overrides: Overrides) -> Settings {
         let mut settings = Settings::default();
         let mut sources = Sources { file: self.file.clone(), lines: Vec::new() };
-        for key in keys::KEYS.iter().filter(|key| key.scope == Scope::Broker) {
+        for key in keys::KEYS.iter().filter(|key| matches!(key.scope, Scope::Broker | Scope::Shared)) {
             sources.lines.push((None, key.name, plain.line(key.name)));
             if let Some(text) = plain.text(key.name) {
                 set(&mut settings, key.name, text);
@@ -266,6 +266,7 @@ impl Parser {
                 overrides.port.or(port).unwrap_or(DEFAULT_PORT),
             );
             let tls = self.tls(plain, plain);
+            self.refuse_any_proxy(plain);
             listeners.push((
                 Listener { endpoint: Endpoint::Tcp(address), tls, ..common.clone() },
                 plain,
@@ -303,6 +304,7 @@ impl Parser {
             tcp @ Endpoint::Tcp(_) => {
                 self.refuse(section, "unix_socket_mode", "this listener is a TCP port: leave it out");
                 listener.tls = self.tls(section, plain);
+                self.refuse_any_proxy(section);
                 tcp
             }
         };
@@ -319,6 +321,17 @@ impl Parser {
         if let Some(allowed) = of("allow_anonymous").truth("allow_anonymous") {
             listener.allow_anonymous = allowed;
         }
+        // Above the first `listener` line it is the broker's.
+        if section.opening.is_some() {
+            listener.max_connections = section.text("max_connections").and_then(|text| text.parse().ok());
+        }
+        let of_messages = of("max_publish_messages_per_second").text("max_publish_messages_per_second");
+        let of_bytes = of("max_publish_bytes_per_second").text("max_publish_bytes_per_second");
+        listener.publish_rate = PublishRate {
+            messages_per_second: of_messages.and_then(|text| text.parse().ok()),
+            bytes_per_second: of_bytes.and_then(value::size).and_then(NonZeroU64::new),
+        };
+        listener.proxy = self.proxy(section);
         listener.websocket = self.websocket(section);
         listener.password_file = of("password_file").path("password_file");
         if !listener.allow_anonymous && of("password_file").line("password_file").is_none() {
@@ -327,6 +340,26 @@ impl Parser {
             self.problem(of("allow_anonymous").line("allow_anonymous"), None, what);
         }
         listener
+    }
+
+    fn proxy(&mut self, section: &Section) -> Option<Proxy> {
+        if section.truth("proxy_protocol") == Some(true) {
+            let networks = section.text("proxy_trusted").unwrap_or_default();
+            return Some(Proxy { trusted: networks.split_whitespace().filter_map(value::network).collect() });
+        }
+        if !section.spoilt.contains_key("proxy_protocol") {
+            let what = "it needs `proxy_protocol true` beside it: give that, or leave it out";
+            self.refuse(section, "proxy_trusted", what);
+        }
+        None
+    }
+
+    /// Whoever reaches a port could say to be anybody.
+    fn refuse_any_proxy(&mut self, section: &Section) {
+        if section.truth("proxy_protocol") == Some(true) && section.line("proxy_trusted").is_none() {
+            let what = "`proxy_protocol true` without `proxy_trusted`: give the addresses of your proxies";
+            self.problem(section.line("proxy_protocol"), None, what.to_owned());
+        }
     }
 
     fn websocket(&mut self, section: &Section) -> Option<WebSocket> {

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
@@ -434,12 +434,35 @@ fn any_listener() -> impl Strategy<Value = Listener> {
     let websocket =
         (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
     let carrier = (option::of(tls), option::of(websocket));
-    (endpoint, 1..=u16::MAX, carrier, any::<bool>(), option::of(path())).prop_map(
-        |(endpoint, backlog, (tls, websocket), anonymous, password_file)| Listener {
+    let proxy = prop::collection::vec((any::<std::net::IpAddr>(), 0..=32_u8), 1..3).prop_map(|networks| {
+        let network = |(address, length)| ipnet::IpNet::new(address, length).unwrap();
+        Proxy { trusted: networks.into_iter().map(network).collect() }
+    });
+    let rate =
+        (option::of(1..=1_000_000_u32), option::of(1..=1_000_000_u64)).prop_map(|(messages, bytes)| {
+            PublishRate {
+                messages_per_second: messages.and_then(NonZeroU32::new),
+                bytes_per_second: bytes.and_then(NonZeroU64::new),
+            }
+        });
+    let connections = option::of(1..=1000_usize).prop_map(|most| most.and_then(NonZeroUsize::new));
+    let limits = (connections, rate, option::of(proxy));
+    (endpoint, 1..=u16::MAX, limits, carrier, any::<bool>(), option::of(path())).prop_map(
+        |(
+            endpoint,
+            backlog,
+            (max_connections, publish_rate, proxy),
+            (tls, websocket),
+            anonymous,
+            password_file,
+        )| Listener {
             tls: tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_))),
             websocket,
             endpoint,
             backlog,
+            max_connections,
+            publish_rate,
+            proxy,
             allow_anonymous: anonymous || password_file.is_none(),
             password_file,
         },

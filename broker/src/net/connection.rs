@@ -256,7 +256,7 @@ enum Pause {
     No,
     /// The client's password is being verified.
     Login(Pin<Box<dyn Future<Output = Verdict>>>),
-    /// Its refusal is held back.
+    /// Its refusal is held back; or it publishes too fast.
     Until(Instant),
 }
 
@@ -302,11 +302,13 @@ impl<S: Socket> Served<'_, S> {
     fn poll_turns(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), Ending>> {
         for _ in 0..TURNS {
             self.flush(cx, &mut scratch.batch)?;
-            if self.poll_pause(cx).is_pending() {
+            let is_paused = self.poll_pause(cx).is_pending();
+            if is_paused && !self.connection.peer.is_connected() {
                 self.connection.account(&mut scratch.batch);
                 return self.poll_deadline(cx).map(Err);
             }
-            let may_read = self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
+            let may_read =
+                !is_paused && self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
             }
@@ -449,7 +451,10 @@ impl<S: Socket> Served<'_, S> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let write =
             self.connection.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
-        let deadline = match (self.connection.peer.deadline(), write) {
+        // Whoever waits to be read from again is not silent.
+        let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
+        let read = self.connection.peer.deadline().filter(|_| !is_held);
+        let deadline = match (read, write) {
             (Some(read), Some(write)) => read.min(write),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Poll::Pending,
