@@ -25,6 +25,8 @@ const READ_BYTES: usize = 64 * 1024;
 const CARRY_BYTES: usize = READ_BYTES / 2;
 /// Memory that a thread keeps for putting large packets together.
 const MAX_SCRATCH_BYTES: usize = 1 << 20;
+/// What a client may send behind a CONNECT that is not answered yet, before it is not read from any more.
+const AHEAD_BYTES: usize = 4 * 1024;
 /// Turns before other connections get theirs.
 const TURNS: usize = 4;
 /// At most this many pieces go into one vectored write.
@@ -304,6 +306,9 @@ impl<S: Socket> Served<'_, S> {
             self.flush(cx, &mut scratch.batch)?;
             let is_paused = self.poll_pause(cx).is_pending();
             if is_paused && !self.connection.peer.is_connected() {
+                if let Poll::Ready(ending) = self.poll_gone(cx, scratch) {
+                    return Poll::Ready(Err(ending));
+                }
                 self.connection.account(&mut scratch.batch);
                 return self.poll_deadline(cx).map(Err);
             }
@@ -339,6 +344,29 @@ impl<S: Socket> Served<'_, S> {
         }
         self.pause = Pause::No;
         Poll::Ready(())
+    }
+
+    /// Ready when the client went away while its password waits to be verified: who guesses and leaves must not fill the
+    /// places of those who wait. A refusal that is held back goes to the log whether it can be told or not.
+    fn poll_gone(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Ending> {
+        let Scratch { buffer, batch, .. } = scratch;
+        if !matches!(self.pause, Pause::Login(_)) {
+            return Poll::Pending;
+        }
+        while let free @ 1.. =
+            (self.connection.wanted + AHEAD_BYTES).saturating_sub(self.connection.received.len())
+        {
+            let free = buffer.get_mut(..free).unwrap_or_default();
+            let n = match ready!(self.connection.socket.poll_recv(cx, free)) {
+                Ok(0) => return Poll::Ready(Ending::Closed),
+                Ok(n) => n,
+                Err(error) => return Poll::Ready(ending(&error)),
+            };
+            self.seat.served(n);
+            batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
+            self.connection.received.append(free.get(..n).unwrap_or_default());
+        }
+        Poll::Pending
     }
 
     /// Reads and handles once. True to go on, false to let others write first.
