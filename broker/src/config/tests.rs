@@ -125,6 +125,45 @@ fn what_survives_is_set() {
 }
 
 #[test]
+fn a_listener_has_limits_of_its_own() {
+    let settings = parsed(
+        "max_connections 500\nmax_publish_messages_per_second 100\nmax_publish_bytes_per_second 1MB\nip_port 1\n\
+         listener 2\nmax_connections 20\nmax_publish_bytes_per_second 0\nlistener 3\n",
+    );
+    let rate = |messages, bytes| PublishRate {
+        messages_per_second: NonZeroU32::new(messages),
+        bytes_per_second: NonZeroU64::new(bytes),
+    };
+    let limits =
+        |listener: &Listener| (listener.max_connections.map(NonZeroUsize::get), listener.publish_rate);
+    let of_all: Vec<_> = settings.broker.listeners.iter().map(limits).collect();
+    assert_eq!(of_all, [(None, rate(100, 1 << 20)), (Some(20), rate(100, 0)), (None, rate(100, 1 << 20))]);
+    assert_eq!(settings.broker.limits.max_connections, 500);
+    assert_eq!(parsed(&settings.to_string()), settings);
+}
+
+#[test]
+fn who_is_believed_of_a_proxy_is_set() {
+    let text = "listener 1\nproxy_protocol true\nproxy_trusted 10.0.0.0/8\nproxy_trusted ::1\n\
+                listener 0 /s\nproxy_protocol true\n";
+    let settings = parsed(text);
+    let proxy = settings.broker.listeners[0].proxy.clone().unwrap();
+    for (address, is_trusted) in [("10.1.2.3", true), ("::1", true), ("11.0.0.1", false), ("::2", false)] {
+        assert_eq!(proxy.trusts(address.parse().unwrap()), is_trusted, "{address}");
+    }
+    assert_eq!(settings.broker.listeners[1].proxy, Some(Proxy::default()));
+    assert_eq!(parsed(&settings.to_string()), settings);
+    let text = "ip_port 1\nproxy_protocol true\nlistener 2\nproxy_trusted ::1\nlistener 3\nproxy_trusted 10.0.0.0/33\n";
+    assert_eq!(
+        problems(text),
+        "sol.conf:2: `proxy_protocol true` without `proxy_trusted`: give the addresses of your proxies\n\
+         sol.conf:4: `proxy_trusted` in a wrong place: it needs `proxy_protocol true` beside it: give that, or leave it out\n\
+         sol.conf:6: `proxy_trusted` cannot be `10.0.0.0/33`: give an IP address or a network such as 10.0.0.0/8\n\
+         sol.conf:6: `proxy_trusted` in a wrong place: it needs `proxy_protocol true` beside it: give that, or leave it out\n"
+    );
+}
+
+#[test]
 fn what_clients_of_5_0_are_told_is_set() {
     let settings = parsed(
         "persistent_client_expiration 14d\nmax_session_expiry 1h\nmax_keepalive 90\nmax_qos 1\nretain_available false\n\
