@@ -104,6 +104,11 @@ impl Peer {
         self.connected.is_some()
     }
 
+    /// Whether there is a limit to how fast it may publish.
+    pub fn is_paced(&self) -> bool {
+        self.pace.is_some()
+    }
+
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
     /// the keep alive [MQTT-3.1.2-24], or without a CONNECT in time.
     pub fn deadline(&self) -> Option<Instant> {

@@ -21,6 +21,8 @@ use crate::session::Outbox;
 
 /// Bytes read at a time, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
+/// Of a client that may publish only so fast: what it must wait with lies here, and is moved each time it may go on.
+const PACED_READ_BYTES: usize = 8 * 1024;
 /// With more than this of a packet still incomplete, reads go behind it instead of into the shared buffer.
 const CARRY_BYTES: usize = READ_BYTES / 2;
 /// Memory that a thread keeps for putting large packets together.
@@ -379,6 +381,9 @@ impl<S: Socket> Served<'_, S> {
         let carried =
             if self.connection.received.len() <= CARRY_BYTES { self.connection.received.len() } else { 0 };
         let (front, free) = buffer.split_at_mut(carried);
+        let room =
+            if self.connection.peer.is_paced() { PACED_READ_BYTES.min(free.len()) } else { free.len() };
+        let free = free.get_mut(..room).unwrap_or_default();
         let n = match self.connection.socket.poll_recv(cx, free) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),

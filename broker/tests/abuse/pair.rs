@@ -9,11 +9,16 @@ use sol::codec::{Packet, QoS};
 use crate::common::{Client, publish};
 use crate::figures::Latency;
 
+/// How many these are.
+pub(crate) fn messages(per_second: u32, time: Duration) -> u32 {
+    (f64::from(per_second) * time.as_secs_f64()) as u32
+}
+
 /// So many messages a second for so long, all of which come, in order.
 pub(crate) fn measure(broker: SocketAddr, messages_per_second: u32, time: Duration) -> Latency {
     let mut subscriber = Client::subscribed(broker, "pair/subscriber", "pair", QoS::AtMostOnce);
     let mut publisher = Client::connect(broker, "pair/publisher");
-    let messages = (f64::from(messages_per_second) * time.as_secs_f64()) as u32;
+    let messages = messages(messages_per_second, time);
     let start = Instant::now();
     let since = |start: Instant| u64::try_from(start.elapsed().as_nanos()).unwrap();
     thread::scope(|scope| {
