@@ -11,7 +11,7 @@ use smol::unblock;
 use crate::auth::{Verdict, Verification};
 use crate::hub::Limits;
 
-/// What the calling thread does is less urgent than what others do. Nothing else uses the threads of [`unblock`].
+/// What the calling thread does, one of those of [`unblock`], is less urgent than what others do.
 #[cfg(target_os = "linux")]
 fn give_way() {
     use std::cell::Cell;
