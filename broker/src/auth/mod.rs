@@ -19,6 +19,7 @@
 
 mod crypt;
 mod delays;
+mod gate;
 mod hash;
 pub mod scram;
 mod table;
@@ -31,6 +32,7 @@ use parking_lot::RwLock;
 
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
+pub use gate::{Gate, PublishRate};
 pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
 pub use verification::{Verdict, Verification};
@@ -44,6 +46,8 @@ pub struct Access {
     pub passwords: Option<Arc<Passwords>>,
     /// What becomes of clients that send no client identifier.
     pub identifiers: Identifiers,
+    /// How many they may be, and how fast.
+    pub gate: Gate,
 }
 
 /// What becomes of clients that send an empty client identifier.
@@ -64,7 +68,12 @@ impl Default for Identifiers {
 impl Access {
     /// Everybody is let in.
     pub fn open() -> Self {
-        Self { allow_anonymous: true, passwords: None, identifiers: Identifiers::default() }
+        Self {
+            allow_anonymous: true,
+            passwords: None,
+            identifiers: Identifiers::default(),
+            gate: Gate::default(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::auth::Authentication;
 use super::login::Login;
+use super::pace::Pace;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
 use crate::codec::Version;
@@ -54,6 +55,8 @@ pub struct Peer {
     held_bytes: usize,
     /// The topic aliases that its client made.
     pub(super) aliases: ReceivedAliases,
+    /// None where it may publish as fast as it can.
+    pub(super) pace: Option<Box<Pace>>,
 }
 
 pub(super) struct Connected {
@@ -71,6 +74,7 @@ pub(super) struct Connected {
 impl Peer {
     pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
         let connect_timeout = limits.connect_timeout;
+        let pace = Pace::new(access.gate.publish_rate(), now);
         Self {
             origin,
             access,
@@ -81,6 +85,7 @@ impl Peer {
             connect_timeout,
             held_bytes: 0,
             aliases: ReceivedAliases::default(),
+            pace,
         }
     }
 
@@ -97,6 +102,11 @@ impl Peer {
     /// Whether its CONNECT was accepted.
     pub fn is_connected(&self) -> bool {
         self.connected.is_some()
+    }
+
+    /// Whether there is a limit to how fast it may publish.
+    pub fn is_paced(&self) -> bool {
+        self.pace.is_some()
     }
 
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times

@@ -8,6 +8,7 @@ mod listener;
 mod logins;
 mod persistence;
 mod poller;
+mod proxy;
 mod reactor;
 mod received;
 mod socket;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 use thiserror::Error;
 
-use crate::auth::{self, Access, Passwords};
+use crate::auth::{self, Access, Gate, Passwords};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
@@ -245,7 +246,7 @@ impl Broker {
 
 /// Whom a listener lets in. Several may share a password file.
 fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access, StartError> {
-    let Listener { endpoint, allow_anonymous, password_file, .. } = listener;
+    let Listener { endpoint, allow_anonymous, password_file, max_connections, publish_rate, .. } = listener;
     let passwords = match password_file {
         None if !allow_anonymous => return Err(StartError::NobodyAllowed(endpoint.clone())),
         None => None,
@@ -259,7 +260,8 @@ fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access
         }),
     };
     let identifiers = listener.identifiers.clone();
-    Ok(Access { allow_anonymous: *allow_anonymous, passwords, identifiers })
+    let gate = Gate::new(*max_connections, *publish_rate);
+    Ok(Access { allow_anonymous: *allow_anonymous, passwords, identifiers, gate })
 }
 
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
