@@ -11,7 +11,7 @@ use log::LevelFilter;
 
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
-use super::{Config, Endpoint, Identifiers, Listener, Persistence, Problem, Redirect, WebSocket};
+use super::{Config, Endpoint, Http, Identifiers, Listener, Persistence, Problem, Redirect, WebSocket};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +134,9 @@ impl Settings {
     pub fn anchor(&mut self, directory: &Path) {
         let Process { log_path, pid_file, .. } = &mut self.process;
         let mut paths: Vec<&mut PathBuf> = log_path.iter_mut().chain(pid_file).collect();
+        let Http { token_file, password_file, tls, .. } = &mut self.broker.http;
+        paths.extend(token_file.iter_mut().chain(password_file));
+        paths.extend(tls.iter_mut().flat_map(|tls| [&mut tls.certfile, &mut tls.keyfile]));
         paths.extend(self.broker.persistence.as_mut().map(|persistence| &mut persistence.directory));
         for listener in &mut self.broker.listeners {
             if let Endpoint::Unix { path, .. } = &mut listener.endpoint {
@@ -169,7 +172,9 @@ impl Settings {
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
         let Self {
             broker:
-                Config { threads, stats_interval, limits, persistence, response_information, redirect, .. },
+                Config {
+                    threads, stats_interval, limits, persistence, response_information, redirect, http, ..
+                },
             process,
             ..
         } = self;
@@ -179,7 +184,13 @@ impl Settings {
             if count == usize::MAX { any.to_owned() } else { count.to_string() }
         };
         let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
-        let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
+        let mut lines = Vec::new();
+        lines.extend(http.addresses.iter().map(|address| ("http_listener", address.to_string())));
+        push_path(&mut lines, "http_token_file", http.token_file.as_ref());
+        push_path(&mut lines, "http_password_file", http.password_file.as_ref());
+        push_path(&mut lines, "http_certfile", http.tls.as_ref().map(|tls| &tls.certfile));
+        push_path(&mut lines, "http_keyfile", http.tls.as_ref().map(|tls| &tls.keyfile));
+        lines.push(("log_level", value::level_name(process.log_level).to_owned()));
         match process.console {
             None => push_path(&mut lines, "log_path", process.log_path.as_ref()),
             Some(Console { stderr, stdout }) => {

@@ -34,6 +34,7 @@ mod connect;
 mod counters;
 mod ending;
 mod farewell;
+mod inspection;
 mod limits;
 mod load;
 mod login;
@@ -66,10 +67,11 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub use batch::Batch;
 pub use ending::Ending;
 pub use farewell::Redirect;
+pub use inspection::*;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
-pub use peer::{Origin, Peer};
+pub use peer::{Entrance, Origin, Peer};
 pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
 #[cfg(test)]
@@ -285,6 +287,7 @@ impl Hub {
         let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
+        let published = batch.tally.publish_received;
         let mut held = Held::Nothing;
         let mut topic = None;
         let next = loop {
@@ -320,6 +323,7 @@ impl Hub {
         drop(held);
         if consumed > 0 {
             peer.last_packet = now;
+            peer.traffic.published(batch.tally.publish_received - published);
         }
         Handled { consumed, next }
     }
@@ -398,6 +402,11 @@ impl Hub {
             _ => return Err(Ending::ServerPacket(packet.packet_type())),
         }
         Ok(())
+    }
+
+    /// Whether it lets nobody in any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// How many connections have, or had until they were taken over, a session.

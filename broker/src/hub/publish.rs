@@ -24,8 +24,7 @@ impl Hub {
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
-        batch.tally.publish_received += 1;
-        batch.tally.publish_bytes_received += i64::try_from(publish.payload.len()).unwrap_or(0);
+        batch.tally.receive_publish(publish.delivery.qos(), publish.payload.len());
         let (topic, refusal) = match publish.topic {
             Some(topic) if connected.version != Version::V5 => {
                 match self.limits.allow_topic(topic.as_str()) {

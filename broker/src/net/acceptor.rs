@@ -76,6 +76,7 @@ fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, te
         return;
     }
     let Some(peer) = hub.accept(origin, listener.access(), Instant::now()) else { return };
+    let peer = peer.by(listener.entrance());
     team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
 }
 

@@ -13,7 +13,7 @@ use super::tls::{Acceptor, Terms};
 use super::unix::{self, SocketFile};
 use crate::auth::Access;
 use crate::config::{Endpoint, Listener, WebSocket};
-use crate::hub::Origin;
+use crate::hub::{Entrance, Origin};
 
 /// A socket that clients connect to.
 pub(super) struct Listening {
@@ -25,6 +25,7 @@ pub(super) struct Listening {
     tls: Option<Arc<Terms>>,
     websocket: Option<Arc<WebSocket>>,
     access: Arc<Access>,
+    entrance: Arc<Entrance>,
 }
 
 impl Listening {
@@ -42,19 +43,25 @@ impl Listening {
                 let socket = listen(*address, true, i32::from(*backlog))?;
                 let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                 let socket = Async::new(socket)?;
-                Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Tcp(address)))
+                let endpoint = Endpoint::Tcp(address);
+                let entrance = Arc::new(Entrance::new(endpoint.to_string()));
+                Ok((Self { _file: None, socket, path: None, tls, websocket, access, entrance }, endpoint))
             }
             Endpoint::Any(port) => {
                 let socket = listen_everywhere(*port, i32::from(*backlog))?;
                 let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
                 let socket = Async::new(socket)?;
-                Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Any(port)))
+                let endpoint = Endpoint::Any(port);
+                let entrance = Arc::new(Entrance::new(endpoint.to_string()));
+                Ok((Self { _file: None, socket, path: None, tls, websocket, access, entrance }, endpoint))
             }
             Endpoint::Unix { path, mode } => {
                 let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
                 let socket = Async::new(socket)?;
                 let path = Some(path.as_path().into());
-                Ok((Self { _file: Some(file), socket, path, tls, websocket, access }, endpoint.clone()))
+                let entrance = Arc::new(Entrance::new(endpoint.to_string()));
+                let listening = Self { _file: Some(file), socket, path, tls, websocket, access, entrance };
+                Ok((listening, endpoint.clone()))
             }
         };
         open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
@@ -82,6 +89,11 @@ impl Listening {
         Arc::clone(&self.access)
     }
 
+    /// How the hub knows it.
+    pub(super) fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
+    }
+
     /// How TLS is spoken with it.
     pub(super) fn tls(&self) -> Option<Acceptor> {
         self.tls.as_ref().map(|terms| terms.acceptor())
@@ -105,7 +117,7 @@ fn listen_everywhere(port: u16, backlog: i32) -> io::Result<Socket> {
 }
 
 /// Listens on a TCP address; one of IPv6 maybe for IPv4, too.
-fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::Result<Socket> {
+pub(super) fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As mosquitto does: a restart must not wait for the old connections' last packets.
     #[cfg(unix)]

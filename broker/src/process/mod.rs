@@ -127,6 +127,17 @@ fn announce(broker: &Broker, config: &Config) {
             if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
         );
     }
+    for address in broker.http_addrs() {
+        info!(
+            "sol tells of itself on {}://{address}, {}",
+            if config.http.tls.is_some() { "https" } else { "http" },
+            if config.http.is_open() {
+                "to whoever is on this machine"
+            } else {
+                "to whoever it is told to let in"
+            },
+        );
+    }
     match &config.persistence {
         Some(Persistence { directory, sync, .. }) => info!(
             "durable: sessions, their messages and retained messages are stored in {}, {}",

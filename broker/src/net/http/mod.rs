@@ -1,0 +1,167 @@
+//! What the broker tells an operator, and does for one, by HTTP: hyper on a thread of its own, which no client of MQTT
+//! waits for.
+//!
+//! | | |
+//! |---|---|
+//! | `answer.rs` | what goes out |
+//! | `connection.rs` | one connection, and its limits |
+//! | `doorkeeper.rs` | who is let in, and what browsers must not be made to do |
+//! | `route.rs` | which path is what, and how it may be asked |
+//! | `query.rs` | what stands behind a path |
+//! | `state.rs` | what there is to tell of |
+//! | `metrics.rs` | `/metrics` |
+//! | `health.rs` | `/healthz`, `/readyz` |
+//! | `api/` | `/api/v1/…` |
+
+mod answer;
+mod api;
+mod connection;
+mod doorkeeper;
+mod health;
+mod metrics;
+mod query;
+mod route;
+mod state;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use smol::{LocalExecutor, Timer, channel};
+
+use super::StartError;
+use super::listener::listen;
+use super::tls::Terms;
+use crate::config::{Endpoint, Http};
+use crate::hub::Hub;
+use connection::Places;
+pub(super) use doorkeeper::Doorkeeper;
+pub use doorkeeper::check;
+pub(super) use state::{Facts, Place};
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: i32 = 64;
+/// How long to wait for descriptors to come free when there are none.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sockets that are open, and who is let in by them.
+pub(super) struct Open {
+    sockets: Vec<Async<TcpListener>>,
+    addresses: Vec<SocketAddr>,
+    doorkeeper: Arc<Doorkeeper>,
+    tls: Option<Arc<Terms>>,
+}
+
+impl Open {
+    /// Reads the files and opens the sockets; none if there is no HTTP.
+    pub(super) fn new(settings: &Http) -> Result<Option<Self>, StartError> {
+        let Some(first) = settings.addresses.first() else { return Ok(None) };
+        if let Some(address) = settings.unguarded() {
+            return Err(StartError::HttpUnguarded(address));
+        }
+        let doorkeeper = Arc::new(Doorkeeper::new(settings)?);
+        let terms = settings.tls.clone().map(|tls| Terms::new(Endpoint::Tcp(*first), tls)).transpose()?;
+        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+        for address in &settings.addresses {
+            let (socket, address) = open(*address)
+                .map_err(|source| StartError::Listen { endpoint: Endpoint::Tcp(*address), source })?;
+            sockets.push(socket);
+            addresses.push(address);
+        }
+        Ok(Some(Self { sockets, addresses, doorkeeper, tls: terms.map(Arc::new) }))
+    }
+
+    /// Where they are, with the ports taken for port 0.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Who is let in.
+    pub(super) fn doorkeeper(&self) -> &Arc<Doorkeeper> {
+        &self.doorkeeper
+    }
+
+    /// How TLS is spoken.
+    pub(super) fn tls(&self) -> Option<&Arc<Terms>> {
+        self.tls.as_ref()
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<(Async<TcpListener>, SocketAddr)> {
+    let socket = TcpListener::from(listen(address, true, BACKLOG)?);
+    let address = socket.local_addr()?;
+    Ok((Async::new(socket)?, address))
+}
+
+/// The thread that answers.
+pub(super) struct Server {
+    /// Closing it ends the thread.
+    running: channel::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    pub(super) fn start(open: Open, hub: Arc<Hub>, facts: Facts) -> io::Result<Self> {
+        let (running, stopped) = channel::bounded::<()>(1);
+        let thread = thread::Builder::new().name("sol-http".to_owned()).spawn(move || {
+            let state = Rc::new(state::State::new(hub, facts, open.doorkeeper));
+            let executor = Rc::new(LocalExecutor::new());
+            let places = Places::default();
+            for socket in open.sockets {
+                let task =
+                    accept(socket, open.tls.clone(), Rc::clone(&state), Rc::clone(&executor), places.clone());
+                executor.spawn(task).detach();
+            }
+            smol::block_on(executor.run(async { _ = stopped.recv().await }));
+        })?;
+        Ok(Self { running, thread })
+    }
+
+    /// Closes all connections.
+    pub(super) fn stop(self) -> thread::Result<()> {
+        drop(self.running);
+        self.thread.join()
+    }
+}
+
+/// Accepts connections for ever.
+async fn accept(
+    socket: Async<TcpListener>,
+    tls: Option<Arc<Terms>>,
+    state: Rc<state::State>,
+    executor: Rc<LocalExecutor<'static>>,
+    places: Places,
+) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, address)) => admit(stream, address, tls.as_deref(), &state, &executor, &places),
+            Err(error) => {
+                state.hub.cannot_accept(&error, Instant::now());
+                Timer::after(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(
+    stream: Async<TcpStream>,
+    address: SocketAddr,
+    tls: Option<&Terms>,
+    state: &Rc<state::State>,
+    executor: &LocalExecutor<'static>,
+    places: &Places,
+) {
+    let Some(place) = places.take() else { return connection::turn_away(&stream) };
+    let acceptor = tls.map(Terms::acceptor);
+    let state = Rc::clone(state);
+    executor
+        .spawn(async move {
+            connection::serve(stream, address, acceptor, state).await;
+            drop(place);
+        })
+        .detach();
+}
