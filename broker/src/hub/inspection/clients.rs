@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::subscriptions::SubscriptionView;
 use super::{MAX_PAGE, shown};
 use crate::codec::QoS;
-use crate::hub::{Batch, Client, Hub};
+use crate::hub::{Batch, Client, Hub, Peer};
 use crate::session::{Expiry, Session, Visit};
 
 /// Which clients are asked for.
@@ -292,6 +292,11 @@ impl Hub {
             self.publish_will(will, client.key, batch);
         }
         Some(dismissed)
+    }
+
+    /// Messages for a connection's client that were dropped.
+    pub fn dropped_for(&self, peer: &Peer) -> u64 {
+        peer.connected.as_ref().map_or(0, |connected| connected.client.session.lock().dropped())
     }
 
     /// All of them as they are at one time, for whoever looks at them one by one.

@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
+use smol::stream::Stream;
 
 /// An answer to a request.
 pub(super) type Answer = Response<Content>;
@@ -16,13 +17,7 @@ pub(super) type Answer = Response<Content>;
 /// What an answer says: all at once, or as it happens.
 pub(super) enum Content {
     Whole(Bytes),
-    Stream(Pin<Box<dyn Stream>>),
-}
-
-/// What is told as it happens. Dropping it ends it.
-pub(super) trait Stream {
-    /// The next bytes; none is the end.
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
+    Stream(Pin<Box<dyn Stream<Item = Bytes>>>),
 }
 
 impl Body for Content {
@@ -113,7 +108,7 @@ pub(super) fn json(value: &impl Serialize) -> Answer {
 }
 
 /// Server-sent events.
-pub(super) fn events(stream: impl Stream + 'static) -> Answer {
+pub(super) fn events(stream: impl Stream<Item = Bytes> + 'static) -> Answer {
     with_kind("text/event-stream", Content::Stream(Box::pin(stream)))
 }
 

@@ -4,6 +4,7 @@
 //! | | |
 //! |---|---|
 //! | `answer.rs` | what goes out |
+//! | `body.rs` | what came in |
 //! | `connection.rs` | one connection, and its limits |
 //! | `doorkeeper.rs` | who is let in, and what browsers must not be made to do |
 //! | `route.rs` | which path is what, and how it may be asked |
@@ -11,10 +12,12 @@
 //! | `state.rs` | what there is to tell of |
 //! | `metrics.rs` | `/metrics` |
 //! | `health.rs` | `/healthz`, `/readyz` |
-//! | `api/` | `/api/v1/…` |
+//! | `api/` | `/api/v1/…`, but for |
+//! | `stream/` | what is told as it happens |
 
 mod answer;
 mod api;
+mod body;
 mod connection;
 mod doorkeeper;
 mod health;
@@ -22,6 +25,7 @@ mod metrics;
 mod query;
 mod route;
 mod state;
+mod stream;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

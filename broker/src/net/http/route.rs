@@ -1,6 +1,7 @@
 //! Which path is what, and how it may be asked.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -9,7 +10,7 @@ use log::debug;
 use super::answer::{Answer, Refusal};
 use super::query::decode;
 use super::state::State;
-use super::{api, health, metrics};
+use super::{api, body, health, metrics, stream};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +21,11 @@ enum Resource {
     Status,
     Clients,
     Client(String),
+    Subscriptions,
+    Retained,
+    Publish,
+    Messages,
+    Events,
 }
 
 impl Resource {
@@ -36,6 +42,11 @@ impl Resource {
             ["api", "v1", "status"] => Self::Status,
             ["api", "v1", "clients"] => Self::Clients,
             ["api", "v1", "clients", id] => Self::Client(id.to_owned()),
+            ["api", "v1", "subscriptions"] => Self::Subscriptions,
+            ["api", "v1", "retained"] => Self::Retained,
+            ["api", "v1", "publish"] => Self::Publish,
+            ["api", "v1", "messages"] => Self::Messages,
+            ["api", "v1", "events"] => Self::Events,
             _ => return Ok(None),
         }))
     }
@@ -43,7 +54,10 @@ impl Resource {
     /// How it may be asked.
     fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Client(_) => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Client(_) | Self::Retained => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Publish => &[Method::POST],
+            // They do not end.
+            Self::Messages | Self::Events => &[Method::GET],
             _ => &[Method::GET, Method::HEAD],
         }
     }
@@ -55,14 +69,18 @@ impl Resource {
 }
 
 /// Answers a request.
-pub(super) async fn answer(request: Request<Incoming>, from: SocketAddr, state: &State) -> Answer {
+pub(super) async fn answer(request: Request<Incoming>, from: SocketAddr, state: &Rc<State>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answer = try_answer(request, from, state).await.unwrap_or_else(Answer::from);
     debug!("HTTP from {from}: {method} {path:?}: {}", answer.status().as_u16());
     answer
 }
 
-async fn try_answer(request: Request<Incoming>, _from: SocketAddr, state: &State) -> Result<Answer, Refusal> {
+async fn try_answer(
+    request: Request<Incoming>,
+    from: SocketAddr,
+    state: &Rc<State>,
+) -> Result<Answer, Refusal> {
     let method = request.method();
     state.doorkeeper.check_source(method, request.headers())?;
     let resource = Resource::at(request.uri().path())?;
@@ -83,5 +101,11 @@ async fn try_answer(request: Request<Incoming>, _from: SocketAddr, state: &State
         Resource::Clients => api::clients(state, query),
         Resource::Client(id) if *method == Method::DELETE => api::dismiss(state, &id, query),
         Resource::Client(id) => api::client(state, &id),
+        Resource::Subscriptions => api::subscriptions(state, query),
+        Resource::Retained if *method == Method::DELETE => api::unretain(state, query),
+        Resource::Retained => api::retained(state, query),
+        Resource::Publish => api::publish(state, &body::read(request.into_body()).await?),
+        Resource::Messages => stream::messages(state, query, from),
+        Resource::Events => stream::figures(state, query),
     }
 }

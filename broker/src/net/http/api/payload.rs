@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// A payload, or the begin of one.
 #[derive(Serialize)]
-pub(super) struct Payload {
+pub(in crate::net::http) struct Payload {
     #[serde(rename = "payload", skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(rename = "payload_base64", skip_serializing_if = "Option::is_none")]
@@ -17,7 +17,7 @@ pub(super) struct Payload {
 
 impl Payload {
     /// The bytes that are here, of so many in all.
-    pub(super) fn new(mut bytes: Vec<u8>, len: usize) -> Self {
+    pub(in crate::net::http) fn new(mut bytes: Vec<u8>, len: usize) -> Self {
         let truncated = bytes.len() < len;
         if truncated
             && let Err(error) = str::from_utf8(&bytes)
