@@ -35,6 +35,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_io::Async;
+use smol::future::FutureExt;
 use smol::{LocalExecutor, Timer, channel};
 
 use super::StartError;
@@ -113,14 +114,18 @@ impl Server {
         let (running, stopped) = channel::bounded::<()>(1);
         let thread = thread::Builder::new().name("sol-http".to_owned()).spawn(move || {
             let state = Rc::new(state::State::new(hub, facts, open.doorkeeper));
-            let executor = Rc::new(LocalExecutor::new());
-            let places = Places::default();
+            let executor = LocalExecutor::new();
+            let (arriving, arrived) = channel::bounded(1);
             for socket in open.sockets {
-                let task =
-                    accept(socket, open.tls.clone(), Rc::clone(&state), Rc::clone(&executor), places.clone());
-                executor.spawn(task).detach();
+                executor.spawn(accept(socket, arriving.clone(), Rc::clone(&state))).detach();
             }
-            smol::block_on(executor.run(async { _ = stopped.recv().await }));
+            let places = Places::default();
+            let serve = async {
+                while let Ok((stream, address)) = arrived.recv().await {
+                    admit(stream, address, open.tls.as_deref(), &state, &executor, &places);
+                }
+            };
+            smol::block_on(executor.run(serve.or(async { _ = stopped.recv().await })));
         })?;
         Ok(Self { running, thread })
     }
@@ -135,14 +140,12 @@ impl Server {
 /// Accepts connections for ever.
 async fn accept(
     socket: Async<TcpListener>,
-    tls: Option<Arc<Terms>>,
+    arriving: channel::Sender<(Async<TcpStream>, SocketAddr)>,
     state: Rc<state::State>,
-    executor: Rc<LocalExecutor<'static>>,
-    places: Places,
 ) {
     loop {
         match socket.accept().await {
-            Ok((stream, address)) => admit(stream, address, tls.as_deref(), &state, &executor, &places),
+            Ok(arrival) => _ = arriving.send(arrival).await,
             Err(error) => {
                 state.hub.cannot_accept(&error, Instant::now());
                 Timer::after(EXHAUSTED_PAUSE).await;
