@@ -116,6 +116,19 @@ impl Settings {
         &self.sources.warnings
     }
 
+    /// The files that the HTTP side reads: each with its key.
+    pub fn http_files(&self) -> Vec<(&'static str, &Path)> {
+        let Http { token_file, password_file, tls, .. } = &self.broker.http;
+        let tls = tls.as_ref();
+        let files = [
+            ("http_token_file", token_file.as_deref()),
+            ("http_password_file", password_file.as_deref()),
+            ("http_certfile", tls.map(|tls| tls.certfile.as_path())),
+            ("http_keyfile", tls.map(|tls| tls.keyfile.as_path())),
+        ];
+        files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
+    }
+
     /// The files that listeners read: each with the listener's number and its key.
     pub fn files(&self) -> Vec<(usize, &'static str, &Path)> {
         let mut files = Vec::new();

@@ -8,6 +8,7 @@ mod client;
 mod common;
 mod guard;
 mod health;
+mod https;
 mod metrics;
 mod streams;
 

@@ -135,6 +135,7 @@ fn the_time_that_the_store_waits_is_a_histogram() {
         .map(|(_, count)| *count)
         .collect();
     assert!(places.len() >= 10, "{samples:?}");
+    assert!(text(&broker, &[]).1.contains("sol_store_sync_duration_seconds_bucket{le=\"+Inf\"}"));
     let syncs = samples["sol_store_sync_duration_seconds_count"];
     assert!(syncs >= 1.0);
     assert_eq!(places.iter().copied().fold(0.0, f64::max), syncs, "the last place has all");

@@ -16,7 +16,7 @@ const LOOKS_AT_A_TIME: usize = 1000;
 /// Names that one page looks at.
 const MAX_LOOKS: usize = 100_000;
 /// Bytes of payload after which a page ends.
-const PAGE_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 1 << 20;
 
 /// A page of retained messages.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use log::debug;
 use smol::Timer;
 use smol::future::FutureExt;
+use smol::io::AsyncReadExt;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::answer::{Answer, Content};
@@ -34,6 +35,8 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// A client that takes nothing of an answer for so long is not waited for.
 const MAX_STANDSTILL: Duration = Duration::from_secs(60);
+/// How long one that is turned away may take to read why.
+const FAREWELL: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Places for connections.
@@ -59,12 +62,21 @@ impl Drop for Taken {
     }
 }
 
-/// There is no place: says so, if that goes at once.
-pub(super) fn turn_away(stream: &Async<TcpStream>) {
+/// There is no place for it: says so. Closing over what it sent would reset the connection before it reads that.
+pub(super) async fn turn_away(mut stream: Async<TcpStream>) {
     let answer =
         b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
                    {\"error\":\"as many connections are open as there may be: close some\"}";
-    _ = stream.get_ref().write(answer);
+    if !stream.get_ref().write(answer).is_ok_and(|n| n == answer.len())
+        || stream.get_ref().shutdown(Shutdown::Write).is_err()
+    {
+        return;
+    }
+    let read = async {
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+    };
+    read.or(async { _ = Timer::after(FAREWELL).await }).await;
 }
 
 /// Serves a connection to its end.

@@ -64,7 +64,7 @@ pub(super) fn answer(state: &State, headers: &HeaderMap) -> Answer {
 }
 
 fn syncs(status: &Status) -> (f64, Vec<(f64, u64)>) {
-    let bounds = SYNC_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    let bounds = SYNC_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
     (status.sync_time().as_secs_f64(), bounds.zip(status.sync_places()).collect())
 }
 

@@ -119,10 +119,10 @@ impl Server {
             for socket in open.sockets {
                 executor.spawn(accept(socket, arriving.clone(), Rc::clone(&state))).detach();
             }
-            let places = Places::default();
+            let (places, farewells) = (Places::default(), Places::default());
             let serve = async {
                 while let Ok((stream, address)) = arrived.recv().await {
-                    admit(stream, address, open.tls.as_deref(), &state, &executor, &places);
+                    admit(stream, address, open.tls.as_deref(), &state, &executor, (&places, &farewells));
                 }
             };
             smol::block_on(executor.run(serve.or(async { _ = stopped.recv().await })));
@@ -160,9 +160,19 @@ fn admit(
     tls: Option<&Terms>,
     state: &Rc<state::State>,
     executor: &LocalExecutor<'static>,
-    places: &Places,
+    (places, farewells): (&Places, &Places),
 ) {
-    let Some(place) = places.take() else { return connection::turn_away(&stream) };
+    let Some(place) = places.take() else {
+        // Where there is no place for saying so either, it is closed.
+        if let Some(place) = farewells.take() {
+            let farewell = async move {
+                connection::turn_away(stream).await;
+                drop(place);
+            };
+            executor.spawn(farewell).detach();
+        }
+        return;
+    };
     let acceptor = tls.map(Terms::acceptor);
     let state = Rc::clone(state);
     executor
