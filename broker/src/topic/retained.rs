@@ -308,6 +308,21 @@ mod tests {
                 prop_assert_eq!(retained.get(name(text)), model.get(text));
                 prop_assert_eq!(retained.len(), model.len());
             }
+            for (text, most) in filters.iter().zip(1..) {
+                let filter = Filter::new(text).unwrap();
+                let (mut pages, mut after) = (Vec::new(), None::<String>);
+                loop {
+                    let behind = after.as_deref().map(name);
+                    after = retained.visit_behind(filter, behind, most, |id| {
+                        pages.push(*id);
+                        if id % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    });
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                prop_assert_eq!(pages, matching(&retained, text), "{} by {}", text, most);
+            }
             for text in &filters {
                 let filter = Filter::new(text).unwrap();
                 let mut expected: Vec<usize> =

@@ -29,12 +29,14 @@ mod stream;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_io::Async;
+use log::error;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Timer, channel};
 
@@ -175,10 +177,14 @@ fn admit(
     };
     let acceptor = tls.map(Terms::acceptor);
     let state = Rc::clone(state);
-    executor
-        .spawn(async move {
-            connection::serve(stream, address, acceptor, state).await;
-            drop(place);
-        })
-        .detach();
+    let served = async move {
+        let serving = AssertUnwindSafe(connection::serve(stream, address, acceptor, Rc::clone(&state)));
+        // A panic is the end of this connection, not of the thread and the others on it.
+        if serving.catch_unwind().await.is_err() {
+            error!("HTTP from {address}: the broker panicked while answering: this is a bug in the broker");
+            state.recover();
+        }
+        drop(place);
+    };
+    executor.spawn(served).detach();
 }

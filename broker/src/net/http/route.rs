@@ -87,8 +87,12 @@ async fn try_answer(
     if !resource.as_ref().is_some_and(Resource::is_public) {
         state.doorkeeper.check_credentials(request.headers()).await?;
     }
-    let resource = resource
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path: see CONFIG.md"))?;
+    let resource = resource.ok_or_else(|| {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "there is nothing at this path: HTTP.md lists those that there are",
+        )
+    })?;
     if !resource.methods().contains(method) {
         return Err(Refusal::method(resource.methods()));
     }

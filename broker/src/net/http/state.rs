@@ -58,6 +58,11 @@ impl State {
         done
     }
 
+    /// After a panic: what others were given reaches them.
+    pub(super) fn recover(&self) {
+        self.batch.borrow_mut().recover();
+    }
+
     /// Seconds since the broker started.
     pub(super) fn uptime(&self) -> f64 {
         self.facts.started.0.elapsed().as_secs_f64()
