@@ -35,6 +35,7 @@ mod counters;
 mod ending;
 mod farewell;
 mod inspection;
+mod latency;
 mod limits;
 mod load;
 mod login;
@@ -68,6 +69,7 @@ pub use batch::Batch;
 pub use ending::Ending;
 pub use farewell::Redirect;
 pub use inspection::*;
+pub use latency::Latencies;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
@@ -83,6 +85,7 @@ use crate::session::{Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
 use addresses::Addresses;
 use counters::Counters;
+use latency::Latency;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
 use reached::{Limit, Reached};
@@ -111,6 +114,7 @@ pub struct Hub {
     stopping: AtomicBool,
     counters: Counters,
     reached: Reached,
+    latency: Latency,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
     memory: Memory,
@@ -203,6 +207,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             reached: Reached::default(),
+            latency: Latency::new(),
             addresses: Mutex::default(),
             topics: Mutex::default(),
             schedule: Mutex::default(),
@@ -288,6 +293,7 @@ impl Hub {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
         let published = batch.tally.publish_received;
+        batch.measured = self.latency.due(now);
         let mut held = Held::Nothing;
         let mut topic = None;
         let next = loop {
@@ -321,6 +327,7 @@ impl Hub {
             }
         };
         drop(held);
+        batch.measured = None;
         if consumed > 0 {
             peer.last_packet = now;
             peer.traffic.published(batch.tally.publish_received - published);

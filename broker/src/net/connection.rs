@@ -436,6 +436,11 @@ impl<S: Socket> Served<'_, S> {
                     batch.tally().bytes_sent += i64::try_from(n).unwrap_or(0);
                     self.connection.peer.traffic().written(n);
                     self.connection.stuck_since = None;
+                    if self.connection.unsent.is_empty()
+                        && let Some(since) = self.connection.unsent.take_measured()
+                    {
+                        self.hub.delivered(since, Instant::now());
+                    }
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {

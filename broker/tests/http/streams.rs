@@ -101,6 +101,23 @@ fn figures_come_each_second() {
     let (_, second) = events.next().unwrap();
     assert_eq!(second["stats"]["connects"], 1);
     assert!(second["time"].as_str() > first["time"].as_str());
+    assert_eq!(second["latency_us"], serde_json::Value::Null);
+}
+
+#[test]
+fn the_way_through_the_broker_is_measured() {
+    let broker = broker(Limits::default());
+    let mut subscriber = Client::subscribed(broker.local_addr(), "subscriber", "t", QoS::AtMostOnce);
+    let mut publisher = Client::connect(broker.local_addr(), "publisher");
+    let mut events = Events::open(&broker, "/api/v1/events");
+    let mut latency = events.next().unwrap().1["latency_us"].clone();
+    while latency.is_null() {
+        publisher.publish("t", b"x");
+        subscriber.message();
+        latency = events.next().unwrap().1["latency_us"].clone();
+    }
+    let figure = |name: &str| latency[name].as_u64().unwrap();
+    assert!(figure("samples") >= 1 && figure("p50") >= 1 && figure("p99") >= figure("p50"), "{latency}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::answer::{Answer, whole};
 use super::state::State;
-use crate::hub::{Stats, StoreStats};
+use crate::hub::{Latencies, Stats, StoreStats};
 use crate::net::resident_bytes;
 use crate::store::{SYNC_BOUNDS_US, Status};
 
@@ -24,6 +24,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug)]
 struct Reading {
     stats: Stats,
+    latencies: Latencies,
     resident_bytes: Option<u64>,
     started: f64,
     threads: usize,
@@ -38,6 +39,7 @@ pub(super) fn answer(state: &State, headers: &HeaderMap) -> Answer {
     let started = facts.started.1.duration_since(UNIX_EPOCH);
     let reading = Reading {
         stats: state.stats(),
+        latencies: state.hub.latencies(),
         resident_bytes: resident_bytes(),
         started: started.map_or(0.0, |time| time.as_secs_f64()),
         threads: facts.threads,
@@ -156,6 +158,17 @@ impl Collector for Reading {
         families.gauge("sol_threads", "Threads that serve the connections", self.threads)?;
         encode_listeners(&mut families, &self.listeners)?;
         encode_stats(&mut families, &self.stats)?;
+        let mut metric = families.0.encode_descriptor(
+            "sol_delivery_latency",
+            "From the read that brought a message until a receiver's socket had all, of a sample",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        let doublings = self.latencies.doublings().map(|(us, times)| (us as f64 / 1e6, times));
+        // None is longer than the last.
+        let doublings: Vec<_> = doublings.chain([(f64::INFINITY, 0)]).collect();
+        let sum = self.latencies.sum().as_secs_f64();
+        metric.encode_histogram::<NoLabelSet>(sum, self.latencies.count(), &doublings, None)?;
         if let (Some(store), Some((seconds, syncs))) = (&self.stats.store, &self.syncs) {
             encode_store(&mut families, store)?;
             let mut metric = families.0.encode_descriptor(

@@ -1,7 +1,4 @@
-//! `/api/v1/events`: the counters, each second.
-//!
-//! Latencies are not among them: a message goes from one thread's read to another one's write, and what lies between is
-//! measured nowhere, since that would cost each message a look at the clock and a place to keep it.
+//! `/api/v1/events`: the counters and how long messages took, each second.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,7 +11,7 @@ use smol::Timer;
 use smol::stream::Stream;
 
 use super::event;
-use crate::hub::Stats;
+use crate::hub::{Latencies, Stats};
 use crate::net::http::answer::{Answer, Refusal, events};
 use crate::net::http::query::Query;
 use crate::net::http::state::{State, rfc3339};
@@ -25,10 +22,28 @@ const INTERVAL: Duration = Duration::from_secs(1);
 struct Figures {
     time: String,
     stats: Stats,
+    /// Of the time since the event before; none if nothing was measured.
+    latency_us: Option<Latency>,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    p50: u64,
+    p99: u64,
+    samples: u64,
+}
+
+impl Latency {
+    fn of(latencies: &Latencies) -> Option<Self> {
+        let [p50, p99] = [50, 99].map(|percent| latencies.percentile_us(percent));
+        Some(Self { p50: p50?, p99: p99?, samples: latencies.count() })
+    }
 }
 
 struct Ticking {
     state: Rc<State>,
+    /// Those that were told.
+    told: Latencies,
     timer: Timer,
 }
 
@@ -36,7 +51,7 @@ struct Ticking {
 pub(in crate::net::http) fn figures(state: &Rc<State>, query: Option<&str>) -> Result<Answer, Refusal> {
     Query::parse(query, &[])?;
     let timer = Timer::interval_at(Instant::now(), INTERVAL);
-    Ok(events(Ticking { state: Rc::clone(state), timer }))
+    Ok(events(Ticking { state: Rc::clone(state), told: state.hub.latencies(), timer }))
 }
 
 impl Stream for Ticking {
@@ -47,7 +62,10 @@ impl Stream for Ticking {
         if self.state.hub.is_stopping() {
             return Poll::Ready(None);
         }
-        let figures = Figures { time: rfc3339(SystemTime::now()), stats: self.state.stats() };
+        let latencies = self.state.hub.latencies();
+        let latency_us = Latency::of(&latencies.since(&self.told));
+        self.told = latencies;
+        let figures = Figures { time: rfc3339(SystemTime::now()), stats: self.state.stats(), latency_us };
         Poll::Ready(Some(event(None, &figures)))
     }
 }
