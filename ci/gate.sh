@@ -19,10 +19,10 @@ install_peers() {
     need mosquitto_pub mosquitto-clients
     need ss iproute2
     need chromium chromium
-    if ! python3 -c 'import paho.mqtt.enums' 2>/dev/null; then
+    if ! python3 -c 'import paho.mqtt.enums, prometheus_client' 2>/dev/null; then
         # Debian's Python wants to hear that it is meant.
-        python3 -m pip install --quiet 'paho-mqtt>=2,<3' 2>/dev/null ||
-            python3 -m pip install --quiet --break-system-packages 'paho-mqtt>=2,<3'
+        python3 -m pip install --quiet 'paho-mqtt>=2,<3' prometheus-client 2>/dev/null ||
+            python3 -m pip install --quiet --break-system-packages 'paho-mqtt>=2,<3' prometheus-client
     fi
     need node nodejs
     need npm npm

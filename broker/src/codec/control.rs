@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(error, Err(EncodeError::Forbidden(Error::AuthWithoutMethod)));
         let error = go_on.encode(Version::V311, &mut out);
         assert_eq!(error, Err(EncodeError::Forbidden(Error::ReservedPacketType(15))));
-        assert_eq!(out, []);
+        assert!(out.is_empty());
         for version in [None, Some(Version::V31), Some(Version::V311)] {
             assert_eq!(decode(&[0xf0, 0], version, 100), Err(Error::ReservedPacketType(15)));
         }

@@ -251,7 +251,7 @@ mod tests {
             let error = packet.encode(Version::V311, &mut out);
             assert!(matches!(error, Err(EncodeError::Forbidden(_))), "{packet:?}");
         }
-        assert_eq!(out, []);
+        assert!(out.is_empty());
     }
 
     #[test]

@@ -291,6 +291,52 @@ pub const KEYS: &[Key] = &[
                   Without it each is given once, anywhere, and holds for all listeners.",
     },
     Key {
+        name: "http_listener",
+        scope: Scope::Broker,
+        kind: Kind::SocketAddress,
+        default: "",
+        example: "127.0.0.1:9883",
+        meaning: "An address and a port where the broker speaks HTTP: figures for Prometheus at `/metrics`, whether it \
+                  serves at `/healthz` and `/readyz`, and below `/api/v1` what an operator looks at and does. May be \
+                  given several times; without it there is no HTTP. If other machines can reach the address, it needs \
+                  `http_token_file` or `http_password_file`; without both, whoever is on this machine is let in.",
+    },
+    Key {
+        name: "http_token_file",
+        scope: Scope::Broker,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/http.token",
+        meaning: "A file with one line of 16 characters or more, visible and ASCII: who gives it as a bearer token \
+                  (`Authorization: Bearer …`) is let in by HTTP. Read again on SIGHUP.",
+    },
+    Key {
+        name: "http_password_file",
+        scope: Scope::Broker,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/http.passwd",
+        meaning: "Users that are let in by HTTP, and the hashes of their passwords, as in `password_file`. Read again \
+                  on SIGHUP.",
+    },
+    Key {
+        name: "http_certfile",
+        scope: Scope::Broker,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/http.pem",
+        meaning: "The certificate (PEM) of the `http_listener`s, then those between it and the authority. With \
+                  `http_keyfile` they speak HTTPS. Read again on SIGHUP.",
+    },
+    Key {
+        name: "http_keyfile",
+        scope: Scope::Broker,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/http.key",
+        meaning: "The private key of `http_certfile` (PEM). Read again on SIGHUP.",
+    },
+    Key {
         name: "log_level",
         scope: Scope::Broker,
         kind: Kind::Level,

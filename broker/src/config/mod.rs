@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod bounds;
+mod http;
 mod import;
 mod include;
 mod keys;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use crate::auth::PublishRate;
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
+pub use http::Http;
 pub use import::Import;
 pub use keys::{KEYS, Key, Scope, key};
 pub use listener::{Endpoint, Identifiers, Listener, Proxy, Tls, TlsVersions, WebSocket};
@@ -61,6 +63,8 @@ pub struct Config {
     pub response_information: Option<String>,
     /// Where clients of 5.0 are sent when the broker stops.
     pub redirect: Option<Redirect>,
+    /// Where it tells of itself by HTTP.
+    pub http: Http,
 }
 
 impl Config {
@@ -82,6 +86,7 @@ impl Default for Config {
             persistence: None,
             response_information: None,
             redirect: None,
+            http: Http::default(),
         }
     }
 }

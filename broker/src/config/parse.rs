@@ -12,8 +12,8 @@ use super::mosquitto::{self, Fate, Meaning};
 use super::settings::{Place, Sources};
 use super::value::Destination;
 use super::{
-    Config, Console, DEFAULT_PORT, Endpoint, Kind, Limits, Listener, Problem, Process, Proxy, PublishRate,
-    Settings, Tls, TlsVersions, WebSocket, include, line, value,
+    Config, Console, DEFAULT_PORT, Endpoint, Http, Kind, Limits, Listener, Problem, Process, Proxy,
+    PublishRate, Settings, Tls, TlsVersions, WebSocket, include, line, value,
 };
 use crate::codec::QoS;
 
@@ -373,6 +373,7 @@ impl Parser {
             let what = "`server_moved true` without `server_reference`: say where to".to_owned();
             self.problem(plain.line("server_moved"), None, what);
         }
+        self.http(plain, &mut settings.broker.http);
         let mut listeners = self.plain_listeners(plain, others.is_empty(), overrides);
         if listeners.is_empty() {
             self.refuse_plain(plain);
@@ -443,6 +444,37 @@ impl Parser {
             if !told.contains(&key.name) {
                 self.refuse(plain, key.name, what);
             }
+        }
+    }
+
+    /// The HTTP side, whose keys may stand anywhere.
+    fn http(&mut self, plain: &Section, http: &mut Http) {
+        http.addresses = plain.list("http_listener").filter_map(|address| address.parse().ok()).collect();
+        http.token_file = plain.path("http_token_file");
+        http.password_file = plain.path("http_password_file");
+        for key in ["http_token_file", "http_password_file", "http_certfile", "http_keyfile"] {
+            if plain.line(key).is_some() && plain.line("http_listener").is_none() {
+                let what = format!("`{key}` without `http_listener`: say where to listen, or leave it out");
+                self.problem(plain.line(key), None, what);
+            }
+        }
+        let (cert, key) = (plain.line("http_certfile"), plain.line("http_keyfile"));
+        if cert.is_some() != key.is_some() {
+            let what = "`http_certfile` and `http_keyfile` need each other: give both".to_owned();
+            self.problem(cert.or(key), None, what);
+        }
+        if let (Some(certfile), Some(keyfile)) = (plain.path("http_certfile"), plain.path("http_keyfile")) {
+            let versions = TlsVersions::V1_2AndV1_3;
+            http.tls = Some(Tls { certfile, keyfile, cafile: None, require_certificate: false, versions });
+        }
+        let is_guarded =
+            ["http_token_file", "http_password_file"].iter().any(|key| plain.line(key).is_some());
+        if let Some(address) = http.unguarded().filter(|_| !is_guarded) {
+            let what = format!(
+                "`http_listener {address}` lets everybody in who reaches it: give `http_token_file` or \
+                 `http_password_file`, or listen on 127.0.0.1 alone"
+            );
+            self.problem(plain.line("http_listener"), None, what);
         }
     }
 
@@ -850,6 +882,8 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
         }
         // Seen to elsewhere.
         "log_dest" | "log_type" | "per_listener_settings" | "include_dir" => {}
+        // They are looked at together.
+        "http_listener" | "http_token_file" | "http_password_file" | "http_certfile" | "http_keyfile" => {}
         "threads" => *threads = text.parse::<NonZeroUsize>().unwrap_or(*threads),
         _ => debug_assert!(false, "a key without effect: {key}"),
     }

@@ -12,7 +12,8 @@ use log::LevelFilter;
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
 use super::{
-    Config, Endpoint, Identifiers, Listener, Persistence, Problem, Proxy, PublishRate, Redirect, WebSocket,
+    Config, Endpoint, Http, Identifiers, Listener, Persistence, Problem, Proxy, PublishRate, Redirect,
+    WebSocket,
 };
 
 /// What a configuration file says: of the broker, and of the process around it.
@@ -118,6 +119,19 @@ impl Settings {
         &self.sources.warnings
     }
 
+    /// The files that the HTTP side reads: each with its key.
+    pub fn http_files(&self) -> Vec<(&'static str, &Path)> {
+        let Http { token_file, password_file, tls, .. } = &self.broker.http;
+        let tls = tls.as_ref();
+        let files = [
+            ("http_token_file", token_file.as_deref()),
+            ("http_password_file", password_file.as_deref()),
+            ("http_certfile", tls.map(|tls| tls.certfile.as_path())),
+            ("http_keyfile", tls.map(|tls| tls.keyfile.as_path())),
+        ];
+        files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
+    }
+
     /// The files that listeners read: each with the listener's number and its key.
     pub fn files(&self) -> Vec<(usize, &'static str, &Path)> {
         let mut files = Vec::new();
@@ -136,6 +150,9 @@ impl Settings {
     pub fn anchor(&mut self, directory: &Path) {
         let Process { log_path, pid_file, .. } = &mut self.process;
         let mut paths: Vec<&mut PathBuf> = log_path.iter_mut().chain(pid_file).collect();
+        let Http { token_file, password_file, tls, .. } = &mut self.broker.http;
+        paths.extend(token_file.iter_mut().chain(password_file));
+        paths.extend(tls.iter_mut().flat_map(|tls| [&mut tls.certfile, &mut tls.keyfile]));
         paths.extend(self.broker.persistence.as_mut().map(|persistence| &mut persistence.directory));
         for listener in &mut self.broker.listeners {
             if let Endpoint::Unix { path, .. } = &mut listener.endpoint {
@@ -171,7 +188,9 @@ impl Settings {
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
         let Self {
             broker:
-                Config { threads, stats_interval, limits, persistence, response_information, redirect, .. },
+                Config {
+                    threads, stats_interval, limits, persistence, response_information, redirect, http, ..
+                },
             process,
             ..
         } = self;
@@ -181,7 +200,13 @@ impl Settings {
             if count == usize::MAX { any.to_owned() } else { count.to_string() }
         };
         let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
-        let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
+        let mut lines = Vec::new();
+        lines.extend(http.addresses.iter().map(|address| ("http_listener", address.to_string())));
+        push_path(&mut lines, "http_token_file", http.token_file.as_ref());
+        push_path(&mut lines, "http_password_file", http.password_file.as_ref());
+        push_path(&mut lines, "http_certfile", http.tls.as_ref().map(|tls| &tls.certfile));
+        push_path(&mut lines, "http_keyfile", http.tls.as_ref().map(|tls| &tls.keyfile));
+        lines.push(("log_level", value::level_name(process.log_level).to_owned()));
         match process.console {
             None => push_path(&mut lines, "log_path", process.log_path.as_ref()),
             Some(Console { stderr, stdout }) => {

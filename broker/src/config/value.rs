@@ -32,6 +32,8 @@ pub enum Kind {
     Address,
     /// A TCP port.
     Port,
+    /// An IP address with a port.
+    SocketAddress,
     /// A port and maybe an address.
     Listener,
     /// An IP address or `localhost`.
@@ -112,6 +114,9 @@ impl fmt::Display for Kind {
         match *self {
             Self::Address => f.write_str("an IP address such as 127.0.0.1 or ::1"),
             Self::Port => f.write_str("a port from 0 to 65535"),
+            Self::SocketAddress => {
+                f.write_str("an IP address and a port such as 127.0.0.1:9883 or [::1]:9883")
+            }
             Self::Listener => {
                 f.write_str("a port and maybe an IP address, or 0 and the path of a UNIX socket")
             }
@@ -150,7 +155,7 @@ impl fmt::Display for Kind {
 impl Kind {
     /// Whether its key may be given more than once.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Origin | Self::Network | Self::LogType | Self::LogDest)
+        matches!(self, Self::Origin | Self::SocketAddress | Self::Network | Self::LogType | Self::LogDest)
     }
 
     /// How many words a value may have.
@@ -164,6 +169,7 @@ impl Kind {
         let valid = match self {
             Self::Address => text.parse::<IpAddr>().is_ok(),
             Self::Port => text.parse::<u16>().is_ok(),
+            Self::SocketAddress => text.parse::<SocketAddr>().is_ok(),
             Self::Listener => endpoint(text).is_some(),
             Self::Host => host(text).is_some(),
             Self::Domain => ["ipv4", "ipv6"].contains(&text),

@@ -63,6 +63,11 @@ enum Answer {
 }
 
 impl Authentication {
+    /// Who the client said it is.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The message in an AUTH, if it is the turn of such a one.
     fn message<'a>(&self, auth: &Auth<'a>) -> Result<Option<&'a [u8]>, &'static str> {
         let expected = match self.state {

@@ -26,6 +26,8 @@ pub struct Batch {
     pub(super) awaited: u64,
     /// Tasks of the connections that have something to write or must end.
     pub(super) wakers: Vec<Waker>,
+    /// When the batch came, if its next message is to be measured.
+    pub(super) measured: Option<Instant>,
     pub(super) routes: Routes,
     pub(super) bytes: usize,
     /// What was counted since the hub's counters were last told.
@@ -49,6 +51,7 @@ impl Batch {
             group: 0,
             awaited: 0,
             wakers: Vec::new(),
+            measured: None,
             routes: Routes::default(),
             bytes: 0,
             tally: Tally::default(),
@@ -96,6 +99,7 @@ impl Batch {
         self.replies.clear();
         self.free_replies.clear();
         self.awaited = 0;
+        self.measured = None;
         self.routes = Routes::default();
         self.wake();
     }

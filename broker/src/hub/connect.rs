@@ -8,7 +8,7 @@ use std::time::Instant;
 use log::{debug, info};
 use parking_lot::Mutex;
 
-use super::auth::{Authenticated, Said};
+use super::auth::{Authenticated, Authentication, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
 use super::reached::{Times, Who};
@@ -17,7 +17,7 @@ use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
     decode,
 };
-use crate::session::{Expiry, Link, Session, Terms, Will, release};
+use crate::session::{Expiry, Link, Session, Terms, Visit, Will, release};
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -84,6 +84,7 @@ impl Hub {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
+        let user = connect.user_name.or(peer.authentication.as_deref().and_then(Authentication::user));
         let connection = self.next_number();
         let mut will = connect.will.as_ref().map(Will::from);
         if let Some(will) = &mut will {
@@ -92,8 +93,18 @@ impl Hub {
             batch.tally.keep(&will.message);
         }
         let mut link = Link::new(connection, terms, will);
+        let visit = Arc::new(Visit {
+            address: peer.origin.to_string().into(),
+            listener: peer.entrance.as_ref().map(|entrance| Arc::clone(&entrance.name)),
+            user: user.map(Into::into),
+            version: grant.version,
+            keep_alive: grant.keep_alive,
+            is_clean: grant.is_clean,
+            since: now,
+            traffic: Arc::clone(&peer.traffic),
+        });
         let client = loop {
-            match self.try_link(&grant, link, now, batch) {
+            match self.try_link(&grant, (link, &visit), now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -129,7 +140,13 @@ impl Hub {
     ///
     /// It does not matter which version the session had before: a client of 5.0 goes on with a session of 3.1.1, and the
     /// reverse, and from then on the session ends as the new connection says.
-    fn try_link(&self, grant: &Grant<'_>, mut link: Link, now: Instant, batch: &mut Batch) -> Linked {
+    fn try_link(
+        &self,
+        grant: &Grant<'_>,
+        (mut link, visit): (Link, &Arc<Visit>),
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Linked {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
@@ -167,6 +184,7 @@ impl Hub {
                 grant.accept(true, session.promised, &mut link.outbox);
                 session.outbound.resume(&mut link.outbox, now);
                 session.link = Some(link);
+                session.visited(client.id(), Arc::clone(visit));
                 self.record_session(client, &session);
                 session.settle(&mut batch.tally);
                 drop(session);
@@ -197,6 +215,7 @@ impl Hub {
         let session = Mutex::new(Session::of_client(&id, grant.expiry, link));
         let client = Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session });
         let mut session = client.session.lock();
+        session.visited(client.id(), Arc::clone(visit));
         self.record_begin(&client, &mut session);
         let promised = session.promised.max(ended.unwrap_or(0));
         if let Some(link) = &mut session.link {
@@ -266,6 +285,9 @@ impl Hub {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.leave(&peer.origin);
         peer.access.gate.leave();
+        if let Some(entrance) = &peer.entrance {
+            entrance.left();
+        }
         match self.to_be_told(&peer, ending, now) {
             Some(times) => info!("{peer} disconnected: {ending}{}", Times(times)),
             None => debug!("{peer} disconnected: {ending}"),

@@ -76,6 +76,9 @@ pub enum Ending {
     /// Memory is short, and the client holds much of it.
     #[error("memory is short, and it holds more than others: see `max_memory`")]
     MemoryShort,
+    /// An operator disconnected the client.
+    #[error("an operator disconnected it")]
+    Dismissed,
     /// The broker failed while it served this connection.
     #[error("the broker panicked while serving it: this is a bug in the broker")]
     Panicked,
@@ -134,6 +137,7 @@ impl Ending {
             Self::KeepAliveTimeout(_) => Reason::KeepAliveTimeout,
             Self::WriteTimeout | Self::MemoryShort => Reason::QuotaExceeded,
             Self::TakenOver => Reason::SessionTakenOver,
+            Self::Dismissed => Reason::AdministrativeAction,
             Self::Stopping => Reason::ServerShuttingDown,
         };
         // A second CONNECT, for one, can be broken in ways that only CONNACK has a code for.
@@ -168,6 +172,7 @@ mod tests {
             (Ending::WriteTimeout, Reason::QuotaExceeded),
             (Ending::MemoryShort, Reason::QuotaExceeded),
             (Ending::TakenOver, Reason::SessionTakenOver),
+            (Ending::Dismissed, Reason::AdministrativeAction),
             (Ending::Stopping, Reason::ServerShuttingDown),
         ] {
             assert_eq!(ending.reason(), Some(reason), "{ending}");

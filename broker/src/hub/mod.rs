@@ -34,6 +34,8 @@ mod connect;
 mod counters;
 mod ending;
 mod farewell;
+mod inspection;
+mod latency;
 mod limits;
 mod load;
 mod login;
@@ -67,10 +69,12 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub use batch::Batch;
 pub use ending::Ending;
 pub use farewell::Redirect;
+pub use inspection::*;
+pub use latency::Latencies;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
-pub use peer::{Origin, Peer};
+pub use peer::{Entrance, Origin, Peer};
 pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
 #[cfg(test)]
@@ -82,6 +86,7 @@ use crate::session::{Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
 use addresses::Addresses;
 use counters::Counters;
+use latency::Latency;
 use memory::{DeliveryLimits, Memory};
 use peer::Connected;
 use reached::{Limit, Reached};
@@ -110,6 +115,7 @@ pub struct Hub {
     stopping: AtomicBool,
     counters: Counters,
     reached: Reached,
+    latency: Latency,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
     memory: Memory,
@@ -203,6 +209,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             reached: Reached::default(),
+            latency: Latency::new(),
             addresses: Mutex::default(),
             topics: Mutex::default(),
             schedule: Mutex::default(),
@@ -291,6 +298,8 @@ impl Hub {
         let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
+        let published = batch.tally.publish_received;
+        batch.measured = self.latency.due(now);
         let mut held = Held::Nothing;
         let mut topic = None;
         let next = loop {
@@ -331,8 +340,10 @@ impl Hub {
             }
         };
         drop(held);
+        batch.measured = None;
         if consumed > 0 {
             peer.last_packet = now;
+            peer.traffic.published(batch.tally.publish_received - published);
         }
         Handled { consumed, next }
     }
@@ -411,6 +422,11 @@ impl Hub {
             _ => return Err(Ending::ServerPacket(packet.packet_type())),
         }
         Ok(())
+    }
+
+    /// Whether it lets nobody in any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// How many connections have, or had until they were taken over, a session.

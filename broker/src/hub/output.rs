@@ -88,6 +88,9 @@ impl Hub {
             if link.cut {
                 return Err(Ending::MemoryShort);
             }
+            if link.dismissed {
+                return Err(Ending::Dismissed);
+            }
             link.held_bytes = peer.held_bytes();
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
@@ -120,6 +123,9 @@ impl Hub {
             link.as_mut().filter(|link| link.connection == connected.connection).ok_or(Ending::TakenOver)?;
         if link.cut {
             return Err(Ending::MemoryShort);
+        }
+        if link.dismissed {
+            return Err(Ending::Dismissed);
         }
         outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
         if let Some(wanted) = outbound.wanted() {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::auth::Authentication;
@@ -12,7 +13,7 @@ use super::pace::Pace;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
 use crate::codec::Version;
-use crate::session::{ConnectionId, ReceivedAliases, Terms};
+use crate::session::{ConnectionId, ReceivedAliases, Terms, Traffic};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
 const SHOWN_CHARS: usize = 64;
@@ -41,6 +42,31 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// A listener, as far as the hub knows it.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Where it is, as it is told.
+    pub name: Arc<str>,
+    connections: AtomicUsize,
+}
+
+impl Entrance {
+    /// One that nobody has come by.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), connections: AtomicUsize::new(0) }
+    }
+
+    /// Connections that came by it, and are open.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// One of them is closed.
+    pub(super) fn left(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
     pub(super) origin: Origin,
@@ -57,6 +83,9 @@ pub struct Peer {
     pub(super) aliases: ReceivedAliases,
     /// None where it may publish as fast as it can.
     pub(super) pace: Option<Box<Pace>>,
+    /// The listener it came by.
+    pub(super) entrance: Option<Arc<Entrance>>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 pub(super) struct Connected {
@@ -86,7 +115,20 @@ impl Peer {
             held_bytes: 0,
             aliases: ReceivedAliases::default(),
             pace,
+            entrance: None,
+            traffic: Arc::default(),
         }
+    }
+
+    /// It came by that listener.
+    pub fn by(self, entrance: &Arc<Entrance>) -> Self {
+        entrance.connections.fetch_add(1, Ordering::Relaxed);
+        Self { entrance: Some(Arc::clone(entrance)), ..self }
+    }
+
+    /// Where to count what the network floor reads and writes.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The connection holds so many bytes: unwritten, or of a packet that is not whole.

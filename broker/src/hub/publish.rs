@@ -24,8 +24,7 @@ impl Hub {
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
-        batch.tally.publish_received += 1;
-        batch.tally.publish_bytes_received += i64::try_from(publish.payload.len()).unwrap_or(0);
+        batch.tally.receive_publish(publish.delivery.qos(), publish.payload.len());
         let (topic, refusal) = match publish.topic {
             Some(topic) if connected.version != Version::V5 => {
                 match self.limits.allow_topic(topic.as_str()) {
@@ -210,7 +209,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> bool {
         let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
-        let Batch { routes, wakers, noted, bytes, tally, now, .. } = batch;
+        let Batch { routes, wakers, noted, bytes, tally, now, measured, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
         let limits = self.delivery_limits();
         let mut sending = self.sending(&content, &limits, (wakers, noted), bytes, tally, *now);
@@ -224,6 +223,12 @@ impl Hub {
                 is_for_somebody = true;
                 sending.deliver(&route.client, &manner);
             }
+        }
+        if measured.is_some()
+            && let Some(last) = found.plain.last()
+            && let Some(link) = &mut last.client.session.lock().link
+        {
+            link.outbox.measure(measured.take());
         }
         for group in found.shared.iter().filter_map(|key| index.group(*key)) {
             if let Err(missed) = group.deliver(&mut sending, retain, Reach::All) {

@@ -58,7 +58,7 @@ impl Sending<'_, '_> {
         match session.deliver(content, manner, limits, self.now) {
             Outcome::Sent(len) => {
                 *self.bytes += len;
-                count_sent(content.payload(), self.tally);
+                self.tally.send_publish(manner.qos, content.payload().len());
                 if manner.qos == QoS::AtMostOnce && !content.is_shared() {
                     session.settle_sent(len, self.tally);
                 } else {
@@ -113,13 +113,6 @@ impl Hub {
     ) -> Sending<'s, 'c> {
         Sending { content, limits, stage: self.memory.stage(), now, wakers, noted, bytes, tally }
     }
-}
-
-/// A PUBLISH is on its way to a client.
-pub(super) fn count_sent(payload: &[u8], tally: &mut Tally) {
-    tally.messages_sent += 1;
-    tally.publish_sent += 1;
-    tally.publish_bytes_sent += i64::try_from(payload.len()).unwrap_or(0);
 }
 
 /// A session did not take a delivery. At QoS 0 an absent client is not owed it, so that is no loss. Gives the limit that

@@ -73,6 +73,16 @@ enum Choice {
 }
 
 impl Member {
+    /// What it asks for. Members never say No Local [5.0 MQTT-3.8.3-4].
+    pub(super) fn options(&self) -> Options {
+        Options {
+            qos: self.qos,
+            no_local: false,
+            retain_as_published: self.retain_as_published,
+            identifier: self.note.subscription_ids.first().copied(),
+        }
+    }
+
     pub(super) fn new(client: &Arc<Client>, options: Options, share: Share) -> Self {
         let subscription_ids: Box<[NonZeroU32]> = options.identifier.into_iter().collect();
         Self {

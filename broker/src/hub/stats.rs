@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::reached::Limit;
 use super::{Hub, Stage};
+use serde::{Serialize, Serializer};
+
 use crate::store::Status;
 
 /// A reading of the broker's counters. Those of events begin at 0 with the broker; those of bytes and messages that are
 /// somewhere are how much it is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Open network connections.
     pub connections: usize,
@@ -49,6 +51,14 @@ pub struct Stats {
     pub publish_bytes_received: u64,
     /// Bytes of payload in the PUBLISH packets sent.
     pub publish_bytes_sent: u64,
+    /// PUBLISH packets received, at QoS 0, 1 and 2.
+    pub publish_received_by_qos: [u64; 3],
+    /// PUBLISH packets put on their way to a client, at QoS 0, 1 and 2.
+    pub publish_sent_by_qos: [u64; 3],
+    /// Bytes of payload in the PUBLISH packets received, at QoS 0, 1 and 2.
+    pub publish_bytes_received_by_qos: [u64; 3],
+    /// Bytes of payload in the PUBLISH packets sent, at QoS 0, 1 and 2.
+    pub publish_bytes_sent_by_qos: [u64; 3],
     /// Bytes read from network connections.
     pub bytes_received: u64,
     /// Bytes written to network connections.
@@ -122,13 +132,15 @@ pub struct Stats {
     /// What it may come to: less than the limit, which is for the whole process.
     pub memory_budget: usize,
     /// How short it is.
+    #[serde(serialize_with = "in_words")]
     pub memory_stage: Stage,
     /// What survives the broker; none if nothing does.
+    #[serde(skip)]
     pub store: Option<StoreStats>,
 }
 
 /// A reading of the store's counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreStats {
     /// It cannot be written at the moment.
     pub is_failing: bool,
@@ -144,14 +156,24 @@ pub struct StoreStats {
     pub copied_bytes: u64,
     /// How often it waited for stable storage so far.
     pub syncs: u64,
-    /// How long on average.
+    /// How long on average; as a number it is in seconds, here and below.
+    #[serde(serialize_with = "in_seconds")]
     pub mean_sync: Duration,
     /// How long at most.
+    #[serde(serialize_with = "in_seconds")]
     pub longest_sync: Duration,
     /// Attempts to write that failed so far.
     pub write_errors: u64,
     /// Attempts to read that failed so far.
     pub read_errors: u64,
+}
+
+fn in_words<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(stage)
+}
+
+fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 impl From<&Status> for StoreStats {
@@ -191,6 +213,8 @@ impl Hub {
         let tally = self.counters.sum();
         // A sum taken while threads add to it can be less than nothing for a moment.
         let count = |figure: i64| u64::try_from(figure).unwrap_or(0);
+        // What is not above QoS 0 is at it.
+        let by_qos = |all: i64, one: i64, two: i64| [all - one - two, one, two].map(count);
         let quantity = |figure: i64| usize::try_from(figure).unwrap_or(0);
         let sessions = self.sessions.lock().len();
         let clients_connected = self.linked.load(Ordering::Relaxed).min(sessions);
@@ -225,6 +249,22 @@ impl Hub {
             publish_sent: count(tally.publish_sent),
             publish_bytes_received: count(tally.publish_bytes_received),
             publish_bytes_sent: count(tally.publish_bytes_sent),
+            publish_received_by_qos: by_qos(
+                tally.publish_received,
+                tally.publish_received_1,
+                tally.publish_received_2,
+            ),
+            publish_sent_by_qos: by_qos(tally.publish_sent, tally.publish_sent_1, tally.publish_sent_2),
+            publish_bytes_received_by_qos: by_qos(
+                tally.publish_bytes_received,
+                tally.publish_bytes_received_1,
+                tally.publish_bytes_received_2,
+            ),
+            publish_bytes_sent_by_qos: by_qos(
+                tally.publish_bytes_sent,
+                tally.publish_bytes_sent_1,
+                tally.publish_bytes_sent_2,
+            ),
             bytes_received: count(tally.bytes_received),
             bytes_sent: count(tally.bytes_sent),
             in_flight: quantity(tally.in_flight),

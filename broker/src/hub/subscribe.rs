@@ -8,7 +8,7 @@ use super::connack::Refusal;
 use super::peer::Connected;
 use super::reached::Limit;
 use super::retained::{RetainedMessage, RetainedStore};
-use super::sending::{count_dropped, count_sent};
+use super::sending::count_dropped;
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, Ending, Hub, Stage};
 use crate::codec::{
@@ -206,7 +206,7 @@ impl Hub {
             match session.deliver(&content, &manner, &limits, batch.now) {
                 Outcome::Sent(bytes) => {
                     batch.count(bytes);
-                    count_sent(content.payload(), &mut batch.tally);
+                    batch.tally.send_publish(manner.qos, content.payload().len());
                 }
                 Outcome::Queued => {}
                 Outcome::TooLarge => batch.tally.dropped_too_large += 1,

@@ -137,6 +137,20 @@ impl SubscriptionIndex {
         self.groups.get(&key)
     }
 
+    /// What the client's subscription to the very same filter says, shared or not.
+    pub(super) fn options(&self, filter: Filter<'_>, client: ClientKey) -> Option<Options> {
+        match SharedFilter::parse(filter) {
+            Ok(Some(shared)) => {
+                let group = self.groups.get(self.keys.get(shared.whole().as_str())?)?;
+                group.member(client).map(Member::options)
+            }
+            _ => match self.filters.get(filter, client)? {
+                Subscriber::Client(subscription) => Some(subscription.options),
+                Subscriber::Group => None,
+            },
+        }
+    }
+
     /// Changes whenever [`SubscriptionIndex::visit`] may give another answer.
     pub(super) fn generation(&self) -> u64 {
         self.filters.generation()

@@ -128,6 +128,7 @@ async fn greet_all<'l>(
 
 fn admit(listener: &Listening, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
     let Some(peer) = hub.accept(origin, listener.access(), Instant::now()) else { return };
+    let peer = peer.by(listener.entrance());
     team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
 }
 

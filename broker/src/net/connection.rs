@@ -392,6 +392,7 @@ impl<S: Socket> Served<'_, S> {
         };
         self.seat.served(n);
         batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
+        self.connection.peer.traffic().read(n);
         let fresh = free.get(..n).unwrap_or_default();
         if self.connection.received.len() + n < self.connection.wanted {
             self.connection.received.append(fresh);
@@ -468,7 +469,13 @@ impl<S: Socket> Served<'_, S> {
                     self.seat.served(n);
                     self.connection.unsent.advance(n);
                     batch.tally().bytes_sent += i64::try_from(n).unwrap_or(0);
+                    self.connection.peer.traffic().written(n);
                     self.connection.stuck_since = None;
+                    if self.connection.unsent.is_empty()
+                        && let Some(since) = self.connection.unsent.take_measured()
+                    {
+                        self.hub.delivered(since, Instant::now());
+                    }
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {

@@ -13,7 +13,7 @@ use super::tls::{Acceptor, Terms};
 use super::unix::{self, SocketFile};
 use crate::auth::Access;
 use crate::config::{Endpoint, Listener, Proxy, WebSocket};
-use crate::hub::Origin;
+use crate::hub::{Entrance, Origin};
 
 /// A socket that clients connect to.
 pub(super) struct Listening {
@@ -26,6 +26,7 @@ pub(super) struct Listening {
     websocket: Option<Arc<WebSocket>>,
     access: Arc<Access>,
     proxy: Option<Proxy>,
+    entrance: Arc<Entrance>,
 }
 
 impl Listening {
@@ -39,34 +40,31 @@ impl Listening {
         let Listener { endpoint, backlog, .. } = listener;
         let websocket = listener.websocket.clone().map(Arc::new);
         let proxy = listener.proxy.clone();
-        let open = || match endpoint {
-            Endpoint::Tcp(address) => {
-                let socket = listen(*address, true, i32::from(*backlog))?;
-                let address = socket.local_addr()?.as_socket().unwrap_or(*address);
-                let socket = Async::new(socket)?;
-                Ok((
-                    Self { _file: None, socket, path: None, tls, websocket, access, proxy },
-                    Endpoint::Tcp(address),
-                ))
-            }
-            Endpoint::Any(port) => {
-                let socket = listen_everywhere(*port, i32::from(*backlog))?;
-                let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
-                let socket = Async::new(socket)?;
-                Ok((
-                    Self { _file: None, socket, path: None, tls, websocket, access, proxy },
-                    Endpoint::Any(port),
-                ))
-            }
-            Endpoint::Unix { path, mode } => {
-                let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
-                let socket = Async::new(socket)?;
-                let path = Some(path.as_path().into());
-                Ok((
-                    Self { _file: Some(file), socket, path, tls, websocket, access, proxy },
-                    endpoint.clone(),
-                ))
-            }
+        let open = || -> io::Result<_> {
+            let backlog = i32::from(*backlog);
+            let (socket, file, endpoint) = match endpoint {
+                Endpoint::Tcp(address) => {
+                    let socket = listen(*address, true, backlog)?;
+                    let address = socket.local_addr()?.as_socket().unwrap_or(*address);
+                    (socket, None, Endpoint::Tcp(address))
+                }
+                Endpoint::Any(port) => {
+                    let socket = listen_everywhere(*port, backlog)?;
+                    let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
+                    (socket, None, Endpoint::Any(port))
+                }
+                Endpoint::Unix { path, mode } => {
+                    let (socket, file) = unix::listen(path, *mode, backlog)?;
+                    (socket, Some(file), endpoint.clone())
+                }
+            };
+            let path = match &endpoint {
+                Endpoint::Unix { path, .. } => Some(path.as_path().into()),
+                Endpoint::Tcp(_) | Endpoint::Any(_) => None,
+            };
+            let entrance = Arc::new(Entrance::new(endpoint.to_string()));
+            let socket = Async::new(socket)?;
+            Ok((Self { _file: file, socket, path, tls, websocket, access, proxy, entrance }, endpoint))
         };
         open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
     }
@@ -98,6 +96,11 @@ impl Listening {
         Arc::clone(&self.access)
     }
 
+    /// How the hub knows it.
+    pub(super) fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
+    }
+
     /// How TLS is spoken with it.
     pub(super) fn tls(&self) -> Option<Acceptor> {
         self.tls.as_ref().map(|terms| terms.acceptor())
@@ -121,7 +124,7 @@ fn listen_everywhere(port: u16, backlog: i32) -> io::Result<Socket> {
 }
 
 /// Listens on a TCP address; one of IPv6 maybe for IPv4, too.
-fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::Result<Socket> {
+pub(super) fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As mosquitto does: a restart must not wait for the old connections' last packets.
     #[cfg(unix)]

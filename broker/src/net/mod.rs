@@ -4,6 +4,7 @@ mod acceptor;
 mod balance;
 mod connection;
 mod housekeeping;
+mod http;
 mod listener;
 mod logins;
 mod persistence;
@@ -20,8 +21,9 @@ mod worker;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 use thiserror::Error;
@@ -32,6 +34,8 @@ use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
 use crate::store::files::DirectoryError;
 use acceptor::Acceptor;
+use housekeeping::resident_bytes;
+pub use http::check as check_http;
 use listener::Listening;
 use persistence::{Keeper, Store};
 use tls::Terms;
@@ -69,6 +73,14 @@ pub enum StartError {
     /// A listener lets nobody in.
     #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
     NobodyAllowed(Endpoint),
+    /// Whoever reaches the address would be let in by HTTP.
+    #[error(
+        "HTTP on {0} lets everybody in who reaches it: give a token or passwords, or listen on 127.0.0.1 alone"
+    )]
+    HttpUnguarded(SocketAddr),
+    /// The file with the token for HTTP cannot be used.
+    #[error("{0}")]
+    HttpToken(String),
     /// What is to survive the broker cannot be stored.
     #[error("cannot store sessions and messages in {}: {source}", directory.display())]
     Store {
@@ -131,6 +143,9 @@ pub struct Broker {
     workers: Vec<Worker>,
     store: Option<Keeper>,
     acceptor: Option<Acceptor>,
+    http: Option<http::Server>,
+    http_addresses: Vec<SocketAddr>,
+    http_doorkeeper: Option<Arc<http::Doorkeeper>>,
 }
 
 impl Broker {
@@ -151,6 +166,7 @@ impl Broker {
             };
             terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls)?)));
         }
+        let http = http::Open::new(&config.http)?;
         let store = config.persistence.as_ref().map(Store::open).transpose()?;
         let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
         for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
@@ -167,6 +183,12 @@ impl Broker {
         }
         hub.redirect(config.redirect);
         let hub = Arc::new(hub);
+        let places = config.listeners.iter().zip(&listening).map(|(listener, socket)| http::Place {
+            is_tls: listener.tls.is_some(),
+            is_websocket: listener.websocket.is_some(),
+            entrance: Arc::clone(socket.entrance()),
+        });
+        let places = places.collect();
         let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub));
         let mut broker = Self {
             hub,
@@ -178,7 +200,26 @@ impl Broker {
             workers: Vec::new(),
             store: None,
             acceptor: None,
+            http: None,
+            http_addresses: Vec::new(),
+            http_doorkeeper: None,
         };
+        let is_ready = Arc::new(AtomicBool::new(false));
+        if let Some(open) = http {
+            broker.http_addresses = open.addresses().to_vec();
+            broker.http_doorkeeper = Some(Arc::clone(open.doorkeeper()));
+            broker.tls.extend(open.tls().cloned());
+            let facts = http::Facts {
+                started: (Instant::now(), SystemTime::now()),
+                threads: config.threads.get(),
+                places,
+                team: Arc::clone(&team),
+                store: store.as_ref().map(|store| Arc::clone(store.status())),
+                is_ready: Arc::clone(&is_ready),
+            };
+            let server = http::Server::start(open, Arc::clone(&broker.hub), facts);
+            broker.http = Some(server.map_err(StartError::Thread)?);
+        }
         if let Some(store) = store {
             broker.store = Some(store.serve(&broker.hub).map_err(StartError::Thread)?);
         }
@@ -189,6 +230,7 @@ impl Broker {
         let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, config.stats_interval)
             .map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
+        is_ready.store(true, Ordering::Release);
         Ok(broker)
     }
 
@@ -207,6 +249,11 @@ impl Broker {
         self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
+    /// Where it speaks HTTP, in the order of the configuration, with the ports taken for port 0.
+    pub fn http_addrs(&self) -> &[SocketAddr] {
+        &self.http_addresses
+    }
+
     /// The system's interface by which it waits for sockets, as its log names it: `epoll`, `kqueue`, `event ports`,
     /// `IOCP` or `poll`.
     pub fn back_end(&self) -> &'static str {
@@ -223,7 +270,8 @@ impl Broker {
         let tls = self.tls.iter().filter_map(|terms| terms.reload().err());
         let passwords =
             self.passwords.iter().filter_map(|file| file.reload().err()).map(StartError::Passwords);
-        let errors: Vec<_> = tls.chain(passwords).collect();
+        let http = self.http_doorkeeper.iter().flat_map(|doorkeeper| doorkeeper.reload());
+        let errors: Vec<_> = tls.chain(passwords).chain(http).collect();
         if errors.is_empty() { Ok(()) } else { Err(ReloadError(errors)) }
     }
 
@@ -299,6 +347,9 @@ impl Drop for Broker {
         // Last, when nothing more can change.
         if let Some(store) = self.store.take() {
             joined(store.stop());
+        }
+        if let Some(http) = self.http.take() {
+            joined(http.stop());
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use sol::auth::Table;
-use sol::check_tls;
 use sol::config::{Overrides, Persistence, Problem, Settings, Tls};
+use sol::{check_http, check_tls};
 
 use super::Arguments;
 use super::system::Identity;
@@ -106,6 +106,7 @@ fn check(settings: &Settings) -> Vec<Problem> {
             }));
         }
     }
+    problems.extend(http_problems(settings));
     if let Some(Persistence { directory, .. }) = &settings.broker.persistence
         && fs::metadata(directory).is_ok_and(|metadata| !metadata.is_dir())
     {
@@ -114,6 +115,32 @@ fn check(settings: &Settings) -> Vec<Problem> {
     }
     if let Err((key, what)) = Identity::find(&settings.process) {
         problems.push(settings.problem(None, key, format!("`{key}`: {what}")));
+    }
+    problems
+}
+
+/// What is wrong with the files of the HTTP side.
+fn http_problems(settings: &Settings) -> Vec<Problem> {
+    let http = &settings.broker.http;
+    let at = |key: &str, error: &dyn Display| settings.problem(None, key, format!("`{key}`: {error}"));
+    let mut problems: Vec<_> = check_http(http).iter().map(|(key, error)| at(key, error)).collect();
+    if let Some(tls) = &http.tls
+        && let Err(errors) = check_tls(tls)
+    {
+        let key =
+            |file: Option<&Path>| if file == Some(&tls.keyfile) { "http_keyfile" } else { "http_certfile" };
+        problems.extend(errors.iter().map(|error| at(key(error.file()), error)));
+    }
+    if let Some(path) = &http.password_file
+        && let Err(errors) = Table::load(path)
+    {
+        problems.extend(errors.into_iter().map(|error| match error.line {
+            Some(_) => {
+                let what = error.problem.to_string();
+                Problem { file: Some(error.path), line: error.line, column: None, what }
+            }
+            None => at("http_password_file", &error),
+        }));
     }
     problems
 }

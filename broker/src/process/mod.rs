@@ -86,7 +86,8 @@ fn become_user(identity: &Identity, settings: &Settings) -> Result<(), Failure> 
     }
     identity.assume().map_err(Failure::Run)?;
     info!("runs as {identity}");
-    for (_, key, path) in settings.files() {
+    let files = settings.files().into_iter().map(|(_, key, path)| (key, path));
+    for (key, path) in files.chain(settings.http_files()) {
         if let Err(error) = File::open(path) {
             warn!("{identity} cannot read {} again (`{key}`): {error}", path.display());
         }
@@ -125,6 +126,17 @@ fn announce(broker: &Broker, config: &Config) {
                 (Some(_), Some(_)) => "WebSocket, TLS",
             },
             if listener.allow_anonymous { "no password needed" } else { "passwords needed" },
+        );
+    }
+    for address in broker.http_addrs() {
+        info!(
+            "sol tells of itself on {}://{address}, {}",
+            if config.http.tls.is_some() { "https" } else { "http" },
+            if config.http.is_open() {
+                "to whoever is on this machine"
+            } else {
+                "to whoever it is told to let in"
+            },
         );
     }
     match &config.persistence {

@@ -90,6 +90,16 @@ impl Message {
         &self.payload
     }
 
+    /// The QoS it was published at.
+    pub fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    /// A copy of its properties that go on unaltered.
+    pub fn properties(&self) -> PropertiesBuf {
+        self.extra.as_ref().map_or_else(PropertiesBuf::new, |extra| extra.forwarded.clone())
+    }
+
     /// Its properties that go on unaltered.
     pub(super) fn forwarded(&self) -> Properties<'_> {
         self.extra.as_ref().map_or(Properties::EMPTY, |extra| extra.forwarded.as_properties())

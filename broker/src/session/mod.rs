@@ -15,9 +15,11 @@ mod tally;
 mod terms;
 #[cfg(test)]
 mod v5_tests;
+mod visit;
 mod will;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -31,8 +33,10 @@ pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
 pub use outbox::Outbox;
 pub use tally::Tally;
 pub use terms::Terms;
+pub use visit::{Traffic, Visit};
 pub use will::Will;
 
+use crate::codec::QoS;
 use crate::store::RecoveredSession;
 use crate::topic::{FilterBuf, SharedFilter};
 
@@ -50,7 +54,10 @@ pub struct Session {
     pub subscriptions: HashSet<FilterBuf, ahash::RandomState>,
     /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
     pub subscriptions_bytes: usize,
-    client_id_bytes: usize,
+    /// Its client identifier, and what is known of its connection.
+    named_bytes: usize,
+    /// Its connection, or its last one in this life of the broker.
+    pub visit: Option<Arc<Visit>>,
     /// The connection that serves the session now.
     pub link: Option<Link>,
     /// How long it outlives its connection.
@@ -62,6 +69,10 @@ pub struct Session {
     /// The group of the last change to itself or to its subscriptions that its client may rely on once it is answered.
     pub promised: u64,
     accounted: Accounted,
+    /// PUBLISH packets put on their way over the present connection, or the last one.
+    sent: u64,
+    /// Messages for it that were dropped, in its whole life.
+    dropped: u64,
 }
 
 /// What the tallies know of a session.
@@ -90,6 +101,8 @@ pub struct Link {
     pub ending: bool,
     /// The broker asks the connection to end at once: memory is short.
     pub cut: bool,
+    /// An operator asks the connection to end at once.
+    pub dismissed: bool,
     /// In how many looks at memory in a row the client was found to hold much, without having taken anything since.
     pub stale_looks: u8,
     /// Bytes that the connection itself held when it last went to sleep: unwritten, of a packet that is not whole, or of
@@ -112,6 +125,7 @@ impl Link {
             will,
             ending: false,
             cut: false,
+            dismissed: false,
             stale_looks: 0,
             held_bytes: 0,
             waker: None,
@@ -148,7 +162,14 @@ impl Link {
 impl Session {
     /// The one that begins with a client's connection.
     pub fn of_client(client_id: &str, expiry: Expiry, link: Link) -> Self {
-        Self { client_id_bytes: client_id.len(), expiry, link: Some(link), ..Self::default() }
+        Self { named_bytes: client_id.len(), expiry, link: Some(link), ..Self::default() }
+    }
+
+    /// This is its connection from now on.
+    pub fn visited(&mut self, client_id: &str, visit: Arc<Visit>) {
+        self.named_bytes = client_id.len() + visit.bytes();
+        self.visit = Some(visit);
+        self.sent = 0;
     }
 
     /// One of an earlier life of the broker, without its subscriptions and its will.
@@ -165,7 +186,7 @@ impl Session {
         Self {
             inbound: Inbound::restored(&recovered.received),
             outbound: outbound.unwrap_or_default(),
-            client_id_bytes: recovered.client_id.len(),
+            named_bytes: recovered.client_id.len(),
             expiry: Expiry::from_seconds(recovered.expiry_seconds),
             is_recorded: true,
             ..Self::default()
@@ -213,7 +234,25 @@ impl Session {
         now: Instant,
     ) -> Outcome {
         let outbox = self.link.as_mut().map(|link| &mut link.outbox);
-        self.outbound.deliver(content, manner, outbox, limits, now)
+        let outcome = self.outbound.deliver(content, manner, outbox, limits, now);
+        match outcome {
+            Outcome::Sent(_) => self.sent += 1,
+            Outcome::Queued => {}
+            // An absent client is not owed a QoS 0 message.
+            Outcome::Dropped if manner.qos == QoS::AtMostOnce && self.link.is_none() => {}
+            Outcome::Dropped | Outcome::TooLarge => self.dropped += 1,
+        }
+        outcome
+    }
+
+    /// PUBLISH packets put on their way over the present connection, or the last one.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Messages for it that were dropped since it began, in this life of the broker.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Ends the connection's hold on the session; what must survive it stays.
@@ -257,10 +296,13 @@ impl Session {
 
     /// Tells the tally what has changed since the last call. To be called before the session's lock is let go.
     pub fn settle(&mut self, tally: &mut Tally) {
+        let (sent, too_large) = (tally.publish_sent, tally.dropped_too_large);
         self.outbound.settle(tally);
+        self.sent = self.sent.wrapping_add_signed(tally.publish_sent - sent);
+        self.dropped = self.dropped.wrapping_add_signed(tally.dropped_too_large - too_large);
         let outbox = self.link.as_mut().map_or(0, |link| link.outbox.settle(tally));
         let bytes = SESSION_BYTES
-            + self.client_id_bytes
+            + self.named_bytes
             + self.subscriptions_bytes
             + self.inbound.bytes()
             + self.outbound.own_bytes()
@@ -311,13 +353,17 @@ impl Session {
     pub fn shed(&mut self, keep: usize) -> usize {
         let link = self.link.as_mut().filter(|link| link.outbox.bytes() > keep);
         let from_outbox = link.map_or(0, |link| link.outbox.shed(keep));
-        if self.outbound.queued_bytes() > keep { from_outbox + self.outbound.shed() } else { from_outbox }
+        let from_queue = if self.outbound.queued_bytes() > keep { self.outbound.shed() } else { 0 };
+        self.dropped += (from_outbox + from_queue) as u64;
+        from_outbox + from_queue
     }
 
     /// Drops the newest messages until no more than `keep` bytes are queued or in flight. Gives how many. For a client
     /// that is away: one that is here may still acknowledge them.
     pub fn trim(&mut self, keep: usize) -> usize {
-        self.outbound.trim(keep)
+        let dropped = self.outbound.trim(keep);
+        self.dropped += dropped as u64;
+        dropped
     }
 
     fn account(&mut self, now: Accounted, tally: &mut Tally) {

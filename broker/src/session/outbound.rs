@@ -93,7 +93,8 @@ pub struct Outbound {
     freed: Freed,
     /// What was sent from the queue or again, and what was given up instead, since the last [`Outbound::settle`].
     sent_messages: i64,
-    sent_payload_bytes: i64,
+    /// Of these, and of the bytes of their payloads, those at QoS 0, 1 and 2.
+    sent: [(i64, i64); 3],
     expired: i64,
     too_large: i64,
 }
@@ -148,9 +149,14 @@ impl Outbound {
             return;
         }
         let sent = std::mem::take(&mut self.sent_messages);
+        let [(_, bytes_0), (messages_1, bytes_1), (messages_2, bytes_2)] = std::mem::take(&mut self.sent);
         tally.messages_sent += sent;
         tally.publish_sent += sent;
-        tally.publish_bytes_sent += std::mem::take(&mut self.sent_payload_bytes);
+        tally.publish_sent_1 += messages_1;
+        tally.publish_sent_2 += messages_2;
+        tally.publish_bytes_sent += bytes_0 + bytes_1 + bytes_2;
+        tally.publish_bytes_sent_1 += bytes_1;
+        tally.publish_bytes_sent_2 += bytes_2;
         tally.expired_messages += std::mem::take(&mut self.expired);
         tally.dropped_too_large += std::mem::take(&mut self.too_large);
     }
@@ -260,7 +266,7 @@ impl Outbound {
             };
             self.hold(outbox, qos);
             let is_sent = outbox.publish(false, delivery, &manner, &Content::shared(&message), now).is_some();
-            self.count_sent(message.payload().len(), is_sent);
+            self.count_sent(qos, message.payload().len(), is_sent);
             match delivery.packet_id() {
                 Some(packet_id) if is_sent => {
                     if let Some(log) = &self.log {
@@ -289,10 +295,11 @@ impl Outbound {
             let Some(InFlight { packet_id, kept: Some(kept), .. }) = self.published.get(at) else { return };
             self.to_repeat -= 1;
             let Kept { message, manner, .. } = kept;
-            let delivery = delivery(manner.qos, *packet_id);
+            let qos = manner.qos;
+            let delivery = delivery(qos, *packet_id);
             let payload_len = message.payload().len();
             let is_sent = outbox.publish(true, delivery, manner, &Content::shared(message), now).is_some();
-            self.count_sent(payload_len, is_sent);
+            self.count_sent(qos, payload_len, is_sent);
             if !is_sent {
                 // This connection takes less than the one before.
                 if let Some(position) = self.remove_published(at) {
@@ -302,10 +309,17 @@ impl Outbound {
         }
     }
 
-    fn count_sent(&mut self, payload_len: usize, is_sent: bool) {
+    fn count_sent(&mut self, qos: QoS, payload_len: usize, is_sent: bool) {
         if is_sent {
             self.sent_messages += 1;
-            self.sent_payload_bytes += signed(payload_len);
+            let [zero, one, two] = &mut self.sent;
+            let (messages, bytes) = match qos {
+                QoS::AtMostOnce => zero,
+                QoS::AtLeastOnce => one,
+                QoS::ExactlyOnce => two,
+            };
+            *messages += 1;
+            *bytes += signed(payload_len);
         } else {
             self.too_large += 1;
         }

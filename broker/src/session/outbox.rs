@@ -44,6 +44,8 @@ pub struct Outbox {
     last_barrier: u64,
     /// For a client of 5.0.
     format: Option<Box<Format>>,
+    /// When a message in it came to the broker, of one that is measured.
+    measured: Option<Instant>,
 }
 
 /// How packets of 5.0 are to be for one client.
@@ -114,6 +116,18 @@ impl Outbox {
     pub fn settle(&mut self, tally: &mut Tally) -> usize {
         self.freed.settle(tally);
         self.own_bytes()
+    }
+
+    /// A message in it is measured, which came at that time.
+    pub fn measure(&mut self, since: Option<Instant>) {
+        if !self.is_empty() {
+            self.measured = self.measured.or(since);
+        }
+    }
+
+    /// All is written: when the message came that is measured, if there was one.
+    pub fn take_measured(&mut self) -> Option<Instant> {
+        self.measured.take()
     }
 
     /// Appends encoded packets.
@@ -278,6 +292,7 @@ impl Outbox {
         if self.barriers > 0 {
             return self.move_unheld(unsent, persisted);
         }
+        unsent.measured = unsent.measured.or(self.measured.take());
         unsent.chunk_bytes += mem::take(&mut self.chunk_bytes);
         unsent.shared_bytes += mem::take(&mut self.shared_bytes);
         if unsent.chunks.is_empty() {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::message::Message;
+use crate::codec::QoS;
 
 macro_rules! figures {
     ($($(#[$doc:meta])+ $name:ident,)*) => {
@@ -44,6 +45,22 @@ figures! {
     publish_bytes_received,
     /// Bytes of payload in the PUBLISH packets sent.
     publish_bytes_sent,
+    /// PUBLISH packets received at QoS 1; what is left of all is QoS 0.
+    publish_received_1,
+    /// Those at QoS 2.
+    publish_received_2,
+    /// Bytes of payload in those at QoS 1.
+    publish_bytes_received_1,
+    /// Bytes of payload in those at QoS 2.
+    publish_bytes_received_2,
+    /// PUBLISH packets put on their way to a client at QoS 1; what is left of all is QoS 0.
+    publish_sent_1,
+    /// Those at QoS 2.
+    publish_sent_2,
+    /// Bytes of payload in those at QoS 1.
+    publish_bytes_sent_1,
+    /// Bytes of payload in those at QoS 2.
+    publish_bytes_sent_2,
     /// Network connections opened.
     sockets,
     /// CONNECT packets accepted.
@@ -86,6 +103,45 @@ figures! {
 const MESSAGE_BYTES: i64 = 64;
 
 impl Tally {
+    /// A PUBLISH with so many bytes of payload came.
+    #[inline]
+    pub fn receive_publish(&mut self, qos: QoS, payload_len: usize) {
+        let bytes = signed(payload_len);
+        self.publish_received += 1;
+        self.publish_bytes_received += bytes;
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => {
+                self.publish_received_1 += 1;
+                self.publish_bytes_received_1 += bytes;
+            }
+            QoS::ExactlyOnce => {
+                self.publish_received_2 += 1;
+                self.publish_bytes_received_2 += bytes;
+            }
+        }
+    }
+
+    /// A PUBLISH with so many bytes of payload is on its way to a client.
+    #[inline]
+    pub fn send_publish(&mut self, qos: QoS, payload_len: usize) {
+        let bytes = signed(payload_len);
+        self.messages_sent += 1;
+        self.publish_sent += 1;
+        self.publish_bytes_sent += bytes;
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => {
+                self.publish_sent_1 += 1;
+                self.publish_bytes_sent_1 += bytes;
+            }
+            QoS::ExactlyOnce => {
+                self.publish_sent_2 += 1;
+                self.publish_bytes_sent_2 += bytes;
+            }
+        }
+    }
+
     /// A message is kept from now on.
     pub fn keep(&mut self, message: &Message) {
         self.kept_messages += 1;

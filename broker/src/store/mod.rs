@@ -40,6 +40,6 @@ pub use record::{
     BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
     SubscriptionRecord, WillRecord,
 };
-pub use status::{Failing, Status};
+pub use status::{Failing, SYNC_BOUNDS_US, Status};
 pub use stored::{Fetch, Fetched, Recovered, RecoveredSession, StoredDelivery, StoredMessage, StoredWill};
 pub use writer::{Options, Sink, SyncPolicy, Writer};

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+/// What waiting for stable storage is sorted by: microseconds, the upper bound of each place but the last, which has none.
+pub const SYNC_BOUNDS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000];
+
 /// Kept by the writer, read by anybody. Numbers only grow unless said otherwise.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -14,6 +18,8 @@ pub struct Status {
     syncs: AtomicU64,
     sync_us: AtomicU64,
     longest_sync_us: AtomicU64,
+    /// How often it took so long: by [`SYNC_BOUNDS_US`].
+    sync_places: [AtomicU64; SYNC_BOUNDS_US.len() + 1],
     write_errors: AtomicU64,
     read_errors: AtomicU64,
     needed_bytes: AtomicU64,
@@ -62,6 +68,13 @@ impl Status {
         Duration::from_micros(self.longest_sync_us.load(Ordering::Relaxed))
     }
 
+    /// How often it took so long: by [`SYNC_BOUNDS_US`], and longer.
+    pub fn sync_places(&self) -> [u64; SYNC_BOUNDS_US.len() + 1] {
+        std::array::from_fn(|place| {
+            self.sync_places.get(place).map_or(0, |times| times.load(Ordering::Relaxed))
+        })
+    }
+
     /// Attempts to write that failed.
     pub fn write_errors(&self) -> u64 {
         self.write_errors.load(Ordering::Relaxed)
@@ -103,6 +116,9 @@ impl Status {
     pub(super) fn synced(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.syncs.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = self.sync_places.get(SYNC_BOUNDS_US.partition_point(|bound| *bound < us)) {
+            place.fetch_add(1, Ordering::Relaxed);
+        }
         self.sync_us.fetch_add(us, Ordering::Relaxed);
         self.longest_sync_us.fetch_max(us, Ordering::Relaxed);
     }

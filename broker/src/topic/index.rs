@@ -50,6 +50,15 @@ impl<K: Copy + Eq + Hash, V> Index<K, V> {
         removed
     }
 
+    /// What the subscription of `key` to the very same filter says.
+    pub fn get(&self, filter: Filter<'_>, key: K) -> Option<&V> {
+        if filter.has_wildcard() {
+            self.wildcard.get(filter, key)
+        } else {
+            self.exact.get(filter.as_str())?.get(&key)
+        }
+    }
+
     /// Calls `visitor` with every subscription whose filter matches `name`, in any order. A subscriber with
     /// several such filters comes several times.
     pub fn visit<'s>(&'s self, name: Name<'_>, mut visitor: impl FnMut(K, &'s V)) {

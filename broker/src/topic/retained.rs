@@ -57,6 +57,44 @@ impl<M> Retained<M> {
         1
     }
 
+    /// Calls `visitor` as [`Retained::visit`] does, with names behind `after` alone, until it breaks off or so many names
+    /// were looked at. Returns the last name looked at, to go on behind it; none if all were.
+    pub fn visit_behind<'s>(
+        &'s self,
+        filter: Filter<'_>,
+        after: Option<Name<'_>>,
+        most: usize,
+        mut visitor: impl FnMut(&'s M) -> ControlFlow<()>,
+    ) -> Option<String> {
+        let filter_key = key(filter.as_str());
+        let literal_levels = filter_key.split(['+', '#']).next().unwrap_or_default();
+        let mut target = String::from(literal_levels.strip_suffix(SEPARATOR).unwrap_or(literal_levels));
+        let after = after.map(|name| key(name.as_str()));
+        let mut keys = match &after {
+            Some(after) if *after >= target => {
+                self.messages.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded))
+            }
+            _ => self.keys_from(&target),
+        };
+        let mut looked_at = 0;
+        while let Some((key, message)) = keys.next() {
+            looked_at += 1;
+            let is_last = match step(&filter_key, key, &mut target) {
+                Step::Match => visitor(message).is_break(),
+                Step::Next => false,
+                Step::Seek => {
+                    keys = self.keys_from(&target);
+                    false
+                }
+                Step::End => return None,
+            };
+            if is_last || looked_at >= most {
+                return Some(key.replace(SEPARATOR, "/"));
+            }
+        }
+        None
+    }
+
     /// All messages, in the order of the names' levels.
     pub fn iter(&self) -> impl Iterator<Item = &M> {
         self.messages.values()
@@ -269,6 +307,21 @@ mod tests {
                 }
                 prop_assert_eq!(retained.get(name(text)), model.get(text));
                 prop_assert_eq!(retained.len(), model.len());
+            }
+            for (text, most) in filters.iter().zip(1..) {
+                let filter = Filter::new(text).unwrap();
+                let (mut pages, mut after) = (Vec::new(), None::<String>);
+                loop {
+                    let behind = after.as_deref().map(name);
+                    after = retained.visit_behind(filter, behind, most, |id| {
+                        pages.push(*id);
+                        if id % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    });
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                prop_assert_eq!(pages, matching(&retained, text), "{} by {}", text, most);
             }
             for text in &filters {
                 let filter = Filter::new(text).unwrap();

@@ -39,6 +39,17 @@ impl<K: Copy + Eq + Hash, V> Tree<K, V> {
         node.here.insert(key, value)
     }
 
+    pub(super) fn get(&self, filter: Filter<'_>, key: K) -> Option<&V> {
+        let mut node = &self.root;
+        for level in filter.levels() {
+            if level == "#" {
+                return node.below.get(&key);
+            }
+            node = node.next(level)?;
+        }
+        node.here.get(&key)
+    }
+
     pub(super) fn remove(&mut self, filter: Filter<'_>, key: K) -> Option<V> {
         let removed = self.subscribers_mut(filter)?.remove(&key)?;
         self.prune(filter);

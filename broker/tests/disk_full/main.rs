@@ -11,7 +11,8 @@ mod disk;
 mod publisher;
 mod subscriber;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use common::Client;
 use common::process::{Place, Sol};
@@ -35,7 +36,7 @@ struct Broker {
 impl Broker {
     fn start(disk: &Disk) -> Self {
         let place = Place::new(&format!(
-            "ip_port 0\nstats_publish_interval 1s\npersistence true\npersistence_location {}\n\
+            "ip_port 0\nhttp_listener 127.0.0.1:0\nstats_publish_interval 1s\npersistence true\npersistence_location {}\n\
              persistence_sync always\nmax_persistence_backlog_bytes 1MB\n",
             disk.path().join("store").display()
         ));
@@ -44,6 +45,13 @@ impl Broker {
 
     fn address(&self) -> SocketAddr {
         self.sol.address
+    }
+
+    /// Where it speaks HTTP.
+    fn http(&mut self) -> SocketAddr {
+        let line = self.sol.line(" tells of itself on http://");
+        let (_, behind) = line.split_once("http://").unwrap();
+        behind.split(',').next().unwrap().parse().unwrap()
     }
 
     fn kill(self) -> Place {
@@ -69,6 +77,18 @@ impl Broker {
 fn until_failing(watch: &mut Client, is_failing: bool) {
     let wanted = u8::from(is_failing).to_string();
     while watch.message() != wanted.as_bytes() {}
+}
+
+/// Waits until `/readyz` answers that clients are served, or that they are not because of the store.
+fn until_ready(http: SocketAddr, is_ready: bool) {
+    let wanted = if is_ready { "HTTP/1.1 200 " } else { "HTTP/1.1 503 " };
+    common::eventually(wanted, || {
+        let mut stream = TcpStream::connect(http).unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.starts_with(wanted) && is_ready != answer.contains("the store has not been written")
+    });
 }
 
 fn watch(address: SocketAddr) -> Client {
@@ -119,8 +139,8 @@ fn new_session(address: SocketAddr) -> Reason {
 
 /// Something is done to the disk, messages come until it shows, something is done about it, and nothing was lost.
 fn fails_and_goes_on(disk: &Disk, payload_bytes: usize, spoil: impl FnOnce(&Disk), mend: impl FnOnce(&Disk)) {
-    let broker = Broker::start(disk);
-    let address = broker.address();
+    let mut broker = Broker::start(disk);
+    let (address, http) = (broker.address(), broker.http());
     let mut absent = Absent::subscribe_all(address);
     let (mut watch, mut bystander) = (watch(address), Bystander::new(address));
     until_failing(&mut watch, false);
@@ -129,6 +149,7 @@ fn fails_and_goes_on(disk: &Disk, payload_bytes: usize, spoil: impl FnOnce(&Disk
     spoil(disk);
     let publishers = Publishers::start(address, payload_bytes);
     until_failing(&mut watch, true);
+    until_ready(http, false);
     for _ in 0..10 {
         bystander.is_served();
     }
@@ -138,6 +159,7 @@ fn fails_and_goes_on(disk: &Disk, payload_bytes: usize, spoil: impl FnOnce(&Disk
 
     mend(disk);
     until_failing(&mut watch, false);
+    until_ready(http, true);
     assert_eq!(new_session(address), Reason::Success);
     bystander.is_served();
     let acknowledged = publishers.finish();

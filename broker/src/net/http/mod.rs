@@ -1,0 +1,190 @@
+//! What the broker tells an operator, and does for one, by HTTP: hyper on a thread of its own, which no client of MQTT
+//! waits for.
+//!
+//! | | |
+//! |---|---|
+//! | `answer.rs` | what goes out |
+//! | `body.rs` | what came in |
+//! | `connection.rs` | one connection, and its limits |
+//! | `doorkeeper.rs` | who is let in, and what browsers must not be made to do |
+//! | `route.rs` | which path is what, and how it may be asked |
+//! | `query.rs` | what stands behind a path |
+//! | `state.rs` | what there is to tell of |
+//! | `metrics.rs` | `/metrics` |
+//! | `health.rs` | `/healthz`, `/readyz` |
+//! | `api/` | `/api/v1/…`, but for |
+//! | `stream/` | what is told as it happens |
+
+mod answer;
+mod api;
+mod body;
+mod connection;
+mod doorkeeper;
+mod health;
+mod metrics;
+mod query;
+mod route;
+mod state;
+mod stream;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use log::error;
+use smol::future::FutureExt;
+use smol::{LocalExecutor, Timer, channel};
+
+use super::StartError;
+use super::listener::listen;
+use super::tls::Terms;
+use crate::config::{Endpoint, Http};
+use crate::hub::Hub;
+use connection::Places;
+pub(super) use doorkeeper::Doorkeeper;
+pub use doorkeeper::check;
+pub(super) use state::{Facts, Place};
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: i32 = 64;
+/// How long to wait for descriptors to come free when there are none.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sockets that are open, and who is let in by them.
+pub(super) struct Open {
+    sockets: Vec<Async<TcpListener>>,
+    addresses: Vec<SocketAddr>,
+    doorkeeper: Arc<Doorkeeper>,
+    tls: Option<Arc<Terms>>,
+}
+
+impl Open {
+    /// Reads the files and opens the sockets; none if there is no HTTP.
+    pub(super) fn new(settings: &Http) -> Result<Option<Self>, StartError> {
+        let Some(first) = settings.addresses.first() else { return Ok(None) };
+        if let Some(address) = settings.unguarded() {
+            return Err(StartError::HttpUnguarded(address));
+        }
+        let doorkeeper = Arc::new(Doorkeeper::new(settings)?);
+        let terms = settings.tls.clone().map(|tls| Terms::new(Endpoint::Tcp(*first), tls)).transpose()?;
+        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+        for address in &settings.addresses {
+            let (socket, address) = open(*address)
+                .map_err(|source| StartError::Listen { endpoint: Endpoint::Tcp(*address), source })?;
+            sockets.push(socket);
+            addresses.push(address);
+        }
+        Ok(Some(Self { sockets, addresses, doorkeeper, tls: terms.map(Arc::new) }))
+    }
+
+    /// Where they are, with the ports taken for port 0.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Who is let in.
+    pub(super) fn doorkeeper(&self) -> &Arc<Doorkeeper> {
+        &self.doorkeeper
+    }
+
+    /// How TLS is spoken.
+    pub(super) fn tls(&self) -> Option<&Arc<Terms>> {
+        self.tls.as_ref()
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<(Async<TcpListener>, SocketAddr)> {
+    let socket = TcpListener::from(listen(address, true, BACKLOG)?);
+    let address = socket.local_addr()?;
+    Ok((Async::new(socket)?, address))
+}
+
+/// The thread that answers.
+pub(super) struct Server {
+    /// Closing it ends the thread.
+    running: channel::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    pub(super) fn start(open: Open, hub: Arc<Hub>, facts: Facts) -> io::Result<Self> {
+        let (running, stopped) = channel::bounded::<()>(1);
+        let thread = thread::Builder::new().name("sol-http".to_owned()).spawn(move || {
+            let state = Rc::new(state::State::new(hub, facts, open.doorkeeper));
+            let executor = LocalExecutor::new();
+            let (arriving, arrived) = channel::bounded(1);
+            for socket in open.sockets {
+                executor.spawn(accept(socket, arriving.clone(), Rc::clone(&state))).detach();
+            }
+            let (places, farewells) = (Places::default(), Places::default());
+            let serve = async {
+                while let Ok((stream, address)) = arrived.recv().await {
+                    admit(stream, address, open.tls.as_deref(), &state, &executor, (&places, &farewells));
+                }
+            };
+            smol::block_on(executor.run(serve.or(async { _ = stopped.recv().await })));
+        })?;
+        Ok(Self { running, thread })
+    }
+
+    /// Closes all connections.
+    pub(super) fn stop(self) -> thread::Result<()> {
+        drop(self.running);
+        self.thread.join()
+    }
+}
+
+/// Accepts connections for ever.
+async fn accept(
+    socket: Async<TcpListener>,
+    arriving: channel::Sender<(Async<TcpStream>, SocketAddr)>,
+    state: Rc<state::State>,
+) {
+    loop {
+        match socket.accept().await {
+            Ok(arrival) => _ = arriving.send(arrival).await,
+            Err(error) => {
+                state.hub.cannot_accept(&error, Instant::now());
+                Timer::after(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(
+    stream: Async<TcpStream>,
+    address: SocketAddr,
+    tls: Option<&Terms>,
+    state: &Rc<state::State>,
+    executor: &LocalExecutor<'static>,
+    (places, farewells): (&Places, &Places),
+) {
+    let Some(place) = places.take() else {
+        // Where there is no place for saying so either, it is closed.
+        if let Some(place) = farewells.take() {
+            let farewell = async move {
+                connection::turn_away(stream).await;
+                drop(place);
+            };
+            executor.spawn(farewell).detach();
+        }
+        return;
+    };
+    let acceptor = tls.map(Terms::acceptor);
+    let state = Rc::clone(state);
+    let served = async move {
+        let serving = AssertUnwindSafe(connection::serve(stream, address, acceptor, Rc::clone(&state)));
+        // A panic is the end of this connection, not of the thread and the others on it.
+        if serving.catch_unwind().await.is_err() {
+            error!("HTTP from {address}: the broker panicked while answering: this is a bug in the broker");
+            state.recover();
+        }
+        drop(place);
+    };
+    executor.spawn(served).detach();
+}
