@@ -306,7 +306,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), USERS).unwrap();
         let passwords = Some(Arc::new(Passwords::load(file.path()).unwrap()));
-        Arc::new(Access { allow_anonymous: false, passwords })
+        Arc::new(Access { allow_anonymous: false, passwords, acls: None })
     }
 
     fn said(method: &str, message: Option<&[u8]>) -> PropertiesBuf {

@@ -258,7 +258,7 @@ fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access
             }
         }),
     };
-    Ok(Access { allow_anonymous: *allow_anonymous, passwords })
+    Ok(Access { allow_anonymous: *allow_anonymous, passwords, acls: None })
 }
 
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
