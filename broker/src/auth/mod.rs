@@ -46,12 +46,25 @@ pub struct Access {
     pub passwords: Option<Arc<Passwords>>,
     /// Which topics they may write and read. Without it, all.
     pub acls: Option<Arc<Acls>>,
+    /// Whether their certificate says who they are, and no user name or password is looked at.
+    pub user_from_certificate: bool,
+    /// Whether the user name takes the place of the client identifier.
+    pub user_as_client_id: bool,
+    /// What client identifiers begin with; none at all is anything.
+    pub client_id_prefixes: Vec<String>,
 }
 
 impl Access {
     /// Everybody is let in, and may do anything.
     pub fn open() -> Self {
-        Self { allow_anonymous: true, passwords: None, acls: None }
+        Self {
+            allow_anonymous: true,
+            passwords: None,
+            acls: None,
+            user_from_certificate: false,
+            user_as_client_id: false,
+            client_id_prefixes: Vec::new(),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{Endpoint, Listener, Tls, TlsVersions, WebSocket};
+pub use listener::{CertificateName, Endpoint, Listener, Tls, TlsVersions, WebSocket};
 pub use parse::Overrides;
 pub use persistence::Persistence;
 pub use problem::Problem;

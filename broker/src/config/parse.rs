@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::keys::{self, Key, Scope};
 use super::settings::Sources;
 use super::{
-    Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions, WebSocket, line,
-    value,
+    CertificateName, Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions,
+    WebSocket, line, value,
 };
 use crate::codec::QoS;
 
@@ -277,7 +277,8 @@ impl Parser {
         if let Some(path) = plain.path("unix_socket").map(|path| value::with_slash(&path)) {
             let mode = plain.text("unix_socket_mode").and_then(value::mode);
             listeners.push((
-                Listener { endpoint: Endpoint::Unix { path, mode }, ..common },
+                // There is no certificate.
+                Listener { endpoint: Endpoint::Unix { path, mode }, user_from_certificate: None, ..common },
                 plain,
                 unix_line,
             ));
@@ -298,6 +299,7 @@ impl Parser {
         listener.endpoint = match value::endpoint(&opening.text)? {
             Endpoint::Unix { path, .. } => {
                 self.refuse_tls(section, "TLS is not spoken on a UNIX socket: leave it out");
+                listener.user_from_certificate = None;
                 Endpoint::Unix { path, mode: section.text("unix_socket_mode").and_then(value::mode) }
             }
             tcp @ Endpoint::Tcp(_) => {
@@ -321,12 +323,37 @@ impl Parser {
         }
         listener.websocket = self.websocket(section);
         listener.password_file = of("password_file").path("password_file");
-        if !listener.allow_anonymous && of("password_file").line("password_file").is_none() {
+        listener.acl_file = of("acl_file").path("acl_file");
+        listener.user_from_certificate = self.user_from_certificate(section);
+        listener.user_as_client_id = section.truth("use_username_as_clientid") == Some(true);
+        let prefixes = of("clientid_prefixes").text("clientid_prefixes").unwrap_or_default();
+        listener.client_id_prefixes = prefixes.split_whitespace().map(str::to_owned).collect();
+        if !listener.allow_anonymous
+            && listener.user_from_certificate.is_none()
+            && of("password_file").line("password_file").is_none()
+        {
             let what = "`allow_anonymous false` without `password_file`: nobody could log in, give the file"
                 .to_owned();
             self.problem(of("allow_anonymous").line("allow_anonymous"), None, what);
         }
         listener
+    }
+
+    fn user_from_certificate(&mut self, section: &Section) -> Option<CertificateName> {
+        let is_required = section.truth("require_certificate") == Some(true);
+        let names = [
+            ("use_subject_as_username", CertificateName::Subject),
+            ("use_identity_as_username", CertificateName::CommonName),
+        ];
+        let asked = names.into_iter().filter(|(key, _)| section.truth(key) == Some(true));
+        let asked: Vec<_> = asked.collect();
+        for (key, _) in asked.iter().filter(|_| !is_required) {
+            let what = format!(
+                "`{key} true` without `require_certificate true`: give that too, or nobody has a user name"
+            );
+            self.problem(section.line(key), None, what);
+        }
+        asked.first().map(|(_, name)| *name)
     }
 
     fn websocket(&mut self, section: &Section) -> Option<WebSocket> {

@@ -11,7 +11,7 @@ use log::LevelFilter;
 
 use super::line::quote;
 use super::value::{self, Size, Time};
-use super::{Config, Endpoint, Listener, Persistence, Problem, Redirect, WebSocket};
+use super::{CertificateName, Config, Endpoint, Listener, Persistence, Problem, Redirect, WebSocket};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +86,7 @@ impl Settings {
                 files.extend(tls.cafile.as_deref().map(|path| (number, "cafile", path)));
             }
             files.extend(listener.password_file.as_deref().map(|path| (number, "password_file", path)));
+            files.extend(listener.acl_file.as_deref().map(|path| (number, "acl_file", path)));
         }
         files
     }
@@ -100,6 +101,7 @@ impl Settings {
                 paths.push(path);
             }
             paths.extend(&mut listener.password_file);
+            paths.extend(&mut listener.acl_file);
             if let Some(tls) = &mut listener.tls {
                 paths.extend([&mut tls.certfile, &mut tls.keyfile]);
                 paths.extend(&mut tls.cafile);
@@ -220,6 +222,12 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     }
     lines.push(("allow_anonymous", listener.allow_anonymous.to_string()));
     push_path(&mut lines, "password_file", listener.password_file.as_ref());
+    push_path(&mut lines, "acl_file", listener.acl_file.as_ref());
+    let from = |name| (listener.user_from_certificate == Some(name)).to_string();
+    lines.push(("use_identity_as_username", from(CertificateName::CommonName)));
+    lines.push(("use_subject_as_username", from(CertificateName::Subject)));
+    lines.push(("use_username_as_clientid", listener.user_as_client_id.to_string()));
+    lines.extend(listener.client_id_prefixes.iter().map(|prefix| ("clientid_prefixes", quote(prefix))));
     lines
 }
 

@@ -388,6 +388,42 @@ fn a_problem_with_a_value_is_told_where_the_value_stands() {
 }
 
 #[test]
+fn user_names_from_certificates_need_certificates() {
+    let tls =
+        "listener 1\ncertfile c\nkeyfile k\ncafile a\nrequire_certificate true\nallow_anonymous false\n";
+    for (lines, name) in [
+        ("use_identity_as_username true", Some(CertificateName::CommonName)),
+        ("use_subject_as_username true", Some(CertificateName::Subject)),
+        ("use_identity_as_username true\nuse_subject_as_username true", Some(CertificateName::Subject)),
+        ("use_identity_as_username false\npassword_file p", None),
+    ] {
+        assert_eq!(
+            parsed(&format!("{tls}{lines}")).broker.listeners[0].user_from_certificate,
+            name,
+            "{lines}"
+        );
+    }
+    let problems = parse("ip_port 1\nuse_identity_as_username true\n").unwrap_err();
+    let problem = problems[0].to_string();
+    assert!(
+        problem.contains(":2: `use_identity_as_username true` without `require_certificate true`"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn what_is_inherited_of_clients_can_be_changed_for_a_listener() {
+    let text = "acl_file a\nclientid_prefixes x-\nclientid_prefixes y-\nlistener 1\nlistener 2\nacl_file b\nclientid_prefixes z\n";
+    let listeners = parsed(text).broker.listeners;
+    assert_eq!(listeners[0].client_id_prefixes, ["x-", "y-"]);
+    assert_eq!(listeners[1].client_id_prefixes, ["z"]);
+    assert_eq!(
+        [&listeners[0], &listeners[1]].map(|listener| listener.acl_file.clone().unwrap()),
+        ["a", "b"].map(std::path::PathBuf::from)
+    );
+}
+
+#[test]
 fn what_changed_is_named() {
     let before = parsed("ip_port 1\nlog_level INFO");
     for (text, changed) in [
@@ -404,12 +440,12 @@ fn what_changed_is_named() {
 #[test]
 fn relative_paths_are_anchored() {
     let mut settings = parsed(
-        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w\n\
+        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w\nacl_file x\n\
          persistence true\npersistence_location d",
     );
     settings.anchor(Path::new("/d"));
     let expected = parsed(
-        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w\n\
+        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w\nacl_file /d/x\n\
          persistence true\npersistence_location /d/d",
     );
     assert_eq!(settings, expected);
@@ -434,14 +470,34 @@ fn any_listener() -> impl Strategy<Value = Listener> {
     let websocket =
         (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
     let carrier = (option::of(tls), option::of(websocket));
-    (endpoint, 1..=u16::MAX, carrier, any::<bool>(), option::of(path())).prop_map(
-        |(endpoint, backlog, (tls, websocket), anonymous, password_file)| Listener {
-            tls: tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_))),
-            websocket,
+    let name = prop_oneof![Just(CertificateName::CommonName), Just(CertificateName::Subject)];
+    let clients = (
+        any::<bool>(),
+        (option::of(path()), option::of(path())),
+        (option::of(name), any::<bool>()),
+        prop::collection::vec("[!-~é]{1,5}", 0..3),
+    );
+    (endpoint, 1..=u16::MAX, carrier, clients).prop_map(
+        |(
             endpoint,
             backlog,
-            allow_anonymous: anonymous || password_file.is_none(),
-            password_file,
+            (tls, websocket),
+            (anonymous, (password_file, acl_file), (name, by_user), prefixes),
+        )| {
+            let tls = tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_)));
+            let is_certain = tls.as_ref().is_some_and(|tls| tls.require_certificate);
+            Listener {
+                user_from_certificate: name.filter(|_| is_certain),
+                tls,
+                websocket,
+                endpoint,
+                backlog,
+                allow_anonymous: anonymous || password_file.is_none(),
+                password_file,
+                acl_file,
+                user_as_client_id: by_user,
+                client_id_prefixes: prefixes,
+            }
         },
     )
 }

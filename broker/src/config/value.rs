@@ -70,6 +70,8 @@ pub enum Kind {
     UrlPath,
     /// Where a browser's page comes from.
     Origin,
+    /// What a name begins with.
+    Prefix,
 }
 
 impl fmt::Display for Kind {
@@ -99,6 +101,7 @@ impl fmt::Display for Kind {
             Self::Carrier => f.write_str("mqtt or websockets"),
             Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
             Self::Origin => f.write_str("an origin such as https://example.org"),
+            Self::Prefix => f.write_str("the begin of a name, without spaces"),
         }
     }
 }
@@ -106,7 +109,7 @@ impl fmt::Display for Kind {
 impl Kind {
     /// Whether its key may be given more than once.
     pub(super) fn is_list(self) -> bool {
-        self == Self::Origin
+        matches!(self, Self::Origin | Self::Prefix)
     }
 
     /// Whether a value is of the kind; if not, what to do.
@@ -134,6 +137,7 @@ impl Kind {
                 protocols(text).is_some()
             }
             Self::Carrier => ["mqtt", WEBSOCKETS].contains(&text),
+            Self::Prefix => !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()),
             Self::UrlPath => text.starts_with('/') && is_visible(text) && !text.contains(['?', '#']),
             Self::Origin => {
                 // As browsers write it: nothing behind the host and its port.

@@ -63,6 +63,11 @@ enum Answer {
 }
 
 impl Authentication {
+    /// Who the client is.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The message in an AUTH, if it is the turn of such a one.
     fn message<'a>(&self, auth: &Auth<'a>) -> Result<Option<&'a [u8]>, &'static str> {
         let expected = match self.state {
@@ -260,7 +265,8 @@ impl Hub {
 }
 
 fn offers_scram(access: &Access) -> bool {
-    access.passwords.as_ref().is_some_and(|passwords| passwords.table().has_scram())
+    !access.user_from_certificate
+        && access.passwords.as_ref().is_some_and(|passwords| passwords.table().has_scram())
 }
 
 /// AUTH with what the broker has to say.
@@ -306,7 +312,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), USERS).unwrap();
         let passwords = Some(Arc::new(Passwords::load(file.path()).unwrap()));
-        Arc::new(Access { allow_anonymous: false, passwords, acls: None })
+        Arc::new(Access { allow_anonymous: false, passwords, ..Access::open() })
     }
 
     fn said(method: &str, message: Option<&[u8]>) -> PropertiesBuf {

@@ -6,18 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use log::{debug, info};
-use parking_lot::Mutex;
 
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
-use super::reached::{Times, Who};
-use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use super::reached::{Limit, Times, Who};
+use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use crate::auth::acl::Rights;
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
     decode,
 };
 use crate::session::{Expiry, Link, Session, Terms, Will, release};
+use crate::topic::Name;
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -80,12 +81,16 @@ impl Hub {
         let refuse = |(code, reason): Refusal, batch: &mut Batch| {
             Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
         };
-        let grant = match self.grant(connect, &terms, last_word) {
+        let user = peer.user(connect);
+        let grant = match self.grant(connect, &terms, last_word, (&peer.access, user)) {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
+        let acls = peer.access.acls.as_ref();
+        let rights = acls.map(|acls| Arc::new(acls.rights(user, &grant.client_id)));
         let connection = self.next_number();
         let mut will = connect.will.as_ref().map(Will::from);
+        will.take_if(|will| !self.may_leave(&grant.client_id, rights.as_deref(), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
             will.retain &= self.limits.retain_available;
@@ -93,7 +98,7 @@ impl Hub {
         }
         let mut link = Link::new(connection, terms, will);
         let client = loop {
-            match self.try_link(&grant, link, now, batch) {
+            match self.try_link(&grant, rights.as_ref(), link, now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -101,9 +106,9 @@ impl Hub {
                 }
                 // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
                 // out before the new connection's first message.
-                Linked::TookOver(mine, will, key) => {
+                Linked::TookOver(mine, will, client) => {
                     link = mine;
-                    self.publish_will(will, key, batch);
+                    self.publish_will(will, &client, batch);
                 }
             }
         };
@@ -113,6 +118,7 @@ impl Hub {
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
+        peer.writer = self.writer(rights);
         let connected =
             peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
         debug!(
@@ -129,7 +135,14 @@ impl Hub {
     ///
     /// It does not matter which version the session had before: a client of 5.0 goes on with a session of 3.1.1, and the
     /// reverse, and from then on the session ends as the new connection says.
-    fn try_link(&self, grant: &Grant<'_>, mut link: Link, now: Instant, batch: &mut Batch) -> Linked {
+    fn try_link(
+        &self,
+        grant: &Grant<'_>,
+        rights: Option<&Arc<Rights>>,
+        mut link: Link,
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Linked {
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
@@ -138,6 +151,17 @@ impl Hub {
             return Linked::Refused(link, (code, "the broker stops"));
         }
         let existing = sessions.get(&*grant.client_id).cloned();
+        // The file may have been read again since they were worked out.
+        let rights = rights.map(|rights| match rights.renewed(&grant.client_id) {
+            Some(renewed) => Arc::new(renewed),
+            None => Arc::clone(rights),
+        });
+        if let Some(client) = existing.as_ref().filter(|_| !grant.is_clean)
+            && (rights.is_some() || client.rights().is_some())
+            && client.session.lock().link.is_none()
+        {
+            self.restrict(client, rights.clone());
+        }
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
@@ -154,7 +178,7 @@ impl Hub {
                     drop(sessions);
                     self.end_session(client, batch);
                 }
-                return Linked::TookOver(link, will, client.key);
+                return Linked::TookOver(link, will, Arc::clone(client));
             }
             if !grant.is_clean && !session.is_over(now) {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
@@ -165,7 +189,15 @@ impl Hub {
                 }
                 session.expiry = grant.expiry;
                 grant.accept(true, session.promised, &mut link.outbox);
-                session.outbound.resume(&mut link.outbox, now);
+                match &rights {
+                    None => session.outbound.resume(&mut link.outbox, now),
+                    Some(rights) => {
+                        let may_read = |topic: Name<'_>| rights.may_read(topic);
+                        let dropped = session.outbound.resume_readable(&mut link.outbox, may_read, now);
+                        self.reached.count_times(Limit::Acl, dropped);
+                    }
+                }
+                session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
                 session.link = Some(link);
                 self.record_session(client, &session);
                 session.settle(&mut batch.tally);
@@ -194,8 +226,10 @@ impl Hub {
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
         let id: Arc<str> = grant.client_id.as_ref().into();
-        let session = Mutex::new(Session::of_client(&id, grant.expiry, link));
-        let client = Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session });
+        let mut session = Session::of_client(&id, grant.expiry, link);
+        session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
+        let client = Arc::new(Client::new(Arc::clone(&id), self.next_number(), session));
+        client.set_rights(rights);
         let mut session = client.session.lock();
         self.record_begin(&client, &mut session);
         let promised = session.promised.max(ended.unwrap_or(0));
@@ -210,7 +244,7 @@ impl Hub {
         if let Some(replaced) = existing {
             let will = self.end_absence(&replaced, &mut replaced.session.lock(), batch);
             self.end_session(&replaced, batch);
-            self.publish_will(will, replaced.key, batch);
+            self.publish_will(will, &replaced, batch);
         }
         Linked::Yes(client)
     }
@@ -295,7 +329,7 @@ impl Hub {
         } else {
             self.pass_on(&client, batch);
         }
-        self.publish_will(will, client.key, batch);
+        self.publish_will(will, &client, batch);
     }
 
     /// Whether the log is to be told why a connection ended, and for how many times since it was told last: of a limit
@@ -341,7 +375,7 @@ impl Hub {
                 self.record_session(client, &session);
             }
             drop(session);
-            self.publish_will(will, client.key, batch);
+            self.publish_will(will, client, batch);
             batch.end_turn();
         }
         for client in &clients {
@@ -360,7 +394,7 @@ enum Linked {
     Refused(Link, Refusal),
     /// Another connection had the session. It is ended, and this is its will, of that client. To be tried again, with
     /// the link.
-    TookOver(Link, Option<Will>, ClientKey),
+    TookOver(Link, Option<Will>, Arc<Client>),
 }
 
 /// A will that is not to be published.

@@ -25,6 +25,7 @@
 //! delivering is one step under `retained`, too: what is retained is what
 //! every subscriber heard last.
 
+mod access;
 mod acknowledge;
 mod addresses;
 mod auth;
@@ -79,6 +80,7 @@ use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
+use access::Restriction;
 use addresses::Addresses;
 use counters::Counters;
 use memory::{DeliveryLimits, Memory};
@@ -111,6 +113,8 @@ pub struct Hub {
     reached: Reached,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
+    /// How often the rights of connected clients have changed.
+    rights_generation: AtomicU64,
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
@@ -137,9 +141,14 @@ struct Client {
     id: Arc<str>,
     key: ClientKey,
     session: Mutex<Session>,
+    restriction: Restriction,
 }
 
 impl Client {
+    fn new(id: Arc<str>, key: ClientKey, session: Session) -> Self {
+        Self { id, key, session: Mutex::new(session), restriction: Restriction::default() }
+    }
+
     fn id(&self) -> &str {
         &self.id
     }
@@ -202,6 +211,7 @@ impl Hub {
             counters: Counters::default(),
             reached: Reached::default(),
             addresses: Mutex::default(),
+            rights_generation: AtomicU64::new(0),
             topics: Mutex::default(),
             schedule: Mutex::default(),
             redirect: Mutex::default(),
@@ -281,7 +291,7 @@ impl Hub {
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Peer { connected, aliases, .. } = peer;
+        let Peer { connected, aliases, writer, .. } = peer;
         let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
@@ -300,7 +310,14 @@ impl Hub {
                     let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;
-                            self.handle_publish(connected, aliases, publish, held.index(self), batch)
+                            let writer = writer.as_deref_mut();
+                            self.handle_publish(
+                                connected,
+                                (aliases, writer),
+                                publish,
+                                held.index(self),
+                                batch,
+                            )
                         }
                         Packet::Auth(auth) => {
                             held = Held::Nothing;

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::Writer;
 use super::auth::Authentication;
 use super::login::Login;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
-use crate::codec::Version;
+use crate::codec::{Connect, Version};
 use crate::session::{ConnectionId, ReceivedAliases, Terms};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
@@ -54,6 +55,10 @@ pub struct Peer {
     held_bytes: usize,
     /// The topic aliases that its client made.
     pub(super) aliases: ReceivedAliases,
+    /// Who its certificate says that it is.
+    certified: Option<Box<str>>,
+    /// What its client may publish; none is anything.
+    pub(super) writer: Option<Box<Writer>>,
 }
 
 pub(super) struct Connected {
@@ -81,7 +86,14 @@ impl Peer {
             connect_timeout,
             held_bytes: 0,
             aliases: ReceivedAliases::default(),
+            certified: None,
+            writer: None,
         }
+    }
+
+    /// By its certificate it is that user.
+    pub fn is_user(&mut self, user: Box<str>) {
+        self.certified = Some(user);
     }
 
     /// The connection holds so many bytes: unwritten, or of a packet that is not whole.
@@ -92,6 +104,14 @@ impl Peer {
     /// Bytes that others would be glad of.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes + self.aliases.bytes()
+    }
+
+    /// Who its client is, as far as it said or showed that.
+    pub(super) fn user<'a>(&'a self, connect: &Connect<'a>) -> Option<&'a str> {
+        if self.access.user_from_certificate {
+            return self.certified.as_deref();
+        }
+        connect.user_name.or_else(|| self.authentication.as_ref()?.user())
     }
 
     /// Whether its CONNECT was accepted.

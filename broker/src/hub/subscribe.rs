@@ -11,6 +11,7 @@ use super::retained::{RetainedMessage, RetainedStore};
 use super::sending::{count_dropped, count_sent};
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, Ending, Hub, Stage};
+use crate::auth::acl::Rights;
 use crate::codec::{
     EncodeError, Packet, Properties, PropertiesBuf, Property, Reason, RetainHandling, Suback, Subscribe,
     SubscribeCode, Unsuback, Unsubscribe, Version,
@@ -45,6 +46,7 @@ impl Hub {
         let mut session = client.session.lock();
         let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
 
+        let rights = client.rights();
         let subscribed = subscribe.filters().enumerate().map(|(number, (filter, asked))| {
             if number >= self.limits.max_filters {
                 self.refused(client, Limit::Filters, batch);
@@ -56,7 +58,7 @@ impl Hub {
                 retain_as_published: asked.retain_as_published,
                 identifier,
             };
-            self.subscribe(&mut index, &mut session, client, filter, options, batch)
+            self.subscribe(&mut index, &mut session, (client, rights.as_deref()), filter, options, batch)
         });
         let subscribed: Vec<_> = subscribed.collect();
         let codes =
@@ -89,7 +91,14 @@ impl Hub {
             if is_wanted {
                 let note = note.clone();
                 let manner = Manner { retain: true, replayed: true, note, ..Manner::at(asked.qos) };
-                self.replay((&retained, client), &mut session, filter, &manner, &mut expired, batch);
+                self.replay(
+                    (&retained, client, rights.as_deref()),
+                    &mut session,
+                    filter,
+                    &manner,
+                    &mut expired,
+                    batch,
+                );
             }
         }
         session.settle(&mut batch.tally);
@@ -102,7 +111,7 @@ impl Hub {
         &self,
         index: &mut SubscriptionIndex,
         session: &mut Session,
-        client: &Arc<Client>,
+        (client, rights): (&Arc<Client>, Option<&Rights>),
         filter: Filter<'_>,
         options: Options,
         batch: &mut Batch,
@@ -116,6 +125,11 @@ impl Hub {
             return Err((Reason::QuotaExceeded, "the topic filter is longer or deeper than is allowed"));
         }
         self.check(shared, filter, options)?;
+        let matched = shared.map_or(filter, SharedFilter::filter);
+        if rights.is_some_and(|rights| !rights.may_subscribe(matched)) {
+            self.refused_topic(client, Limit::AclFilter, filter.as_str(), batch);
+            return Err((Reason::NotAuthorized, "there is no right to read what the topic filter matches"));
+        }
         if is_new && session.subscriptions.len() >= self.limits.max_subscriptions {
             self.refused(client, Limit::Subscriptions, batch);
             return Err((Reason::QuotaExceeded, "the client has as many subscriptions as it may"));
@@ -187,7 +201,7 @@ impl Hub {
     /// leaves nothing out: who published them is not known any more.
     fn replay(
         &self,
-        (retained, client): (&RetainedStore, &Client),
+        (retained, client, rights): (&RetainedStore, &Client, Option<&Rights>),
         session: &mut Session,
         filter: Filter<'_>,
         wanted: &Manner,
@@ -199,6 +213,9 @@ impl Hub {
         let looked_at = retained.messages.visit(filter, |RetainedMessage { message, .. }| {
             if message.is_expired(batch.now) {
                 expired.push(Arc::clone(message));
+                return ControlFlow::Continue(());
+            }
+            if rights.is_some_and(|rights| !rights.may_read(message.topic())) {
                 return ControlFlow::Continue(());
             }
             let content = Content::shared(message);

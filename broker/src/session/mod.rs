@@ -50,6 +50,8 @@ pub struct Session {
     pub subscriptions: HashSet<FilterBuf, ahash::RandomState>,
     /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
     pub subscriptions_bytes: usize,
+    /// Memory that the rights of its client take, in bytes: whoever changes them keeps it.
+    pub rights_bytes: usize,
     client_id_bytes: usize,
     /// The connection that serves the session now.
     pub link: Option<Link>,
@@ -262,6 +264,7 @@ impl Session {
         let bytes = SESSION_BYTES
             + self.client_id_bytes
             + self.subscriptions_bytes
+            + self.rights_bytes
             + self.inbound.bytes()
             + self.outbound.own_bytes()
             + outbox;
