@@ -9,6 +9,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use common::peers::has;
 use common::{Client, Running, connect, eventually, publish, running, subscribe, v5};
@@ -194,6 +195,46 @@ fn a_will_goes_out_only_where_its_client_may_publish_then() {
     gone();
     root.ping();
     assert_eq!(guarded.broker.stats().refused_acl, 2);
+}
+
+#[test]
+fn the_log_names_the_client_and_the_topic_once_a_minute() {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    struct Lines;
+    impl log::Log for Lines {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            LINES.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+        }
+
+        fn flush(&self) {}
+    }
+    log::set_logger(&Lines).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+
+    let guarded = Guarded::new("user logged\ntopic read open\n");
+    let mut client = guarded.client("logged", "logged\n");
+    for _ in 0..3 {
+        for topic in ["closed\u{1b}", "another"] {
+            client.publish(topic, b"");
+        }
+        suback(&mut client, &["closed/#"]);
+    }
+    let lines = || -> Vec<String> {
+        let lines = LINES.lock().unwrap();
+        lines.iter().filter(|line| line.contains(r#"client "logged\n""#)).cloned().collect()
+    };
+    let expected = [
+        r#"WARN client "logged\n" was refused a message or will that `acl_file` does not let it publish: "closed\u{1b}""#,
+        r#"WARN client "logged\n" was refused a subscription to what `acl_file` does not let it read: "closed/#""#,
+    ];
+    eventually("it is told", || lines().len() == 2);
+    assert_eq!(lines(), expected);
+    let warning = "`acl_file` has lines for users, who without `password_file` are whoever says so";
+    assert!(LINES.lock().unwrap().iter().any(|line| line.ends_with(warning)));
 }
 
 // Subscribing and getting

@@ -212,7 +212,7 @@ pub const KEYS: &[Key] = &[
         default: "false",
         example: "",
         meaning: "Whether the user name of a client is the whole subject of its certificate, as RFC 4514 writes it \
-                  (`CN=anna,O=Example,C=DE`). It wins over `use_identity_as_username`, and needs \
+                  (`CN=anna,O=Example,C=DE`), with letters outside ASCII as they are. It wins over `use_identity_as_username`, and needs \
                   `require_certificate true`.",
     },
     Key {

@@ -282,10 +282,14 @@ fn access(
         let load = |path: &Path| Acls::load(path).map_err(StartError::Acls);
         once(acls, path, Acls::path, load)
     });
+    let (passwords, acls) = (passwords.transpose()?, acls.transpose()?);
+    if passwords.is_none() && !user_from_certificate && acls.as_ref().is_some_and(|acls| acls.names_users()) {
+        warn!("{endpoint}: `acl_file` has lines for users, who without `password_file` are whoever says so");
+    }
     Ok(Access {
         allow_anonymous: *allow_anonymous,
-        passwords: passwords.transpose()?,
-        acls: acls.transpose()?,
+        passwords,
+        acls,
         user_from_certificate,
         user_as_client_id: listener.user_as_client_id,
         client_id_prefixes: listener.client_id_prefixes.clone(),

@@ -71,6 +71,11 @@ impl Acls {
         &self.path
     }
 
+    /// Whether some lines depend on the user name that a client has.
+    pub fn names_users(&self) -> bool {
+        self.table().names_users()
+    }
+
     /// What a client may do by what the file says now.
     pub fn rights(self: &Arc<Self>, user: Option<&str>, client_id: &str) -> Rights {
         Rights::new(self, self.table(), user, client_id)

@@ -170,10 +170,9 @@ impl Table {
         &self.patterns
     }
 
-    /// Whether some rules depend on who a client says it is.
-    pub fn names_users(&self) -> bool {
-        !self.users.is_empty()
-            || self.patterns.iter().any(|rule| rule.filter.as_filter().as_str().contains("%u"))
+    pub(super) fn names_users(&self) -> bool {
+        let names_user = |rule: &Rule| rule.filter.as_filter().as_str().contains("%u");
+        !self.users.is_empty() || self.patterns.iter().any(names_user)
     }
 }
 
