@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::peers::has;
 use common::{Client, Running, connect, eventually, publish, running, subscribe, v5};
@@ -456,6 +457,52 @@ fn what_waits_behind_the_window_is_dropped_when_the_right_is_lost() {
     assert_eq!((broker.stats().refused_acl, broker.stats().queued), (2, 0));
 }
 
+/// Whoever connects while the file is read again gets what it says in the end.
+#[test]
+fn reloads_while_clients_come_and_go_are_not_missed() {
+    let text = |may: &str| format!("topic {may} t\ntopic read end\n{ROOT}");
+    let guarded = Guarded::new(&text("deny"));
+    let address = guarded.address();
+    let is_over = AtomicBool::new(false);
+    let mut clients = std::thread::scope(|scope| {
+        let come_and_go = |number: usize| {
+            let (first, second) = (format!("{number}"), format!("{number} again"));
+            let mut ids = [first.as_str(), &second].into_iter().cycle();
+            let mut last = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let mut client = Client::connect(address, ids.next().unwrap());
+                client.send(&[subscribe("#", AtMostOnce), published("t", Delivery::AtMostOnce)]);
+                last.push(client);
+                last.drain(..last.len().saturating_sub(2));
+            }
+            last
+        };
+        let threads: Vec<_> = (0..4).map(|number| scope.spawn(move || come_and_go(number))).collect();
+        for number in 0..100 {
+            guarded.rewrite(&text(if number % 2 == 0 { "readwrite" } else { "deny" }));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    for client in &mut clients {
+        client.send(&[Packet::Pingreq]);
+        while client.receive() != Packet::Pingresp {}
+    }
+    let mut root = guarded.subscribed("root", "t");
+    for client in &mut clients {
+        client.publish("t", b"");
+    }
+    let mut publisher = guarded.client("root", "publisher");
+    for topic in ["t", "end"] {
+        publisher.send(&[published(topic, Delivery::AtMostOnce)]);
+    }
+    assert_eq!(root.message(), b"t");
+    root.ping();
+    for client in &mut clients {
+        assert_eq!(client.message(), b"end");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn what_survived_the_broker_is_held_against_the_rights_of_today() {
@@ -649,7 +696,7 @@ fn mosquitto(directory: &Path) -> Option<(Running, SocketAddr)> {
         let acl = directory.join("acl");
         // Nobody reads what it would print.
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nacl_file {}\nuser root\nlog_dest none\n",
+            "listener {} 127.0.0.1\nallow_anonymous true\nacl_file {}\nuser root\nlog_dest none\nset_tcp_nodelay true\n",
             address.port(),
             acl.display()
         );

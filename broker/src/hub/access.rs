@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 use super::peer::Connected;
 use super::reached::{Limit, Who};
 use super::{Batch, Client, Hub};
+use crate::auth::Access;
 use crate::auth::acl::Rights;
 use crate::session::{Session, Will};
 use crate::topic::Name;
@@ -68,6 +69,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    pub(super) fn rights(&self) -> &Arc<Rights> {
+        &self.rights
+    }
+
     fn may_write(&mut self, client_id: &str, topic: Name<'_>, generation: u64) -> bool {
         if self.generation != generation {
             self.generation = generation;
@@ -90,11 +95,13 @@ impl Writer {
 }
 
 impl Hub {
-    /// For a connection with these rights.
-    pub(super) fn writer(&self, rights: Option<Arc<Rights>>) -> Option<Box<Writer>> {
-        // Read before they are asked for anything: if they change now, they are renewed.
+    /// For a connection of that user and client; none if it may publish anything.
+    pub(super) fn writer(&self, access: &Access, user: Option<&str>, client_id: &str) -> Option<Box<Writer>> {
+        let acls = access.acls.as_ref()?;
+        // Read first: if the file is read again meanwhile, the rights are renewed.
         let generation = self.rights_generation.load(Ordering::Acquire);
-        rights.map(|rights| Box::new(Writer { rights, generation, topic: String::new(), is_allowed: false }))
+        let rights = Arc::new(acls.rights(user, client_id));
+        Some(Box::new(Writer { rights, generation, topic: String::new(), is_allowed: false }))
     }
 
     /// Whether the client may publish to that topic; if not, that is counted and noted.

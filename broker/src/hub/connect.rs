@@ -86,11 +86,11 @@ impl Hub {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
-        let acls = peer.access.acls.as_ref();
-        let rights = acls.map(|acls| Arc::new(acls.rights(user, &grant.client_id)));
+        let writer = self.writer(&peer.access, user, &grant.client_id);
+        let rights = writer.as_ref().map(|writer| writer.rights());
         let connection = self.next_number();
         let mut will = connect.will.as_ref().map(Will::from);
-        will.take_if(|will| !self.may_leave(&grant.client_id, rights.as_deref(), will, now));
+        will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
             will.retain &= self.limits.retain_available;
@@ -98,7 +98,7 @@ impl Hub {
         }
         let mut link = Link::new(connection, terms, will);
         let client = loop {
-            match self.try_link(&grant, rights.as_ref(), link, now, batch) {
+            match self.try_link(&grant, rights, link, now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -118,7 +118,7 @@ impl Hub {
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
-        peer.writer = self.writer(rights);
+        peer.writer = writer;
         let connected =
             peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
         debug!(
@@ -158,9 +158,13 @@ impl Hub {
         });
         if let Some(client) = existing.as_ref().filter(|_| !grant.is_clean)
             && (rights.is_some() || client.rights().is_some())
-            && client.session.lock().link.is_none()
         {
-            self.restrict(client, rights.clone());
+            let session = client.session.lock();
+            let is_resumed = session.link.is_none() && !session.is_over(now);
+            drop(session);
+            if is_resumed {
+                self.restrict(client, rights.clone());
+            }
         }
         if let Some(client) = &existing {
             let mut session = client.session.lock();
