@@ -36,7 +36,7 @@ pub(super) struct Accepted {
 
 /// A connection on its way to a thread.
 pub(super) enum Arrival {
-    New(Accepted),
+    New(Box<Accepted>),
     Plain(Box<Connection<Plain>>),
     Secure(Box<Connection<Secure>>),
     WebSocket(Box<Connection<Framed<Plain>>>),
@@ -104,7 +104,7 @@ impl Team {
 
     /// Has a connection served that was let in.
     pub(super) fn serve(&self, accepted: Accepted) {
-        self.send(self.board.place(Instant::now()), Arrival::New(accepted));
+        self.send(self.board.place(Instant::now()), Arrival::New(accepted.into()));
     }
 
     /// Connections that went from one thread to another so far.
@@ -163,7 +163,8 @@ async fn serve_all(
         let (reactor, team) = (Rc::clone(reactor), Arc::clone(&team));
         // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
         match arrival {
-            Arrival::New(Accepted { socket, peer, tls, websocket }) => {
+            Arrival::New(accepted) => {
+                let Accepted { socket, peer, tls, websocket } = *accepted;
                 let plain = match Registered::new(socket) {
                     Ok(registered) => Plain::new(registered),
                     Err(error) => {
