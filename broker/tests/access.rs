@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::peers::has;
 use common::{Client, Running, connect, eventually, publish, running, subscribe, v5};
 use sol::codec::{
-    Ack, Connack, Connect, Delivery, Packet, PacketId, Properties, Publish, QoS, Reason, Subscribe,
+    Ack, AckType, Connack, Connect, Delivery, Packet, PacketId, Properties, Publish, QoS, Reason, Subscribe,
     SubscribeCode, Will,
 };
 use sol::config::Listener;
@@ -787,6 +787,61 @@ fn findings(address: SocketAddr) -> BTreeSet<String> {
     findings
 }
 
+/// What a client of 5.0 is told of what it publishes.
+fn refusals(address: SocketAddr) -> Vec<(AckType, bool)> {
+    let connect = Connect { user_name: Some("anna"), clean_session: true, ..v5::connect("v5") };
+    let (mut client, _) = v5::opened(address, connect, &[]);
+    let mut told = Vec::new();
+    for topic in ["house/x", "news/world", "house/cellar/x", "house/cellar/door"] {
+        for delivery in [Delivery::AtLeastOnce(id(1)), Delivery::ExactlyOnce(id(2))] {
+            client.send(&[published(topic, delivery)]);
+            let (ack, is_error) = match client.receive() {
+                Packet::Puback(ack) => (AckType::Puback, ack.reason == NotAuthorized),
+                Packet::Pubrec(ack) => (AckType::Pubrec, ack.reason == NotAuthorized),
+                other => panic!("{other:?}"),
+            };
+            told.push((ack, is_error));
+            if ack == AckType::Pubrec && !is_error {
+                client.send(&[Packet::Pubrel(Ack::new(id(2)))]);
+                assert!(matches!(client.receive(), Packet::Pubcomp(_)));
+            }
+        }
+    }
+    told
+}
+
+/// Whose wills come.
+fn wills(address: SocketAddr) -> BTreeSet<String> {
+    let mut root = Client::connect_as(address, user_of("root", "root"), false);
+    root.send(&[subscribe("#", AtMostOnce)]);
+    let mut came = BTreeSet::new();
+    for topic in ["house/will", "news/will", "house/cellar/will", "more"] {
+        let will = Will {
+            topic: Name::new(topic).unwrap(),
+            payload: b"will",
+            qos: AtMostOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+        };
+        let connect = Connect { will: Some(will), ..user_of("anna", "testator") };
+        drop(Client::connect_as(address, connect, false));
+        // The end of that connection is known when the identifier is taken again.
+        Client::connect_as(address, user_of("anna", "testator"), false).ping();
+        root.send(&[published("end", Delivery::AtMostOnce)]);
+        loop {
+            match root.receive() {
+                Packet::Publish(publish) if publish.topic.unwrap().as_str() == "end" => break,
+                Packet::Publish(publish) if publish.payload == b"will" => {
+                    came.insert(publish.topic.unwrap().as_str().to_owned());
+                }
+                // What is retained comes first.
+                _ => {}
+            }
+        }
+    }
+    came
+}
+
 #[test]
 fn what_goes_through_is_what_goes_through_mosquitto() {
     let guarded = Guarded::new(RULES);
@@ -796,6 +851,8 @@ fn what_goes_through_is_what_goes_through_mosquitto() {
         findings.into_iter().filter(|finding| !finding.contains(" $SYS")).collect()
     };
     let (ours, theirs) = (clients(findings(guarded.address())), clients(findings(address)));
+    assert_eq!(refusals(guarded.address()), refusals(address));
+    assert_eq!(wills(guarded.address()), wills(address));
     let (more, less): (Vec<_>, Vec<_>) =
         (ours.difference(&theirs).collect(), theirs.difference(&ours).collect());
     assert!(more.is_empty() && less.is_empty(), "only here {more:#?}\nonly there {less:#?}");
