@@ -41,12 +41,17 @@ impl Hub {
     ) -> Result<(), Ending> {
         let client = &connected.client;
         let identifier = subscription_identifier(subscribe.properties);
+        let rights = client.rights();
+        // Before the locks: there may be many rules.
+        let denied: Vec<_> = rights.as_ref().map_or_else(Vec::new, |rights| {
+            let filters = subscribe.filters().take(self.limits.max_filters);
+            filters.map(|(filter, _)| !rights.may_subscribe(matched(filter))).collect()
+        });
         let mut index = self.index.write();
         let retained = self.retained.read();
         let mut session = client.session.lock();
         let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
 
-        let rights = client.rights();
         let subscribed = subscribe.filters().enumerate().map(|(number, (filter, asked))| {
             if number >= self.limits.max_filters {
                 self.refused(client, Limit::Filters, batch);
@@ -58,7 +63,8 @@ impl Hub {
                 retain_as_published: asked.retain_as_published,
                 identifier,
             };
-            self.subscribe(&mut index, &mut session, (client, rights.as_deref()), filter, options, batch)
+            let is_denied = denied.get(number).copied().unwrap_or(false);
+            self.subscribe(&mut index, &mut session, client, (filter, is_denied), options, batch)
         });
         let subscribed: Vec<_> = subscribed.collect();
         let codes =
@@ -111,8 +117,8 @@ impl Hub {
         &self,
         index: &mut SubscriptionIndex,
         session: &mut Session,
-        (client, rights): (&Arc<Client>, Option<&Rights>),
-        filter: Filter<'_>,
+        client: &Arc<Client>,
+        (filter, is_denied): (Filter<'_>, bool),
         options: Options,
         batch: &mut Batch,
     ) -> Result<Subscribed, Refusal> {
@@ -125,8 +131,7 @@ impl Hub {
             return Err((Reason::QuotaExceeded, "the topic filter is longer or deeper than is allowed"));
         }
         self.check(shared, filter, options)?;
-        let matched = shared.map_or(filter, SharedFilter::filter);
-        if rights.is_some_and(|rights| !rights.may_subscribe(matched)) {
+        if is_denied {
             self.refused_topic(client, Limit::AclFilter, filter.as_str(), batch);
             return Err((Reason::NotAuthorized, "there is no right to read what the topic filter matches"));
         }
@@ -300,6 +305,11 @@ impl Hub {
         drop(session);
         self.hand_on(left, batch);
     }
+}
+
+/// What topic names are matched with.
+fn matched(filter: Filter<'_>) -> Filter<'_> {
+    SharedFilter::parse(filter).ok().flatten().map_or(filter, SharedFilter::filter)
 }
 
 /// The identifier that a SUBSCRIBE gives its subscriptions; at most one (§3.8.2.1.2 of 5.0).

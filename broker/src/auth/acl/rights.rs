@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Acls;
 use super::line::Permission;
-use super::table::{Rule, Table};
+use super::table::{Rule, Rules, Table, verdict};
 use crate::topic::{Filter, Name};
 
 /// Which topics a client may write and read, by an ACL file as it was when this was worked out.
@@ -56,7 +56,7 @@ impl Rights {
             let mut denials = rules.iter().take_while(|rule| rule.permission == Permission::Deny);
             denials.any(|rule| rule.filter.as_filter().covers(filter))
         };
-        let own = self.own();
+        let own = self.own().all();
         !is_denied(own) && (some(own) || (some(&self.patterns) && !is_denied(&self.patterns)))
     }
 
@@ -67,19 +67,13 @@ impl Rights {
         size_of::<Self>() + self.user.as_ref().map_or(0, |user| user.len()) + patterns.sum::<usize>()
     }
 
-    fn own(&self) -> &[Rule] {
+    fn own(&self) -> &Rules {
         self.table.of(self.user.as_deref())
     }
 
     fn decide(&self, topic: Name<'_>, grants: impl Fn(Permission) -> bool) -> bool {
-        let verdict = |rules: &[Rule]| {
-            let speaks = |rule: &&Rule| {
-                (rule.permission == Permission::Deny || grants(rule.permission))
-                    && rule.filter.as_filter().matches(topic)
-            };
-            rules.iter().find(speaks).map(|rule| rule.permission != Permission::Deny)
-        };
-        verdict(self.own()).or_else(|| verdict(&self.patterns)).unwrap_or(false)
+        let own = self.own().verdict(topic, &grants);
+        own.or_else(|| verdict(&self.patterns, topic, &grants)).unwrap_or(false)
     }
 }
 

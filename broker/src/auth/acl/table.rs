@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::line::{Line, LineError, Permission};
-use crate::topic::FilterBuf;
+use crate::topic::{FilterBuf, Index, Name};
 
 /// Largest ACL file.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -20,6 +20,8 @@ pub const MAX_RULES: usize = 1_000_000;
 pub const MAX_PATTERNS: usize = 1000;
 /// Most errors told of one file; further ones are likely of the same kind.
 const MAX_ERRORS: usize = 100;
+/// With more rules, a user has an index of them.
+const MAX_LOOKED_THROUGH: usize = 16;
 
 /// What is wrong with an ACL file, and where.
 #[derive(Debug)]
@@ -74,9 +76,57 @@ pub(super) struct Rule {
 /// What an ACL file says.
 #[derive(Default)]
 pub struct Table {
-    anonymous: Box<[Rule]>,
-    users: HashMap<Box<str>, Box<[Rule]>, ahash::RandomState>,
+    anonymous: Rules,
+    users: HashMap<Box<str>, Rules, ahash::RandomState>,
     patterns: Box<[Rule]>,
+    none: Rules,
+}
+
+/// The rules of one user.
+#[derive(Default)]
+pub(super) struct Rules {
+    /// In the order in which they decide.
+    all: Box<[Rule]>,
+    /// By their filters, where they are many.
+    index: Option<Index<usize, Permission>>,
+}
+
+impl Rules {
+    fn new(rules: Vec<Rule>) -> Self {
+        let all = in_order(rules);
+        let index = (all.len() > MAX_LOOKED_THROUGH).then(|| {
+            let mut index = Index::new();
+            for (number, Rule { permission, filter }) in all.iter().enumerate() {
+                index.insert(filter.as_filter(), number, *permission);
+            }
+            index
+        });
+        Self { all, index }
+    }
+
+    pub(super) fn all(&self) -> &[Rule] {
+        &self.all
+    }
+
+    /// What they say of a topic: that a permission is granted, that it is denied, or nothing.
+    pub(super) fn verdict(&self, topic: Name<'_>, grants: impl Fn(Permission) -> bool) -> Option<bool> {
+        let Some(index) = &self.index else { return verdict(&self.all, topic, grants) };
+        let (mut is_granted, mut is_denied) = (false, false);
+        index.visit(topic, |_, permission| {
+            is_granted |= grants(*permission);
+            is_denied |= *permission == Permission::Deny;
+        });
+        (is_granted || is_denied).then_some(!is_denied)
+    }
+}
+
+/// The same of a few rules, in the order in which they decide.
+pub(super) fn verdict(rules: &[Rule], topic: Name<'_>, grants: impl Fn(Permission) -> bool) -> Option<bool> {
+    let speaks = |rule: &&Rule| {
+        (rule.permission == Permission::Deny || grants(rule.permission))
+            && rule.filter.as_filter().matches(topic)
+    };
+    rules.iter().find(speaks).map(|rule| rule.permission != Permission::Deny)
 }
 
 impl Table {
@@ -153,15 +203,20 @@ impl Table {
             let error = |(line, problem)| Error { path: Arc::clone(path), line: Some(line), problem };
             return Err(errors.into_iter().map(error).collect());
         }
-        let users = users.into_iter().map(|(user, rules)| (user, in_order(rules)));
-        Ok(Self { anonymous: in_order(anonymous), users: users.collect(), patterns: in_order(patterns) })
+        let users = users.into_iter().map(|(user, rules)| (user, Rules::new(rules)));
+        Ok(Self {
+            anonymous: Rules::new(anonymous),
+            users: users.collect(),
+            patterns: in_order(patterns),
+            none: Rules::default(),
+        })
     }
 
     /// The rules of a user, or of all clients without a user name.
-    pub(super) fn of(&self, user: Option<&str>) -> &[Rule] {
+    pub(super) fn of(&self, user: Option<&str>) -> &Rules {
         match user {
             None => &self.anonymous,
-            Some(user) => self.users.get(user).map_or(&[], |rules| rules),
+            Some(user) => self.users.get(user).unwrap_or(&self.none),
         }
     }
 

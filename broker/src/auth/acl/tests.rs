@@ -169,7 +169,6 @@ fn there_are_not_more_rules_than_the_limits_allow() {
     assert!(parse(patterns(MAX_PATTERNS).as_bytes()).is_ok());
     let errors = parse(patterns(MAX_PATTERNS + 1).as_bytes()).unwrap_err();
     assert!(errors[0].starts_with("acl:1001: more than 1000 patterns"), "{errors:?}");
-    assert!(parse("topic a\n".repeat(MAX_RULES).as_bytes()).is_ok());
     let errors = parse("topic a\n".repeat(MAX_RULES + 1).as_bytes()).unwrap_err();
     assert!(errors[0].starts_with("acl:1000001: more than 1000000 rules"), "{errors:?}");
 }
@@ -253,7 +252,7 @@ fn meant(lines: &[Said], user: Option<&str>, client_id: &str, topic: Name<'_>, w
 proptest! {
     #[test]
     fn rights_are_what_the_lines_mean(
-        lines in vec(said(), 0..12),
+        lines in vec(said(), 0..60),
         user in option::of(select(&USERS[..])),
         client_id in select(&["c1", "x"][..]),
     ) {
