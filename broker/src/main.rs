@@ -1,5 +1,6 @@
 //! The command `sol`: a broker until it is told to stop.
 
+mod importing;
 mod passwd;
 mod process;
 mod stored;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     match &arguments.command {
         Some(Command::Passwd(arguments)) => return passwd::run(arguments),
         Some(Command::Store(arguments)) => return stored::run(arguments),
+        Some(Command::ImportMosquitto(arguments)) => return importing::run(arguments),
         None => {}
     }
     let source = Source::new(&arguments);
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Err(problems) => return Failure::Configuration(problems).tell().into(),
     };
     if arguments.test_config {
+        settings.warnings().iter().for_each(|warning| eprintln!("{warning}"));
         println!("ok");
         return ExitCode::SUCCESS;
     }

@@ -9,12 +9,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::peers::has;
 use common::process::{Place, Sol, listens_on, output, said};
 use common::{Client, connect, eventually, publish};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use sol::codec::{Connect, Packet, Property, QoS, Reason, Version};
 
 /// The original's sample, at a free port and with a log of its own.
@@ -96,7 +96,7 @@ fn ip_port_is_where_it_listens() {
 
 #[test]
 fn listener_opens_one_more() {
-    let place = Place::new("ip_port 0\nlistener 0\nlistener 0 ::1\n");
+    let place = Place::new("ip_port 0\nlistener 0\nlistener 0 ::1\nallow_anonymous true\n");
     let mut sol = place.start();
     let others = [sol.line(" listens on "), sol.line(" listens on ")];
     for address in [sol.address, listens_on(&others[0]), listens_on(&others[1])] {
@@ -145,6 +145,68 @@ fn log_level_is_the_least_that_is_logged() {
         assert_eq!(log.contains("INFO"), tells_of_start, "{level}: {log}");
         assert_eq!(log.contains("DEBUG 127.0.0.1:"), tells_of_client, "{level}: {log}");
         assert_eq!(sorted(&place.read("log")), sorted(&log), "{level}");
+    }
+}
+
+#[test]
+fn log_dest_is_where_the_log_goes_and_log_type_what_is_in_it() {
+    for (dest, file, stdout, stderr) in [
+        ("log_dest file $D/log", true, false, false),
+        ("log_dest stdout\nlog_dest file $D/log", true, true, false),
+        ("log_dest stdout\nlog_dest stderr", false, true, true),
+        ("log_dest stderr", false, false, true),
+        ("log_dest stderr\nlog_dest none", false, false, false),
+    ] {
+        let place = Place::new(&format!("ip_port 0\npid_file $D/pid\nlog_type information\n{dest}\n"));
+        let mut command = common::process::sol(&["-c", &place.config()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = command.spawn().unwrap();
+        eventually("started", || place.read("pid").ends_with('\n'));
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        let (code, out, err) = said(process.wait_with_output().unwrap());
+        assert_eq!(code, Some(0), "{dest}: {err}");
+        for (log, is_told) in [(place.read("log"), file), (out, stdout), (err, stderr)] {
+            assert_eq!(log.contains("stopped"), is_told, "{dest}: {log}");
+            assert_eq!(log.is_empty(), !is_told, "{dest}: {log}");
+        }
+    }
+}
+
+#[test]
+fn a_start_that_fails_is_told_on_standard_error_wherever_the_log_goes() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let place = Place::new(&format!("ip_port {port}\nlog_dest file $D/log\n"));
+    let (code, _, stderr) = said(output(&["-c", &place.config()]));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("cannot listen on") && place.read("log").contains("cannot listen on"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn client_identifiers_are_made_up_with_the_prefix_or_refused() {
+    let connack = |sol: &Sol, version| {
+        let mut client = Client::open(sol.address);
+        client.send(&[Packet::Connect(Connect { version, ..connect("") })]);
+        let Packet::Connack(connack) = client.receive() else { panic!("no CONNACK") };
+        let assigned = connack.properties.iter().find_map(|property| match property {
+            Property::AssignedClientIdentifier(id) => Some(id.to_owned()),
+            _ => None,
+        });
+        (connack.reason, assigned)
+    };
+    for (keys, prefix) in [("", "sol-"), ("auto_id_prefix auto-\n", "auto-")] {
+        let sol = Place::new(&format!("ip_port 0\n{keys}")).start();
+        let (reason, assigned) = connack(&sol, Version::V5);
+        assert_eq!(reason, Reason::Success);
+        assert!(assigned.as_ref().is_some_and(|id| id.starts_with(prefix)), "{assigned:?}");
+        assert_eq!(connack(&sol, Version::V311).0, Reason::Success);
+    }
+    let sol = Place::new("ip_port 0\nallow_zero_length_clientid false\n").start();
+    for version in [Version::V311, Version::V5] {
+        assert_eq!(connack(&sol, version), (Reason::ClientIdentifierNotValid, None));
     }
 }
 
@@ -283,7 +345,9 @@ fn access_is_for_users_of_the_file_which_is_read_again_on_a_hangup() {
 
 #[test]
 fn all_that_is_wrong_in_an_acl_file_is_told_with_its_lines() {
-    let place = Place::new("ip_port 0\nacl_file $D/acl\nlistener 0\nacl_file $D/none\n");
+    let place = Place::new(
+        "ip_port 0\nper_listener_settings true\nacl_file $D/acl\nlistener 0\nallow_anonymous true\nacl_file $D/none\n",
+    );
     fs::write(place.path("acl"), "topic reed a\n\npattern a/#/b\n").unwrap();
     let (code, _, stderr) = said(output(&["-t", "-c", &place.config()]));
     let directory = place.directory().display();
@@ -291,7 +355,7 @@ fn all_that_is_wrong_in_an_acl_file_is_told_with_its_lines() {
     for problem in [
         format!("{directory}/acl:1: unknown access \"reed\""),
         format!("{directory}/acl:3: \"a/#/b\" is no topic filter"),
-        format!("{directory}/sol.conf:4: `acl_file`: {directory}/none: cannot read the ACL file"),
+        format!("{directory}/sol.conf:6: `acl_file`: {directory}/none: cannot read the ACL file"),
     ] {
         assert!(stderr.contains(&problem), "{problem}\n{stderr}");
     }

@@ -52,6 +52,23 @@ pub struct Access {
     pub user_as_client_id: bool,
     /// What client identifiers begin with; none at all is anything.
     pub client_id_prefixes: Vec<String>,
+    /// What becomes of clients that send no client identifier.
+    pub identifiers: Identifiers,
+}
+
+/// What becomes of clients that send an empty client identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identifiers {
+    /// Whether one is made up for them; otherwise they are refused [MQTT-3.1.3-6].
+    pub may_be_empty: bool,
+    /// What it begins with.
+    pub prefix: Arc<str>,
+}
+
+impl Default for Identifiers {
+    fn default() -> Self {
+        Self { may_be_empty: true, prefix: "sol-".into() }
+    }
 }
 
 impl Access {
@@ -64,6 +81,7 @@ impl Access {
             user_from_certificate: false,
             user_as_client_id: false,
             client_id_prefixes: Vec::new(),
+            identifiers: Identifiers::default(),
         }
     }
 }

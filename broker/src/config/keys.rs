@@ -33,6 +33,9 @@ pub enum Scope {
     Listener,
     /// As for [`Scope::Listener`], but above the first `listener` line it is the default of all listeners.
     Inherited,
+    /// All listeners, wherever it stands; with `per_listener_settings true` as for [`Scope::Listener`]. mosquitto has its
+    /// keys of who may connect so.
+    Access,
 }
 
 /// Finds a key.
@@ -40,10 +43,11 @@ pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key whose name is most like a word, if one is somewhat like it.
-pub(super) fn nearest(word: &str) -> Option<&'static Key> {
-    let likeness = |key: &&Key| strsim::jaro_winkler(&word.to_lowercase(), key.name);
-    let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+/// The name of a key that is most like a word, if one is somewhat like it.
+pub(super) fn nearest(word: &str) -> Option<&'static str> {
+    let likeness = |name: &&str| strsim::jaro_winkler(&word.to_lowercase(), name);
+    let names = KEYS.iter().map(|key| key.name);
+    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(&nearest) > 0.7).then_some(nearest)
 }
 
@@ -71,6 +75,24 @@ pub const KEYS: &[Key] = &[
         meaning: "Port to listen on; 0 takes a free one.",
     },
     Key {
+        name: "port",
+        scope: Scope::Plain,
+        kind: Kind::Port,
+        default: "",
+        example: "1883",
+        meaning: "As `listener PORT`, with `bind_address` behind it: what mosquitto calls the default listener. All \
+                  of this machine's addresses, and nobody gets in without a password unless `allow_anonymous true` \
+                  says so. What stands above the first `listener` line is for it.",
+    },
+    Key {
+        name: "bind_address",
+        scope: Scope::Plain,
+        kind: Kind::Host,
+        default: "",
+        example: "192.0.2.1",
+        meaning: "The address that goes with `port`; `localhost` is 127.0.0.1.",
+    },
+    Key {
         name: "unix_socket",
         scope: Scope::Plain,
         kind: Kind::Path,
@@ -95,6 +117,14 @@ pub const KEYS: &[Key] = &[
         example: "",
         meaning: "Connections that the system holds until the broker accepts them. The system may have a lower limit \
                   (`net.core.somaxconn`).",
+    },
+    Key {
+        name: "socket_domain",
+        scope: Scope::Listener,
+        kind: Kind::Domain,
+        default: "",
+        example: "ipv4",
+        meaning: "Which of IP's versions a listener without an address is for; without it, both.",
     },
     Key {
         name: "cafile",
@@ -139,6 +169,15 @@ pub const KEYS: &[Key] = &[
                   them exists here.",
     },
     Key {
+        name: "tls_version",
+        scope: Scope::Listener,
+        kind: Kind::OldestTls,
+        default: "",
+        example: "tlsv1.3",
+        meaning: "The oldest version of TLS, as mosquitto has it; in place of `tls_protocols`. tlsv1.1 and older are \
+                  refused.",
+    },
+    Key {
         name: "protocol",
         scope: Scope::Listener,
         kind: Kind::Carrier,
@@ -169,16 +208,17 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "allow_anonymous",
-        scope: Scope::Inherited,
+        scope: Scope::Access,
         kind: Kind::Truth,
-        default: "true",
-        example: "",
-        meaning: "Whether clients without a user name are let in. `false` needs `password_file`, or \
-                  user names from certificates.",
+        default: "",
+        example: "true",
+        meaning: "Whether clients without a user name are let in. Without it, they are where the plain form listens, \
+                  and are not where a `listener` or `port` line does. `false` needs `password_file`, or user \
+                  names from certificates.",
     },
     Key {
         name: "password_file",
-        scope: Scope::Inherited,
+        scope: Scope::Access,
         kind: Kind::Path,
         default: "",
         example: "/etc/sol/passwd",
@@ -188,7 +228,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "acl_file",
-        scope: Scope::Inherited,
+        scope: Scope::Access,
         kind: Kind::Path,
         default: "",
         example: "/etc/sol/acl",
@@ -226,12 +266,55 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "clientid_prefixes",
-        scope: Scope::Inherited,
-        kind: Kind::Prefix,
+        scope: Scope::Access,
+        kind: Kind::Prefixes,
         default: "",
         example: "secure-",
         meaning: "What the client identifiers begin with that are let in; others are refused (CONNACK code 5, in 5.0 \
                   0x87). May be given several times; without it all are.",
+    },
+    Key {
+        name: "listener_allow_anonymous",
+        scope: Scope::Listener,
+        kind: Kind::Truth,
+        default: "",
+        example: "false",
+        meaning: "In place of `allow_anonymous`, for one listener.",
+    },
+    Key {
+        name: "allow_zero_length_clientid",
+        scope: Scope::Access,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether the broker makes up a client identifier for a client that sends an empty one. If not, \
+                  CONNACK refuses it (code 2, in 5.0 0x85).",
+    },
+    Key {
+        name: "auto_id_prefix",
+        scope: Scope::Access,
+        kind: Kind::Prefix,
+        default: "sol-",
+        example: "",
+        meaning: "What the client identifiers begin with that the broker makes up.",
+    },
+    Key {
+        name: "listener_auto_id_prefix",
+        scope: Scope::Listener,
+        kind: Kind::Prefix,
+        default: "",
+        example: "guest-",
+        meaning: "In place of `auto_id_prefix`, for one listener.",
+    },
+    Key {
+        name: "per_listener_settings",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether `allow_anonymous`, `password_file`, `acl_file`, `clientid_prefixes`, \
+                  `allow_zero_length_clientid` and `auto_id_prefix` hold only for the listener under whose line they stand, or above the first one for the plain form. \
+                  Without it each is given once, anywhere, and holds for all listeners.",
     },
     Key {
         name: "log_level",
@@ -248,7 +331,26 @@ pub const KEYS: &[Key] = &[
         default: "",
         example: "/var/log/sol/sol.log",
         meaning: "A log on disk beside standard error; with `-d`, the only log. Opened anew on SIGHUP and SIGUSR1, so \
-                  that it can be renamed before.",
+                  that it can be renamed before. `log_dest file PATH` is the log on disk alone.",
+    },
+    Key {
+        name: "log_dest",
+        scope: Scope::Broker,
+        kind: Kind::LogDest,
+        default: "",
+        example: "stderr",
+        meaning: "Where the log goes, in place of standard error and `log_path`: `stderr`, `stdout`, `file PATH`, or \
+                  `none`, which wins over what stands above it. May be given several times.",
+    },
+    Key {
+        name: "log_type",
+        scope: Scope::Broker,
+        kind: Kind::LogType,
+        default: "",
+        example: "all",
+        meaning: "What is logged, as mosquitto has it, in place of `log_level`: `error`, `warning`, `notice`, \
+                  `information`, `debug` or `all`; may be given several times. The most talkative decides: what is \
+                  more important is always logged. Read again on SIGHUP.",
     },
     Key {
         name: "persistence",
@@ -298,7 +400,8 @@ pub const KEYS: &[Key] = &[
         default: "1000000",
         example: "",
         meaning: "QoS 1 and 2 messages that wait in the store for one client whose session survives the broker; \
-                  further ones are dropped, and counted in `$SYS/broker/publish/messages/dropped/queue`.",
+                  further ones are dropped, and counted in `$SYS/broker/publish/messages/dropped/queue`. Without it, as \
+                  many as `max_queued_messages` where that is given.",
     },
     Key {
         name: "max_stored_bytes",
@@ -306,7 +409,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Size { min: KB, max: 1 << 50 },
         default: "1GB",
         example: "",
-        meaning: "Bytes of such messages that wait for one client; further ones are dropped and counted as above.",
+        meaning: "Bytes of such messages that wait for one client; further ones are dropped and counted as above. Without \
+                  it, as many as `max_queued_bytes` where that is given.",
     },
     Key {
         name: "max_memory",
@@ -319,10 +423,11 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "max_connections",
         scope: Scope::Broker,
-        kind: Kind::Count { min: 1, max: 10_000_000 },
+        kind: Kind::Limit { min: 1, max: 10_000_000 },
         default: "100000",
         example: "",
-        meaning: "Connections at a time; further ones are closed at once.",
+        meaning: "Connections at a time; further ones are closed at once. -1 is any number: then the descriptors that \
+                  the system allows are the limit.",
     },
     Key {
         name: "max_connections_per_address",
@@ -401,11 +506,20 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "max_inflight_messages",
         scope: Scope::Broker,
-        kind: Kind::Count { min: 1, max: 65_535 },
+        kind: Kind::Count { min: 0, max: 65_535 },
         default: "100",
         example: "",
         meaning: "QoS 1 and 2 messages on their way to one client and not yet acknowledged; the client may ask for \
-                  fewer (Receive Maximum). Further ones are queued.",
+                  fewer (Receive Maximum). Further ones are queued. 0 is as many as there are packet identifiers.",
+    },
+    Key {
+        name: "max_inflight_bytes",
+        scope: Scope::Broker,
+        kind: Kind::Size { min: 0, max: 1 << 50 },
+        default: "0",
+        example: "",
+        meaning: "Bytes of such messages; a larger one goes alone. 0 is as many as `max_outbox_bytes`, which is a \
+                  limit in any case.",
     },
     Key {
         name: "max_queued_messages",
@@ -413,9 +527,9 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Count { min: 0, max: 100_000_000 },
         default: "100000",
         example: "",
-        meaning: "Messages queued for one client; newer ones are dropped. There is no such number for all clients \
-                  together: `max_memory` bounds what they take, and when it is short takes from those that hold \
-                  most, where a number would refuse whoever comes last.",
+        meaning: "Messages queued for one client; newer ones are dropped. 0 is any number, within `max_queued_bytes`. \
+                  There is no such number for all clients together: `max_memory` bounds what they take, and when it \
+                  is short takes from those that hold most, where a number would refuse whoever comes last.",
     },
     Key {
         name: "max_queued_bytes",
@@ -424,7 +538,7 @@ pub const KEYS: &[Key] = &[
         default: "64MB",
         example: "",
         meaning: "Bytes of the messages queued for one client, and at most half of what `max_memory` leaves for \
-                  messages; newer ones are dropped.",
+                  messages; newer ones are dropped. 0 is that half.",
     },
     Key {
         name: "max_outbox_bytes",
@@ -456,7 +570,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "max_request_size",
         scope: Scope::Broker,
-        kind: Kind::Size { min: KB, max: 256 * MB },
+        kind: Kind::Size { min: 20, max: 256 * MB },
         default: "512KB",
         example: "",
         meaning: "Largest packet accepted, its fixed header included. A larger one ends its connection, and the log \
@@ -496,7 +610,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "persistent_client_expiration",
         scope: Scope::Broker,
-        kind: Kind::Time { max: LONGEST },
+        kind: Kind::Age { max: LONGEST },
         default: "0",
         example: "",
         meaning: "How long a session of 3.1 or 3.1.1 with clean session 0 is kept while its client is away; 0 is for \
@@ -610,6 +724,17 @@ pub const KEYS: &[Key] = &[
                   on SIGHUP.",
     },
     Key {
+        name: "include_dir",
+        scope: Scope::Broker,
+        kind: Kind::Include,
+        default: "",
+        example: "/etc/sol/conf.d",
+        meaning: "Reads the files of a directory whose names end in `.conf`, in the order of their names, as if they \
+                  stood here, but that each begins above its first `listener` line. A path that is not absolute \
+                  begins at the file that it stands in. May be given several times, in the main file alone. The file \
+                  that names the directory is read first to its end only if this is its last line.",
+    },
+    Key {
         name: "threads",
         scope: Scope::Broker,
         kind: Kind::Count { min: 1, max: 1024 },
@@ -632,7 +757,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Name,
         default: "",
         example: "sol",
-        meaning: "Whom to become once the sockets are open and the files are read. Needs a start as root.",
+        meaning: "Whom to become once the sockets are open and the files are read. Needs a start as root; whoever \
+                  else starts the broker is told that it has no effect.",
     },
     Key {
         name: "group",
@@ -648,8 +774,9 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Listener,
         default: "",
         example: "8883 0.0.0.0",
-        meaning: "One more listener; what stands under it is for it alone. Without an address it is 127.0.0.1. \
-                  `listener 0 /path` is a UNIX socket. May be given any number of times. With it the plain form listens \
-                  only if `ip_address`, `ip_port` or `unix_socket` is given.",
+        meaning: "One more listener; what stands under it is for it alone. Without an address it is all of this \
+                  machine's, IPv4 and IPv6; `localhost` is 127.0.0.1. `listener 0 /path` is a UNIX socket. May be \
+                  given any number of times. With it the plain form listens only if one of its keys is given. Nobody \
+                  gets in without a password unless `allow_anonymous true` says so.",
     },
 ];

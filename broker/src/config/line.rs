@@ -3,17 +3,17 @@
 /// Its words, without the comment.
 ///
 /// A word ends at white space. One in double quotes may hold anything; `\"` and `\\` stand for `"` and `\` in it.
-/// `#` at the begin of a word starts a comment.
+/// `#` at the begin of a word starts a comment, but right behind the key `topic`, where it is a topic filter.
 ///
 /// # Errors
 ///
 /// Where a quote is wrong (in characters, from 1), and what is wrong with it.
 pub(super) fn words(line: &str) -> Result<Vec<String>, (usize, &'static str)> {
-    let mut words = Vec::new();
+    let mut words = Vec::<String>::new();
     let mut rest = line.chars().zip(1..).peekable();
     while let Some(&(first, column)) = rest.peek() {
         match first {
-            '#' => break,
+            '#' if words != ["topic"] => break,
             '"' => {
                 rest.next();
                 words.push(quoted(&mut rest, column)?);
@@ -79,6 +79,7 @@ mod tests {
             ("log_path /a#b #c", &["log_path", "/a#b"]),
             (r##"log_path "/my \"log\" #1\\" # that"##, &["log_path", r#"/my "log" #1\"#]),
             (r#"log_path """#, &["log_path", ""]),
+            ("topic # out 1 # that", &["topic", "#", "out", "1"]),
         ] {
             assert_eq!(words(line).unwrap(), expected, "{line}");
         }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::DEFAULT_PORT;
+pub use crate::auth::Identifiers;
 
 /// A place to listen, and who is let in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Listener {
     pub websocket: Option<WebSocket>,
     /// Whether clients without a user name are let in.
     pub allow_anonymous: bool,
+    /// What becomes of clients that send no client identifier.
+    pub identifiers: Identifiers,
     /// Users and their passwords' hashes. Without it nobody's password is looked at.
     pub password_file: Option<PathBuf>,
     /// What they may write and read. Without it, all topics.
@@ -50,6 +53,7 @@ impl Default for Listener {
             tls: None,
             websocket: None,
             allow_anonymous: true,
+            identifiers: Identifiers::default(),
             password_file: None,
             acl_file: None,
             user_from_certificate: None,
@@ -70,6 +74,8 @@ impl From<SocketAddr> for Listener {
 pub enum Endpoint {
     /// A TCP address. Port 0 takes a free one.
     Tcp(SocketAddr),
+    /// This TCP port of all addresses of this machine, IPv4 and IPv6. 0 takes a free one.
+    Any(u16),
     /// A UNIX socket.
     Unix {
         /// Where it lies in the file system.
@@ -83,6 +89,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Any(port) => write!(f, "*:{port}"),
             Self::Unix { path, .. } => path.display().fmt(f),
         }
     }

@@ -4,9 +4,12 @@
 
 #[cfg(test)]
 mod bounds;
+mod import;
+mod include;
 mod keys;
 mod line;
 mod listener;
+mod mosquitto;
 mod parse;
 mod persistence;
 mod problem;
@@ -24,12 +27,14 @@ use std::time::Duration;
 
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
+pub use import::Import;
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{CertificateName, Endpoint, Listener, Tls, TlsVersions, WebSocket};
+pub use listener::{CertificateName, Endpoint, Identifiers, Listener, Tls, TlsVersions, WebSocket};
+pub use mosquitto::{Fate, ForeignOption, MOSQUITTO};
 pub use parse::Overrides;
 pub use persistence::Persistence;
 pub use problem::Problem;
-pub use settings::{Process, Settings};
+pub use settings::{Console, Process, Settings};
 pub use value::Kind;
 
 /// The port registered for MQTT without TLS.

@@ -1,7 +1,6 @@
 //! From a file to [`Settings`], or to everything that is wrong in it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -9,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::{self, Key, Scope};
-use super::settings::Sources;
+use super::mosquitto::{self, Fate, Meaning};
+use super::settings::{Place, Sources};
+use super::value::Destination;
 use super::{
-    CertificateName, Config, DEFAULT_PORT, Endpoint, Kind, Listener, Problem, Settings, Tls, TlsVersions,
-    WebSocket, line, value,
+    CertificateName, Config, Console, DEFAULT_PORT, Endpoint, Kind, Limits, Listener, Problem, Process,
+    Settings, Tls, TlsVersions, WebSocket, include, line, value,
 };
 use crate::codec::QoS;
 
@@ -26,28 +27,15 @@ pub struct Overrides {
 }
 
 impl Settings {
-    /// Reads a file.
+    /// Reads a file, and those that it includes.
     ///
     /// # Errors
     ///
     /// All that is wrong, in the order of the lines.
     pub fn read(path: &Path, overrides: Overrides) -> Result<Self, Vec<Problem>> {
-        let file = Some(Arc::from(path));
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let what = format!("cannot read the configuration file: {error}");
-                return Err(vec![Problem { file, line: None, column: None, what }]);
-            }
-        };
-        match str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(text, Some(path), overrides),
-            Err(error) => {
-                let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-                let line = Some(1 + before.iter().filter(|byte| **byte == b'\n').count());
-                let what = "this is not UTF-8: save the file as UTF-8".to_owned();
-                Err(vec![Problem { file, line, column: None, what }])
-            }
+        match include::text_of(path) {
+            Ok(text) => Self::parse(&text, Some(path), overrides),
+            Err((line, what)) => Err(vec![Problem { file: Some(Arc::from(path)), line, column: None, what }]),
         }
     }
 
@@ -57,24 +45,44 @@ impl Settings {
     ///
     /// All that is wrong, in the order of the lines.
     pub fn parse(text: &str, file: Option<&Path>, overrides: Overrides) -> Result<Self, Vec<Problem>> {
-        let mut parser = Parser { file: file.map(Arc::from), problems: Vec::new() };
-        let sections = parser.sections(text);
-        let settings = parser.settings(&sections, overrides);
-        let mut problems = parser.problems;
-        if problems.is_empty() {
-            return Ok(settings);
-        }
+        let (settings, mut problems, refused) = read(text, file, overrides);
+        problems.extend(refused);
         // What concerns several listeners is found for each.
         problems.sort();
         problems.dedup();
-        Err(problems)
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 }
 
-/// A value that is of its key's kind, or all values of a list with spaces between.
+/// What a text says, what is wrong in it, and what is refused since Sol has nothing like it.
+pub(super) fn read(
+    text: &str,
+    file: Option<&Path>,
+    overrides: Overrides,
+) -> (Settings, Vec<Problem>, Vec<Problem>) {
+    let sources = Sources { files: vec![file.map(Arc::from)], ..Sources::default() };
+    let mut parser = Parser { sources, problems: Vec::new(), refused: Vec::new() };
+    let lines = parser.lines(0, text);
+    let lines = parser.unfolded(lines);
+    let (plain, listeners) = parser.sections(&lines);
+    let mut settings = parser.settings(&(plain, listeners), overrides);
+    settings.sources = parser.sources;
+    (settings, parser.problems, parser.refused)
+}
+
+/// Keys of the broker that in mosquitto are each listener's.
+const OF_A_LISTENER: [&str; 2] = ["max_qos", "max_topic_alias"];
+
+/// The words of a line that is not empty.
+struct Line {
+    place: Place,
+    words: Vec<String>,
+}
+
+/// A value that is of its key's kind, or all values of a list.
 struct Given {
-    text: String,
-    line: usize,
+    values: Vec<String>,
+    place: Place,
 }
 
 /// What stands above the first `listener` line, or under one.
@@ -84,16 +92,20 @@ struct Section {
     opening: Option<Given>,
     given: BTreeMap<&'static str, Given>,
     /// Keys that were given a value that cannot be taken; they count as given.
-    spoilt: BTreeMap<&'static str, usize>,
+    spoilt: BTreeMap<&'static str, Place>,
 }
 
 impl Section {
-    fn line(&self, key: &str) -> Option<usize> {
-        self.given.get(key).map(|given| given.line).or_else(|| self.spoilt.get(key).copied())
+    fn line(&self, key: &str) -> Option<Place> {
+        self.given.get(key).map(|given| given.place).or_else(|| self.spoilt.get(key).copied())
+    }
+
+    fn list(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.given.get(key).into_iter().flat_map(|given| given.values.iter().map(String::as_str))
     }
 
     fn text(&self, key: &str) -> Option<&str> {
-        self.given.get(key).map(|given| given.text.as_str())
+        self.list(key).next()
     }
 
     fn path(&self, key: &str) -> Option<PathBuf> {
@@ -101,100 +113,228 @@ impl Section {
     }
 
     fn truth(&self, key: &str) -> Option<bool> {
-        self.text(key)?.parse().ok()
+        self.text(key).and_then(value::truth)
     }
 }
 
 struct Parser {
-    file: Option<Arc<Path>>,
+    sources: Sources,
     problems: Vec<Problem>,
+    /// Options of mosquitto that Sol does not have.
+    refused: Vec<Problem>,
 }
 
 impl Parser {
-    fn problem(&mut self, line: impl Into<Option<usize>>, column: Option<usize>, what: String) {
-        let line = line.into();
-        self.problems.push(Problem {
-            file: self.file.clone().filter(|_| line.is_some()),
-            line,
-            column,
-            what,
-        });
+    fn problem(&mut self, place: impl Into<Option<Place>>, column: Option<usize>, what: String) {
+        self.problems.push(self.sources.problem(place.into(), column, what));
     }
 
-    /// The part above the first `listener` line, which also has the broker's keys, and the listeners' parts.
-    fn sections(&mut self, text: &str) -> (Section, Vec<Section>) {
-        let (mut plain, mut listeners) = (Section::default(), Vec::<Section>::new());
+    /// What is harmless.
+    fn warn(&mut self, place: Place, what: String) {
+        let warning = self.sources.problem(Some(place), None, what);
+        self.sources.warnings.push(warning);
+    }
+
+    fn lines(&mut self, file: usize, text: &str) -> Vec<Line> {
+        let mut lines = Vec::new();
         for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
-            let mut words = match line::words(line) {
-                Ok(words) => words.into_iter(),
-                Err((column, what)) => {
-                    self.problem(number, Some(column), what.to_owned());
+            let place = Place { file, line: number };
+            match line::words(line) {
+                Ok(words) if words.is_empty() => {}
+                Ok(words) => lines.push(Line { place, words }),
+                Err((column, what)) => self.problem(place, Some(column), what.to_owned()),
+            }
+        }
+        lines
+    }
+
+    /// With the lines of the files that are included in place of the lines that say so.
+    fn unfolded(&mut self, lines: Vec<Line>) -> Vec<Line> {
+        let main = self.sources.files.first().cloned().flatten();
+        let mut unfolded = Vec::new();
+        for line in lines {
+            let Some(key) =
+                keys::key("include_dir").filter(|key| line.words.first().is_some_and(|it| it == key.name))
+            else {
+                unfolded.push(line);
+                continue;
+            };
+            let place = line.place;
+            let Some(directory) = self.value(key, key.name, line.words.into_iter().skip(1), place) else {
+                continue;
+            };
+            let directory = include::directory(main.as_deref(), &directory);
+            let files = match include::files(&directory, main.as_deref()) {
+                Ok(files) => files,
+                Err(what) => {
+                    self.problem(place, None, what);
                     continue;
                 }
             };
+            for path in files {
+                let file = self.sources.files.len();
+                self.sources.files.push(Some(Arc::from(path.as_path())));
+                match include::text_of(&path) {
+                    Ok(text) => unfolded.extend(self.lines(file, &text)),
+                    Err((line, what)) => {
+                        let file = self.sources.files.last().cloned().flatten();
+                        self.problems.push(Problem { file, line, column: None, what });
+                    }
+                }
+            }
+        }
+        unfolded
+    }
+
+    /// The part above the first `listener` line, which also has the broker's keys, and the listeners' parts.
+    fn sections(&mut self, lines: &[Line]) -> (Section, Vec<Section>) {
+        let (mut plain, mut listeners) = (Section::default(), Vec::<Section>::new());
+        let mut of_a_listener = Vec::new();
+        // Of each file the listener that its lines are for.
+        let mut current = vec![None; self.sources.files.len()];
+        let is_per_listener = lines.iter().any(|line| match line.words.as_slice() {
+            [name, value, ..] => name == "per_listener_settings" && value::truth(value) == Some(true),
+            _ => false,
+        });
+        for Line { place, words } in lines {
+            let place = *place;
+            let mut words = words.iter().cloned();
             let Some(name) = words.next() else { continue };
-            let Some(key) = keys::key(&name) else {
-                self.problem(number, None, unknown(&name));
-                continue;
+            let key = match mosquitto::meaning(&name) {
+                Some(Meaning::Key(key)) => key,
+                Some(Meaning::Foreign(option)) => {
+                    self.foreign(option.fate, &name, words, place);
+                    continue;
+                }
+                None => {
+                    self.problem(place, None, unknown(&name));
+                    continue;
+                }
             };
-            let text = self.value(key, words, number);
+            if key.kind == Kind::Include {
+                let what =
+                    format!("`{name}` in a file that is included: only the main file may include others");
+                self.problem(place, None, what);
+                continue;
+            }
+            let text = self.value(key, &name, words, place);
             if key.scope == Scope::Opening {
                 // Even a wrong one, so that what stands under it is not taken for another's.
-                let opening = text.map(|text| Given { text, line: number });
+                let opening = text.map(|text| Given { values: vec![text], place });
+                if let Some(current) = current.get_mut(place.file) {
+                    *current = Some(listeners.len());
+                }
                 listeners.push(Section { opening, ..Section::default() });
                 continue;
             }
-            let section = match (key.scope, listeners.last_mut()) {
+            let listener =
+                current.get(place.file).copied().flatten().and_then(|number| listeners.get_mut(number));
+            let section = match (key.scope, listener) {
                 (Scope::Plain, Some(_)) => {
                     let what = format!(
                         "`{name}` under a `listener` line: put it above the first one, or say it in the `listener` line"
                     );
-                    self.problem(number, None, what);
+                    self.problem(place, None, what);
                     continue;
                 }
                 (Scope::Listener | Scope::Inherited, Some(listener)) => listener,
+                (Scope::Access, Some(listener)) if is_per_listener => listener,
+                (Scope::Broker, Some(_)) if OF_A_LISTENER.contains(&key.name) => {
+                    of_a_listener.push((place, name.clone()));
+                    &mut plain
+                }
                 _ => &mut plain,
             };
             if key.kind.is_list()
                 && let Some(given) = section.given.get_mut(key.name)
             {
-                given.text.extend(text.iter().flat_map(|text| [" ", text]));
+                given.values.extend(text);
                 continue;
             }
             if let Some(first) = section.line(key.name).filter(|_| !key.kind.is_list()) {
-                let what = format!("`{name}` is given twice, on line {first} already: keep one of them");
-                self.problem(number, None, what);
+                let advice = match key.scope {
+                    Scope::Access if !is_per_listener => {
+                        "keep one of them, or say `per_listener_settings true` for each listener to have its own"
+                    }
+                    _ => "keep one of them",
+                };
+                let what =
+                    format!("`{name}` is given twice, on {} already: {advice}", self.shown(first, place));
+                self.problem(place, None, what);
                 continue;
             }
             match text {
-                Some(text) => _ = section.given.insert(key.name, Given { text, line: number }),
-                None => _ = section.spoilt.insert(key.name, number),
+                Some(text) => _ = section.given.insert(key.name, Given { values: vec![text], place }),
+                None => _ = section.spoilt.insert(key.name, place),
             }
+        }
+        for (place, name) in of_a_listener.into_iter().filter(|_| listeners.len() > 1) {
+            let what = format!(
+                "`{name}` under one of several `listener` lines: it is for all of them, so put it above the first one"
+            );
+            self.problem(place, None, what);
         }
         (plain, listeners)
     }
 
+    /// A line, as it is told of at another.
+    fn shown(&self, place: Place, at: Place) -> String {
+        match self.sources.files.get(place.file) {
+            Some(Some(file)) if place.file != at.file => format!("line {} of {}", place.line, file.display()),
+            _ => format!("line {}", place.line),
+        }
+    }
+
+    /// An option of mosquitto that is no key.
+    fn foreign(&mut self, fate: Fate, name: &str, words: impl Iterator<Item = String>, place: Place) {
+        let value = words.collect::<Vec<_>>().join(" ");
+        let (what, is_refused) = match fate {
+            Fate::Ignored(why) => (format!("`{name}` is read over: {why}"), false),
+            Fate::Only(usual, _)
+                if value == usual
+                    || value::truth(&value).is_some_and(|it| Some(it) == value::truth(usual)) =>
+            {
+                (format!("`{name} {value}` is read over: it is always so"), false)
+            }
+            Fate::Only(_, advice) | Fate::Refused(advice) => {
+                let what = format!("`{name}` of mosquitto is not something that Sol does: {advice}");
+                (what, true)
+            }
+            Fate::Same(_) | Fate::Alias(..) => return,
+        };
+        if is_refused {
+            self.refused.push(self.sources.problem(Some(place), None, what));
+        } else {
+            self.warn(place, what);
+        }
+    }
+
     /// The value behind a key, if it is of the key's kind.
-    fn value(&mut self, key: &Key, mut words: impl Iterator<Item = String>, line: usize) -> Option<String> {
+    fn value(
+        &mut self,
+        key: &Key,
+        name: &str,
+        mut words: impl Iterator<Item = String>,
+        place: Place,
+    ) -> Option<String> {
         let Some(mut text) = words.next() else {
-            self.problem(line, None, format!("`{}` without a value: give {}", key.name, key.kind));
+            self.problem(place, None, format!("`{name}` without a value: give {}", key.kind));
             return None;
         };
-        if (key.scope == Scope::Opening || key.kind == Kind::Sync)
-            && let Some(place) = words.next()
+        if key.kind.words() > 1
+            && let Some(word) = words.next()
         {
-            text = format!("{text} {place}");
+            text = format!("{text} {word}");
         }
         if let Err(advice) = key.kind.check(&text) {
-            self.problem(line, None, format!("`{}` cannot be `{text}`: {advice}", key.name));
+            self.problem(place, None, format!("`{name}` cannot be `{text}`: {advice}"));
             return None;
         }
         if let Some(word) = words.next() {
             let what = format!(
-                "`{word}` behind the value of `{}`: give one value, in double quotes if it has spaces",
-                key.name
+                "`{word}` behind the value of `{name}`: give one value, in double quotes if it has spaces"
             );
-            self.problem(line, None, what);
+            self.problem(place, None, what);
             return None;
         }
         Some(text)
@@ -202,13 +342,15 @@ impl Parser {
 
     fn settings(&mut self, (plain, others): &(Section, Vec<Section>), overrides: Overrides) -> Settings {
         let mut settings = Settings::default();
-        let mut sources = Sources { file: self.file.clone(), lines: Vec::new() };
+        let mut lines = Vec::new();
         for key in keys::KEYS.iter().filter(|key| key.scope == Scope::Broker) {
-            sources.lines.push((None, key.name, plain.line(key.name)));
+            lines.push((None, key.name, plain.line(key.name)));
             if let Some(text) = plain.text(key.name) {
                 set(&mut settings, key.name, text);
             }
         }
+        self.log(plain, &mut settings.process);
+        stored_as_queued(plain, &mut settings.broker.limits);
         if settings.broker.limits.max_packet_bytes >= settings.broker.limits.max_memory_bytes {
             let line = plain.line("max_request_size").max(plain.line("max_memory"));
             self.problem(line, None, "`max_request_size` must be less than `max_memory`".to_owned());
@@ -230,20 +372,76 @@ impl Parser {
             self.problem(plain.line("server_moved"), None, what);
         }
         let mut listeners = self.plain_listeners(plain, others.is_empty(), overrides);
+        if listeners.is_empty() {
+            self.refuse_plain(plain);
+        }
         for section in others {
             listeners.extend(self.listener(section, plain));
         }
         self.refuse_same_addresses(&listeners);
         for (number, (_, section, line)) in listeners.iter().enumerate() {
-            sources.lines.push((Some(number), "listener", *line));
+            lines.push((Some(number), "listener", *line));
             for key in keys::KEYS {
                 let line = section.line(key.name).or_else(|| plain.line(key.name));
-                sources.lines.push((Some(number), key.name, line));
+                lines.push((Some(number), key.name, line));
             }
         }
+        self.sources.lines = lines;
         settings.broker.listeners = listeners.into_iter().map(|(listener, ..)| listener).collect();
-        settings.sources = sources;
         settings
+    }
+
+    /// Where the log goes, and what is in it, as mosquitto says it.
+    fn log(&mut self, plain: &Section, process: &mut Process) {
+        for (key, other) in [("log_dest", "log_path"), ("log_type", "log_level")] {
+            if let (Some(line), Some(_)) = (plain.line(key), plain.line(other)) {
+                self.problem(
+                    line,
+                    None,
+                    format!("`{key}` beside `{other}`, which says the same: keep one of them"),
+                );
+            }
+        }
+        process.log_level =
+            plain.list("log_type").filter_map(value::log_type).max().unwrap_or(process.log_level);
+        for destination in plain.list("log_dest").filter_map(value::log_dest) {
+            let console = process.console.get_or_insert_default();
+            match destination {
+                Destination::Stderr => console.stderr = true,
+                Destination::Stdout => console.stdout = true,
+                Destination::Nowhere => {
+                    *console = Console::default();
+                    process.log_path = None;
+                }
+                Destination::File(_) if process.log_path.is_some() => {
+                    let what = "`log_dest file` twice: keep one of them".to_owned();
+                    self.problem(plain.line("log_dest"), None, what);
+                }
+                Destination::File(path) => process.log_path = Some(path.into()),
+            }
+        }
+    }
+
+    /// Above the first `listener` line, what is for a listener must not stand where nothing listens.
+    fn refuse_plain(&mut self, plain: &Section) {
+        let is_per_listener = plain.truth("per_listener_settings") == Some(true);
+        for key in keys::KEYS {
+            let what = match key.scope {
+                // As every listener is anyway.
+                _ if plain.text(key.name) == Some(key.default) => continue,
+                Scope::Access if is_per_listener => {
+                    "with `per_listener_settings true` it is for the listener that it stands under: put it there"
+                }
+                Scope::Listener => "no listener stands here: put it under the `listener` line it is for",
+                _ => continue,
+            };
+            // Told of already, with more to say.
+            let told =
+                ["cafile", "certfile", "keyfile", "require_certificate", "unix_socket_mode", "socket_domain"];
+            if !told.contains(&key.name) {
+                self.refuse(plain, key.name, what);
+            }
+        }
     }
 
     /// What the plain form describes: TCP, a UNIX socket, both or nothing. Each with the line that asks for it.
@@ -252,26 +450,37 @@ impl Parser {
         plain: &'s Section,
         is_alone: bool,
         overrides: Overrides,
-    ) -> Vec<(Listener, &'s Section, Option<usize>)> {
+    ) -> Vec<(Listener, &'s Section, Option<Place>)> {
         let mut listeners = Vec::new();
-        let common = self.common(plain, plain);
         let unix_line = plain.line("unix_socket");
+        let open_line = plain.line("port").or_else(|| plain.line("bind_address"));
         let tcp_line = plain.line("ip_port").or_else(|| plain.line("ip_address"));
+        if let (Some(line), Some(_)) = (open_line, tcp_line) {
+            let what = "`port` and `bind_address` beside `ip_port` or `ip_address`: keep one pair of them";
+            self.problem(line, None, what.to_owned());
+        }
+        // Those of mosquitto let nobody in by default, those of ours, for this machine alone, everybody.
+        let opening = open_line.filter(|_| tcp_line.is_none());
+        let opening_key = opening.map(|line| ("port", line));
+        let common = self.common(plain, plain, opening_key);
         let is_overridden = overrides.address.is_some() || overrides.port.is_some();
-        if tcp_line.is_some() || is_overridden || (unix_line.is_none() && is_alone) {
+        if tcp_line.is_some() || opening.is_some() || is_overridden || (unix_line.is_none() && is_alone) {
             let address = plain.text("ip_address").and_then(|text| text.parse().ok());
-            let port = plain.text("ip_port").and_then(|text| text.parse().ok());
-            let address = SocketAddr::new(
-                overrides.address.or(address).unwrap_or(Ipv4Addr::LOCALHOST.into()),
-                overrides.port.or(port).unwrap_or(DEFAULT_PORT),
-            );
+            let address = address.or_else(|| plain.text("bind_address").and_then(value::host));
+            let port =
+                plain.text("ip_port").or_else(|| plain.text("port")).and_then(|text| text.parse().ok());
+            let port = overrides.port.or(port).unwrap_or(DEFAULT_PORT);
+            let endpoint = match overrides.address.or(address) {
+                None if opening.is_some() => value::any(port, plain.text("socket_domain")),
+                address => {
+                    self.refuse_domain(plain);
+                    Endpoint::Tcp(SocketAddr::new(address.unwrap_or(Ipv4Addr::LOCALHOST.into()), port))
+                }
+            };
             let tls = self.tls(plain, plain);
-            listeners.push((
-                Listener { endpoint: Endpoint::Tcp(address), tls, ..common.clone() },
-                plain,
-                tcp_line,
-            ));
+            listeners.push((Listener { endpoint, tls, ..common.clone() }, plain, tcp_line.or(opening)));
         } else {
+            self.refuse_domain(plain);
             self.refuse_tls(plain, "no TCP listener stands here: put it under the `listener` line it is for");
         }
         if let Some(path) = plain.path("unix_socket").map(|path| value::with_slash(&path)) {
@@ -285,58 +494,111 @@ impl Parser {
         } else if unix_line.is_none() {
             self.refuse(plain, "unix_socket_mode", "there is no `unix_socket` here: leave it out");
         }
+        for (listener, ..) in &listeners {
+            self.refuse_closed(listener, plain, plain, opening_key);
+        }
         listeners
+    }
+
+    fn refuse_domain(&mut self, section: &Section) {
+        self.refuse(
+            section,
+            "socket_domain",
+            "only a listener without an address has a choice: leave it out",
+        );
     }
 
     fn listener<'s>(
         &mut self,
         section: &'s Section,
         plain: &Section,
-    ) -> Option<(Listener, &'s Section, Option<usize>)> {
-        let mut listener = self.common(section, plain);
+    ) -> Option<(Listener, &'s Section, Option<Place>)> {
         // A wrong opening line has been told of already.
         let opening = section.opening.as_ref()?;
-        listener.endpoint = match value::endpoint(&opening.text)? {
+        let mut listener = self.common(section, plain, Some(("listener", opening.place)));
+        let endpoint = value::endpoint(opening.values.first()?)?;
+        if !matches!(endpoint, Endpoint::Any(_)) {
+            self.refuse_domain(section);
+        }
+        listener.endpoint = match endpoint {
             Endpoint::Unix { path, .. } => {
                 self.refuse_tls(section, "TLS is not spoken on a UNIX socket: leave it out");
                 listener.user_from_certificate = None;
                 Endpoint::Unix { path, mode: section.text("unix_socket_mode").and_then(value::mode) }
             }
-            tcp @ Endpoint::Tcp(_) => {
+            tcp @ (Endpoint::Tcp(_) | Endpoint::Any(_)) => {
                 self.refuse(section, "unix_socket_mode", "this listener is a TCP port: leave it out");
                 listener.tls = self.tls(section, plain);
-                tcp
+                match tcp {
+                    Endpoint::Any(port) => value::any(port, section.text("socket_domain")),
+                    tcp => tcp,
+                }
             }
         };
-        Some((listener, section, Some(opening.line)))
+        self.refuse_closed(&listener, section, plain, Some(("listener", opening.place)));
+        Some((listener, section, Some(opening.place)))
     }
 
-    /// What any listener has.
-    fn common(&mut self, section: &Section, plain: &Section) -> Listener {
+    /// What any listener has. `opening` is the key and the line that opens it to others than the users of this machine.
+    fn common(
+        &mut self,
+        section: &Section,
+        plain: &Section,
+        opening: Option<(&'static str, Place)>,
+    ) -> Listener {
         let of = |key| if section.line(key).is_some() { section } else { plain };
+        let access = |own, key| access(section, plain, own, key);
         let mut listener = Listener::default();
         if let Some(backlog) = of("tcp_backlog").text("tcp_backlog").and_then(|text| text.parse().ok()) {
             listener.backlog = backlog;
         }
-        if let Some(allowed) = of("allow_anonymous").truth("allow_anonymous") {
-            listener.allow_anonymous = allowed;
-        }
         listener.websocket = self.websocket(section);
-        listener.password_file = of("password_file").path("password_file");
-        listener.acl_file = of("acl_file").path("acl_file");
+        let (place, key) = access("", "password_file");
+        listener.password_file = place.path(key);
+        let (place, key) = access("", "acl_file");
+        listener.acl_file = place.path(key);
         listener.user_from_certificate = self.user_from_certificate(section);
         listener.user_as_client_id = section.truth("use_username_as_clientid") == Some(true);
-        let prefixes = of("clientid_prefixes").text("clientid_prefixes").unwrap_or_default();
-        listener.client_id_prefixes = prefixes.split_whitespace().map(str::to_owned).collect();
-        if !listener.allow_anonymous
-            && listener.user_from_certificate.is_none()
-            && of("password_file").line("password_file").is_none()
-        {
-            let what = "`allow_anonymous false` without `password_file`: nobody could log in, give the file"
-                .to_owned();
-            self.problem(of("allow_anonymous").line("allow_anonymous"), None, what);
+        let (place, key) = access("", "clientid_prefixes");
+        listener.client_id_prefixes = place.list(key).map(str::to_owned).collect();
+        let (place, key) = access("", "allow_zero_length_clientid");
+        listener.identifiers.may_be_empty = place.truth(key).unwrap_or(true);
+        let (place, key) = access("listener_auto_id_prefix", "auto_id_prefix");
+        if let Some(prefix) = place.text(key) {
+            listener.identifiers.prefix = prefix.into();
         }
+        let (place, key) = access("listener_allow_anonymous", "allow_anonymous");
+        listener.allow_anonymous = place.truth(key).unwrap_or(opening.is_none());
         listener
+    }
+
+    /// A listener that nobody could log in at.
+    fn refuse_closed(
+        &mut self,
+        listener: &Listener,
+        section: &Section,
+        plain: &Section,
+        opening: Option<(&'static str, Place)>,
+    ) {
+        let (place, key) = access(section, plain, "", "password_file");
+        let has_passwords = place.line(key).is_some();
+        let (place, key) = access(section, plain, "listener_allow_anonymous", "allow_anonymous");
+        if !listener.allow_anonymous && !has_passwords && listener.user_from_certificate.is_none() {
+            match (place.line(key), opening) {
+                (Some(line), _) if place.text(key).is_some() => {
+                    let what =
+                        format!("`{key} false` without `password_file`: nobody could log in, give the file");
+                    self.problem(line, None, what);
+                }
+                (None, Some((key, line))) => {
+                    let what = format!(
+                        "nobody could log in at this `{key}`: give a `password_file`, or say `allow_anonymous true`"
+                    );
+                    self.problem(line, None, what);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn user_from_certificate(&mut self, section: &Section) -> Option<CertificateName> {
@@ -358,10 +620,9 @@ impl Parser {
 
     fn websocket(&mut self, section: &Section) -> Option<WebSocket> {
         if section.text("protocol") == Some(value::WEBSOCKETS) {
-            let origins = section.text("websockets_origin").unwrap_or_default();
             return Some(WebSocket {
                 path: section.text("websockets_path").map(str::to_owned),
-                origins: origins.split_whitespace().map(str::to_owned).collect(),
+                origins: section.list("websockets_origin").map(str::to_owned).collect(),
             });
         }
         // What `protocol` was to be is not known if it was wrong.
@@ -400,8 +661,14 @@ impl Parser {
             }
             _ => {}
         }
+        if let (Some(line), Some(_)) = (section.line("tls_version"), section.line("tls_protocols")) {
+            let what =
+                "`tls_version` beside `tls_protocols`, which says the same: keep one of them".to_owned();
+            self.problem(line, None, what);
+        }
         let protocols = if section.line("tls_protocols").is_some() { section } else { plain };
-        let versions = protocols.text("tls_protocols").and_then(value::protocols);
+        let oldest = section.text("tls_version").and_then(value::oldest_tls);
+        let versions = oldest.or_else(|| protocols.text("tls_protocols").and_then(value::protocols));
         Some(Tls {
             certfile: section.path("certfile")?,
             keyfile: section.path("keyfile")?,
@@ -426,12 +693,15 @@ impl Parser {
         }
     }
 
-    fn refuse_same_addresses(&mut self, listeners: &[(Listener, &Section, Option<usize>)]) {
+    fn refuse_same_addresses(&mut self, listeners: &[(Listener, &Section, Option<Place>)]) {
         for (number, (later, _, line)) in listeners.iter().enumerate() {
             let earlier =
                 listeners.iter().take(number).find(|(earlier, ..)| clash(&earlier.endpoint, &later.endpoint));
             let Some((earlier, _, first)) = earlier else { continue };
-            let place = first.map_or_else(|| "the command line".to_owned(), |line| format!("line {line}"));
+            let place = match (*first, *line) {
+                (None, _) => "the command line".to_owned(),
+                (Some(first), at) => self.shown(first, at.unwrap_or(first)),
+            };
             let what = format!(
                 "{} cannot be listened on beside {} of {place}: give each listener its own address",
                 later.endpoint, earlier.endpoint
@@ -441,9 +711,38 @@ impl Parser {
     }
 }
 
+/// mosquitto has one limit for what waits, stored or not.
+fn stored_as_queued(plain: &Section, limits: &mut Limits) {
+    if plain.line("max_queued_messages").is_some() && plain.line("max_stored_messages").is_none() {
+        limits.max_stored_messages = limits.max_queued_messages.min(value::MOST_STORED_MESSAGES);
+    }
+    if plain.line("max_queued_bytes").is_some() && plain.line("max_stored_bytes").is_none() {
+        limits.max_stored_bytes = limits.max_queued_bytes.clamp(1 << 10, value::MOST_STORED_BYTES);
+    }
+}
+
+/// Where what decides about access stands: what one listener may have of its own wins; the rest is for all, or for those
+/// that it stands under.
+fn access<'s>(
+    section: &'s Section,
+    plain: &'s Section,
+    own: &'static str,
+    key: &'static str,
+) -> (&'s Section, &'static str) {
+    match section.line(own) {
+        Some(_) => (section, own),
+        None if plain.truth("per_listener_settings") == Some(true) => (section, key),
+        None => (plain, key),
+    }
+}
+
 /// Whether the system would refuse the second of two listeners.
 fn clash(one: &Endpoint, other: &Endpoint) -> bool {
     match (one, other) {
+        (Endpoint::Any(one), Endpoint::Any(other)) => one == other && *one != 0,
+        (Endpoint::Any(port), Endpoint::Tcp(address)) | (Endpoint::Tcp(address), Endpoint::Any(port)) => {
+            *port == address.port() && *port != 0
+        }
         (Endpoint::Tcp(one), Endpoint::Tcp(other)) => {
             let overlap = one.ip() == other.ip()
                 || (one.is_ipv4() == other.is_ipv4()
@@ -457,7 +756,7 @@ fn clash(one: &Endpoint, other: &Endpoint) -> bool {
 
 fn unknown(name: &str) -> String {
     match keys::nearest(name) {
-        Some(key) => format!("unknown key `{name}`: the nearest known one is `{}`", key.name),
+        Some(known) => format!("unknown key `{name}`: the nearest known one is `{known}`"),
         None => format!("unknown key `{name}`: none of the known ones is like it, sol.conf has them all"),
     }
 }
@@ -470,17 +769,27 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
             *to = usize::try_from(bytes).unwrap_or(usize::MAX);
         }
     };
+    // As in mosquitto, 0 is no limit of its own.
+    let size_or_any = |to: &mut usize| {
+        size(to);
+        if *to == 0 {
+            *to = usize::MAX;
+        }
+    };
+    let number_or_any = |to: &mut usize| {
+        *to = if matches!(text, "0" | "-1") { usize::MAX } else { text.parse().unwrap_or(*to) };
+    };
     let time = || value::time(text).filter(|time| *time > Duration::ZERO);
     let count = |to: &mut u16| *to = text.parse().unwrap_or(*to);
     let number = |to: &mut usize| *to = text.parse().unwrap_or(*to);
-    let truth = |to: &mut bool| *to = text.parse().unwrap_or(*to);
+    let truth = |to: &mut bool| *to = value::truth(text).unwrap_or(*to);
     match key {
         "log_level" => process.log_level = value::level(text).unwrap_or(process.log_level),
         "log_path" => process.log_path = Some(text.into()),
         "pid_file" => process.pid_file = Some(text.into()),
         "user" => process.user = Some(text.to_owned()),
         "group" => process.group = Some(text.to_owned()),
-        "persistence" => *persistence = (text == "true").then(Default::default),
+        "persistence" => *persistence = (value::truth(text) == Some(true)).then(Default::default),
         // Without persistence they say nothing.
         "persistence_location" => {
             if let Some(persistence) = persistence {
@@ -503,7 +812,7 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
         "max_stored_bytes" => size(&mut limits.max_stored_bytes),
         "max_memory" => size(&mut limits.max_memory_bytes),
         "max_request_size" => size(&mut limits.max_packet_bytes),
-        "max_connections" => number(&mut limits.max_connections),
+        "max_connections" => number_or_any(&mut limits.max_connections),
         "max_connections_per_address" => limits.max_connections_per_address = text.parse().ok(),
         "max_connections_per_address_per_second" => {
             limits.max_connections_per_address_per_second = text.parse().ok();
@@ -514,16 +823,24 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
         "max_filters" => number(&mut limits.max_filters),
         "max_topic_bytes" => number(&mut limits.max_topic_bytes),
         "max_topic_levels" => number(&mut limits.max_topic_levels),
-        "max_inflight_messages" => count(&mut limits.max_in_flight_messages),
-        "max_queued_messages" => number(&mut limits.max_queued_messages),
-        "max_queued_bytes" => size(&mut limits.max_queued_bytes),
+        "max_inflight_messages" => {
+            count(&mut limits.max_in_flight_messages);
+            if limits.max_in_flight_messages == 0 {
+                limits.max_in_flight_messages = u16::MAX;
+            }
+        }
+        "max_inflight_bytes" => size_or_any(&mut limits.max_in_flight_bytes),
+        "max_queued_messages" => number_or_any(&mut limits.max_queued_messages),
+        "max_queued_bytes" => size_or_any(&mut limits.max_queued_bytes),
         "max_outbox_bytes" => size(&mut limits.max_outbox_bytes),
         "max_retained_messages" => number(&mut limits.max_retained_messages),
         "max_retained_bytes" => size(&mut limits.max_retained_bytes),
-        "check_payload_format" => limits.check_payload_format = text == "true",
+        "check_payload_format" => truth(&mut limits.check_payload_format),
         "stats_publish_interval" => *stats_interval = time(),
         "keepalive" => limits.tcp_keep_alive = time(),
-        "persistent_client_expiration" => limits.persistent_client_expiration = time(),
+        "persistent_client_expiration" => {
+            limits.persistent_client_expiration = value::age(text).filter(|time| *time > Duration::ZERO);
+        }
         "max_session_expiry" => limits.max_session_expiry = time(),
         "max_keepalive" => {
             let seconds = time().and_then(|time| u16::try_from(time.as_secs()).ok());
@@ -547,6 +864,8 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
                 truth(&mut redirect.is_permanent);
             }
         }
+        // Seen to elsewhere.
+        "log_dest" | "log_type" | "per_listener_settings" | "include_dir" => {}
         "threads" => *threads = text.parse::<NonZeroUsize>().unwrap_or(*threads),
         _ => debug_assert!(false, "a key without effect: {key}"),
     }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::{env, fs};
 
-use super::{KEYS, Key, Overrides, Persistence, Scope, Settings, bounds};
+use super::{Fate, ForeignOption, KEYS, Key, MOSQUITTO, Overrides, Persistence, Scope, Settings, bounds};
 
 /// What the shipped file says instead of the default: whoever installs a broker does not want it to forget.
 const SHIPPED: [(&str, &str); 1] = [("persistence", "true")];
@@ -20,6 +20,7 @@ fn belongs_to(scope: Scope) -> &'static str {
         Scope::Opening => "opens a listener",
         Scope::Listener => "listener",
         Scope::Inherited => "listener, inherited",
+        Scope::Access => "all listeners",
     }
 }
 
@@ -30,7 +31,33 @@ fn page() -> String {
         let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
         writeln!(page, "| `{name}` | {kind} | {default} | {} | {meaning} |", belongs_to(*scope)).unwrap();
     }
-    page + &bounds::table()
+    page + &bounds::table() + &options()
+}
+
+/// What becomes of mosquitto's options.
+fn options() -> String {
+    let mut table = include_str!("mosquitto.md").to_owned();
+    table.push_str("| option of mosquitto | here | |\n|---|---|---|\n");
+    for ForeignOption { name, fate } in MOSQUITTO {
+        let (here, note) = match fate {
+            Fate::Same(_) if super::key(name).is_none() => continue,
+            Fate::Alias(key, _) if super::key(key).is_none() => continue,
+            Fate::Same(note) => ("the same".to_owned(), (*note).to_owned()),
+            Fate::Alias(key, note) => (format!("another name of `{key}`"), (*note).to_owned()),
+            Fate::Ignored(why) => ("read over".to_owned(), sentence(why)),
+            Fate::Only(value, advice) => {
+                (format!("`{value}` is read over"), format!("Otherwise refused: {advice}."))
+            }
+            Fate::Refused(advice) => ("refused".to_owned(), sentence(advice)),
+        };
+        writeln!(table, "| `{name}` | {here} | {note} |").unwrap();
+    }
+    table
+}
+
+fn sentence(text: &str) -> String {
+    let (first, rest) = text.split_at(1);
+    format!("{}{rest}.", first.to_uppercase())
 }
 
 fn sample() -> String {
@@ -91,6 +118,11 @@ fn the_shipped_file_names_every_key_and_is_the_default_but_forgets_nothing() {
 #[test]
 fn every_line_of_the_shipped_file_can_be_uncommented() {
     let all = sample().replace("\n#", "\n").replace("\n ", "\n# ");
+    // They stand in place of others, or name what is not there.
+    let others =
+        ["port", "bind_address", "socket_domain", "tls_version", "log_dest", "log_type", "include_dir"];
+    let is_other = |line: &str| others.iter().any(|key| line.starts_with(&format!("{key} ")));
+    let all: String = all.lines().filter(|line| !is_other(line)).flat_map(|line| [line, "\n"]).collect();
     // Other keys need it.
     let all = all.replace("\nprotocol mqtt\n", "\nprotocol websockets\n");
     let settings = Settings::parse(&all, None, Overrides::default()).unwrap();

@@ -10,8 +10,10 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::line::quote;
-use super::value::{self, Size, Time};
-use super::{CertificateName, Config, Endpoint, Listener, Persistence, Problem, Redirect, WebSocket};
+use super::value::{self, Age, Size, Time};
+use super::{
+    CertificateName, Config, Endpoint, Identifiers, Listener, Persistence, Problem, Redirect, WebSocket,
+};
 
 /// What a configuration file says: of the broker, and of the process around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Process {
     pub log_level: LevelFilter,
     /// The log on disk.
     pub log_path: Option<PathBuf>,
+    /// Where else the log goes; none is to standard error while there is somebody to read it.
+    pub console: Option<Console>,
     /// Where the process's number is kept.
     pub pid_file: Option<PathBuf>,
     /// Whom to become.
@@ -39,18 +43,52 @@ pub struct Process {
     pub group: Option<String>,
 }
 
+/// Where the log goes beside the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Console {
+    /// To standard error.
+    pub stderr: bool,
+    /// To standard output.
+    pub stdout: bool,
+}
+
 impl Default for Process {
     fn default() -> Self {
-        Self { log_level: LevelFilter::Info, log_path: None, pid_file: None, user: None, group: None }
+        Self {
+            log_level: LevelFilter::Info,
+            log_path: None,
+            console: None,
+            pid_file: None,
+            user: None,
+            group: None,
+        }
     }
+}
+
+/// A line of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Which of the files, from 0.
+    pub(super) file: usize,
+    /// From 1.
+    pub(super) line: usize,
 }
 
 /// Where the keys of a file stand. Two settings that say the same are equal, wherever they say it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
-    pub(super) file: Option<Arc<Path>>,
+    /// The file, and those that it includes.
+    pub(super) files: Vec<Option<Arc<Path>>>,
     /// For a listener by its number, or for the broker: the key, and its line.
-    pub(super) lines: Vec<(Option<usize>, &'static str, Option<usize>)>,
+    pub(super) lines: Vec<(Option<usize>, &'static str, Option<Place>)>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+impl Sources {
+    pub(super) fn problem(&self, place: Option<Place>, column: Option<usize>, what: String) -> Problem {
+        let file = place.and_then(|place| self.files.get(place.file)?.clone());
+        Problem { file, line: place.map(|place| place.line), column, what }
+    }
 }
 
 impl PartialEq for Sources {
@@ -72,8 +110,12 @@ impl Settings {
     /// A problem with the value of a key: of a listener by its number, or of the broker.
     pub fn problem(&self, listener: Option<usize>, key: &str, what: String) -> Problem {
         let place = self.sources.lines.iter().find(|(of, name, _)| *of == listener && *name == key);
-        let line = place.and_then(|(_, _, line)| *line);
-        Problem { file: self.sources.file.clone().filter(|_| line.is_some()), line, column: None, what }
+        self.sources.problem(place.and_then(|(_, _, place)| *place), None, what)
+    }
+
+    /// What was read over in the file, and why that does no harm.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.sources.warnings
     }
 
     /// The files that listeners read: each with the listener's number and its key.
@@ -136,9 +178,24 @@ impl Settings {
             ..
         } = self;
         let size = |bytes: usize| Size(u64::try_from(bytes).unwrap_or(u64::MAX)).to_string();
+        let size_or_any = |bytes| if bytes == usize::MAX { "0".to_owned() } else { size(bytes) };
+        let or_any = |count: usize, any: &str| {
+            if count == usize::MAX { any.to_owned() } else { count.to_string() }
+        };
         let time = |time: Option<Duration>| Time(time.map_or(0, |time| time.as_secs())).to_string();
         let mut lines = vec![("log_level", value::level_name(process.log_level).to_owned())];
-        push_path(&mut lines, "log_path", process.log_path.as_ref());
+        match process.console {
+            None => push_path(&mut lines, "log_path", process.log_path.as_ref()),
+            Some(Console { stderr, stdout }) => {
+                let consoles = [("stderr", stderr), ("stdout", stdout)].into_iter();
+                lines.extend(consoles.filter(|(_, is_on)| *is_on).map(|(to, _)| ("log_dest", to.to_owned())));
+                let path = process.log_path.as_ref().map(|path| quote(&path.to_string_lossy()));
+                lines.extend(path.map(|path| ("log_dest", format!("file {path}"))));
+                if lines.iter().all(|(key, _)| *key != "log_dest") {
+                    lines.push(("log_dest", "none".to_owned()));
+                }
+            }
+        }
         lines.push(("persistence", persistence.is_some().to_string()));
         if let Some(Persistence { directory, sync, max_backlog_bytes }) = persistence {
             push_path(&mut lines, "persistence_location", Some(directory));
@@ -149,7 +206,7 @@ impl Settings {
             ("max_stored_messages", limits.max_stored_messages.to_string()),
             ("max_stored_bytes", size(limits.max_stored_bytes)),
             ("max_memory", size(limits.max_memory_bytes)),
-            ("max_connections", limits.max_connections.to_string()),
+            ("max_connections", or_any(limits.max_connections, "-1")),
             (
                 "max_connections_per_address",
                 limits.max_connections_per_address.map_or(0, NonZeroUsize::get).to_string(),
@@ -165,8 +222,9 @@ impl Settings {
             ("max_topic_bytes", limits.max_topic_bytes.to_string()),
             ("max_topic_levels", limits.max_topic_levels.to_string()),
             ("max_inflight_messages", limits.max_in_flight_messages.to_string()),
-            ("max_queued_messages", limits.max_queued_messages.to_string()),
-            ("max_queued_bytes", size(limits.max_queued_bytes)),
+            ("max_inflight_bytes", size_or_any(limits.max_in_flight_bytes)),
+            ("max_queued_messages", or_any(limits.max_queued_messages, "0")),
+            ("max_queued_bytes", size_or_any(limits.max_queued_bytes)),
             ("max_outbox_bytes", size(limits.max_outbox_bytes)),
             ("max_retained_messages", limits.max_retained_messages.to_string()),
             ("max_retained_bytes", size(limits.max_retained_bytes)),
@@ -174,7 +232,10 @@ impl Settings {
             ("check_payload_format", limits.check_payload_format.to_string()),
             ("stats_publish_interval", time(*stats_interval)),
             ("keepalive", time(limits.tcp_keep_alive)),
-            ("persistent_client_expiration", time(limits.persistent_client_expiration)),
+            (
+                "persistent_client_expiration",
+                Age(limits.persistent_client_expiration.map_or(0, |time| time.as_secs())).to_string(),
+            ),
             ("max_session_expiry", time(limits.max_session_expiry)),
             ("max_keepalive", Time(limits.max_keep_alive.map_or(0, |most| most.get().into())).to_string()),
             ("max_qos", u8::from(limits.max_qos).to_string()),
@@ -202,6 +263,7 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     match &listener.endpoint {
         Endpoint::Tcp(address) => lines.push(("listener", format!("{} {}", address.port(), address.ip()))),
+        Endpoint::Any(port) => lines.push(("listener", port.to_string())),
         Endpoint::Unix { path, mode } => {
             lines.push(("listener", format!("0 {}", quote(&value::with_slash(path).to_string_lossy()))));
             lines.extend(mode.map(|mode| ("unix_socket_mode", format!("{mode:04o}"))));
@@ -223,11 +285,18 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     lines.push(("allow_anonymous", listener.allow_anonymous.to_string()));
     push_path(&mut lines, "password_file", listener.password_file.as_ref());
     push_path(&mut lines, "acl_file", listener.acl_file.as_ref());
-    let from = |name| (listener.user_from_certificate == Some(name)).to_string();
-    lines.push(("use_identity_as_username", from(CertificateName::CommonName)));
-    lines.push(("use_subject_as_username", from(CertificateName::Subject)));
-    lines.push(("use_username_as_clientid", listener.user_as_client_id.to_string()));
+    let user_from = listener.user_from_certificate;
+    for (key, is_so) in [
+        ("use_identity_as_username", user_from == Some(CertificateName::CommonName)),
+        ("use_subject_as_username", user_from == Some(CertificateName::Subject)),
+        ("use_username_as_clientid", listener.user_as_client_id),
+    ] {
+        lines.extend(is_so.then(|| (key, "true".to_owned())));
+    }
     lines.extend(listener.client_id_prefixes.iter().map(|prefix| ("clientid_prefixes", quote(prefix))));
+    let Identifiers { may_be_empty, prefix } = &listener.identifiers;
+    lines.push(("allow_zero_length_clientid", may_be_empty.to_string()));
+    lines.push(("auto_id_prefix", quote(prefix)));
     lines
 }
 
@@ -238,6 +307,7 @@ fn push_path(lines: &mut Vec<(&'static str, String)>, key: &'static str, path: O
 /// As a file: the broker's keys, then each listener with its `listener` line.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "per_listener_settings true")?;
         let listeners = self.broker.listeners.iter().flat_map(listener_lines);
         for (key, value) in self.broker_lines().into_iter().chain(listeners) {
             writeln!(f, "{key} {value}")?;

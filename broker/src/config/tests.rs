@@ -98,6 +98,7 @@ fn the_broker_s_keys_are_set() {
     let expected = Process {
         log_level: LevelFilter::Info,
         log_path: None,
+        console: None,
         pid_file: Some("sol.pid".into()),
         user: Some("sol".to_owned()),
         group: Some("mqtt".to_owned()),
@@ -160,13 +161,24 @@ fn the_plain_form_listens_where_it_says() {
         ("ip_address ::", vec![tcp("[::]:1883")]),
         ("unix_socket /s\nunix_socket_mode 660", vec![unix.clone()]),
         ("unix_socket /s\nunix_socket_mode 0660\nip_port 1", vec![tcp("127.0.0.1:1"), unix]),
-        ("listener 1 ::1", vec![tcp("[::1]:1")]),
-        ("ip_port 2\nlistener 1", vec![tcp("127.0.0.1:2"), tcp("127.0.0.1:1")]),
-        ("listener 0 /a", vec![Endpoint::Unix { path: "/a".into(), mode: None }]),
-        ("listener 0 \"/a b\"", vec![Endpoint::Unix { path: "/a b".into(), mode: None }]),
+        ("listener 1 ::1\nallow_anonymous 1", vec![tcp("[::1]:1")]),
+        ("ip_port 2\nlistener 1 localhost\npassword_file p", vec![tcp("127.0.0.1:2"), tcp("127.0.0.1:1")]),
+        ("port 2\nallow_anonymous true", vec![Endpoint::Any(2)]),
+        ("bind_address localhost\nallow_anonymous true", vec![tcp("127.0.0.1:1883")]),
+        ("port 2\nbind_address ::1\npassword_file p", vec![tcp("[::1]:2")]),
+        ("port 2\nsocket_domain ipv4\npassword_file p", vec![tcp("0.0.0.0:2")]),
         (
-            "ip_port 0\nlistener 0\nlistener 0 0.0.0.0",
-            ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:0"].map(tcp).into(),
+            "password_file p\nlistener 2\nsocket_domain ipv6\nlistener 3",
+            vec![tcp("[::]:2"), Endpoint::Any(3)],
+        ),
+        ("allow_anonymous true\nlistener 0 /a", vec![Endpoint::Unix { path: "/a".into(), mode: None }]),
+        (
+            "allow_anonymous true\nlistener 0 \"/a b\"",
+            vec![Endpoint::Unix { path: "/a b".into(), mode: None }],
+        ),
+        (
+            "ip_port 0\nlistener 0\nlistener 0 0.0.0.0\nallow_anonymous true",
+            vec![tcp("127.0.0.1:0"), Endpoint::Any(0), tcp("0.0.0.0:0")],
         ),
     ] {
         assert_eq!(endpoints(&parsed(text)), expected, "{text}");
@@ -178,7 +190,8 @@ fn the_command_line_wins_over_the_plain_form() {
     let overrides = Overrides { address: Some([0, 0, 0, 0].into()), port: Some(7) };
     for (text, expected) in [
         ("ip_address 127.0.0.2\nip_port 1\n", vec![tcp("0.0.0.0:7")]),
-        ("listener 1", vec![tcp("0.0.0.0:7"), tcp("127.0.0.1:1")]),
+        ("listener 1\nallow_anonymous true", vec![tcp("0.0.0.0:7"), Endpoint::Any(1)]),
+        ("port 1\nallow_anonymous true", vec![tcp("0.0.0.0:7")]),
         ("", vec![tcp("0.0.0.0:7")]),
     ] {
         assert_eq!(endpoints(&Settings::parse(text, None, overrides).unwrap()), expected, "{text}");
@@ -188,8 +201,8 @@ fn the_command_line_wins_over_the_plain_form() {
 #[test]
 fn keys_under_a_listener_are_for_it_alone() {
     let settings = parsed(
-        "allow_anonymous false\npassword_file p\ntcp_backlog 5\n\
-         listener 1\nallow_anonymous true\n\
+        "per_listener_settings true\ntcp_backlog 5\n\
+         listener 1\nallow_anonymous true\npassword_file p\n\
          listener 2\ncertfile c\nkeyfile k\ntls_protocols tlsv1_3\npassword_file q\nlog_level ERROR\n",
     );
     let [open, guarded] = settings.broker.listeners.as_slice() else { panic!("{settings:?}") };
@@ -205,7 +218,7 @@ fn keys_under_a_listener_are_for_it_alone() {
 fn a_listener_speaks_websocket() {
     let settings = parsed(
         "protocol websockets\nip_port 1\nunix_socket /s\n\
-         listener 2\nprotocol websockets\nwebsockets_path /mqtt\nwebsockets_origin https://a\nwebsockets_origin http://b:8\n\
+         listener 2\nallow_anonymous true\nprotocol websockets\nwebsockets_path /mqtt\nwebsockets_origin https://a\nwebsockets_origin http://b:8\n\
          listener 3\nprotocol mqtt\n",
     );
     let found: Vec<_> = settings.broker.listeners.iter().map(|it| it.websocket.clone()).collect();
@@ -241,7 +254,7 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ),
         (
             "max_request_size 1GB",
-            "1: `max_request_size` cannot be `1GB`: give a size from 1KB to 256MB, in B, KB, MB or GB",
+            "1: `max_request_size` cannot be `1GB`: give a size from 20B to 256MB, in B, KB, MB or GB",
         ),
         ("max_memory 8MB\nmax_request_size 8MB", "2: `max_request_size` must be less than `max_memory`"),
         (
@@ -263,7 +276,7 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ("threads 0", "1: `threads` cannot be `0`: give a number from 1 to 1024"),
         ("threads two", "1: `threads` cannot be `two`: give a number from 1 to 1024"),
         ("allow_anonymous yes", "1: `allow_anonymous` cannot be `yes`: give true or false"),
-        ("require_certificate 1", "1: `require_certificate` cannot be `1`: give true or false"),
+        ("require_certificate 2", "1: `require_certificate` cannot be `2`: give true or false"),
         (
             "unix_socket /s\nunix_socket_mode rw",
             "2: `unix_socket_mode` cannot be `rw`: give octal permissions such as 0660",
@@ -285,16 +298,16 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ),
         ("ip_port 1\n\nip_port 1", "3: `ip_port` is given twice, on line 1 already: keep one of them"),
         (
-            "log_level INFO\nlistener 1\nlog_level INFO",
+            "log_level INFO\nlistener 1\nlog_level INFO\npassword_file p",
             "3: `log_level` is given twice, on line 1 already: keep one of them",
         ),
         (
-            "listener 1\nip_port 1",
+            "listener 1\nip_port 1\npassword_file p",
             "2: `ip_port` under a `listener` line: put it above the first one, or say it in the `listener` line",
         ),
         (
-            "listener 1883 localhost",
-            "1: `listener` cannot be `1883 localhost`: give a port and maybe an IP address, \
+            "listener 1883 example.org",
+            "1: `listener` cannot be `1883 example.org`: give a port and maybe an IP address, \
              or 0 and the path of a UNIX socket",
         ),
         (
@@ -302,13 +315,13 @@ fn each_error_says_where_it_is_and_what_to_do() {
             "1: `listener` without a value: give a port and maybe an IP address, or 0 and the path of a UNIX socket",
         ),
         (
-            "cafile c\ncertfile c\nkeyfile k\nlistener 1",
+            "cafile c\ncertfile c\nkeyfile k\nlistener 1\nallow_anonymous true",
             "1: `cafile` in a wrong place: no TCP listener stands here: put it under the `listener` line it is for\n\
              sol.conf:2: `certfile` in a wrong place: no TCP listener stands here: put it under the `listener` line it is for\n\
              sol.conf:3: `keyfile` in a wrong place: no TCP listener stands here: put it under the `listener` line it is for",
         ),
         (
-            "listener 0 /s\nkeyfile k",
+            "listener 0 /s\nkeyfile k\nallow_anonymous true",
             "2: `keyfile` in a wrong place: TLS is not spoken on a UNIX socket: leave it out",
         ),
         (
@@ -316,7 +329,7 @@ fn each_error_says_where_it_is_and_what_to_do() {
             "1: `unix_socket_mode` in a wrong place: there is no `unix_socket` here: leave it out",
         ),
         (
-            "listener 1\nunix_socket_mode 0660",
+            "listener 1\nunix_socket_mode 0660\nallow_anonymous true",
             "2: `unix_socket_mode` in a wrong place: this listener is a TCP port: leave it out",
         ),
         ("certfile c", "1: `certfile` without `keyfile`: give its private key too"),
@@ -336,7 +349,15 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ),
         ("protocol http_api", "1: `protocol` cannot be `http_api`: give mqtt or websockets"),
         (
-            "protocol websockets\nlistener 1\nwebsockets_path /a",
+            "protocol websockets\nlistener 1\npassword_file p",
+            "1: `protocol` in a wrong place: no listener stands here: put it under the `listener` line it is for",
+        ),
+        (
+            "listener 2\nlistener 1\nmax_qos 1\npassword_file p",
+            "3: `max_qos` under one of several `listener` lines: it is for all of them, so put it above the first one",
+        ),
+        (
+            "protocol mqtt\nlistener 1\nwebsockets_path /a\npassword_file p",
             "3: `websockets_path` in a wrong place: it needs `protocol websockets` beside it: give that, or leave it out",
         ),
         (
@@ -353,11 +374,78 @@ fn each_error_says_where_it_is_and_what_to_do() {
         ),
         ("group g", "1: `group` without `user`: say whom to become"),
         (
-            "listener 1\nlistener 1 0.0.0.0",
+            "listener 1\nlistener 1 0.0.0.0\npassword_file p",
+            "2: 0.0.0.0:1 cannot be listened on beside *:1 of line 1: give each listener its own address",
+        ),
+        (
+            "listener 1 127.0.0.1\nlistener 1 0.0.0.0\npassword_file p",
             "2: 0.0.0.0:1 cannot be listened on beside 127.0.0.1:1 of line 1: give each listener its own address",
         ),
         (
-            "unix_socket /s\nlistener 0 /s",
+            "listener 1",
+            "1: nobody could log in at this `listener`: give a `password_file`, or say `allow_anonymous true`",
+        ),
+        (
+            "port 1",
+            "1: nobody could log in at this `port`: give a `password_file`, or say `allow_anonymous true`",
+        ),
+        (
+            "port 1\nip_port 1",
+            "1: `port` and `bind_address` beside `ip_port` or `ip_address`: keep one pair of them",
+        ),
+        (
+            "allow_anonymous true\nlistener 1\nallow_anonymous false",
+            "3: `allow_anonymous` is given twice, on line 1 already: keep one of them, or say \
+             `per_listener_settings true` for each listener to have its own",
+        ),
+        (
+            "per_listener_settings true\nallow_anonymous true\nlistener 1\npassword_file p",
+            "2: `allow_anonymous` in a wrong place: with `per_listener_settings true` it is for the listener that it \
+             stands under: put it there",
+        ),
+        (
+            "listener 1\nlistener_allow_anonymous false",
+            "2: `listener_allow_anonymous false` without `password_file`: nobody could log in, give the file",
+        ),
+        (
+            "ip_port 1\nsocket_domain ipv4",
+            "2: `socket_domain` in a wrong place: only a listener without an address has a choice: leave it out",
+        ),
+        (
+            "persistent_client_expiration 2m",
+            "1: `persistent_client_expiration` cannot be `2m`: that is a month to mosquitto and a minute elsewhere, so \
+             write days such as 60d, or seconds",
+        ),
+        ("log_type none", "1: `log_type` cannot be `none`: give `log_dest none`"),
+        (
+            "log_dest syslog",
+            "1: `log_dest` cannot be `syslog`: systemd takes standard error into its journal, so give `log_dest stderr`",
+        ),
+        (
+            "log_dest topic",
+            "1: `log_dest` cannot be `topic`: the log is not written to it, give stderr, stdout, none, or file and its path",
+        ),
+        (
+            "log_level INFO\nlog_type all",
+            "2: `log_type` beside `log_level`, which says the same: keep one of them",
+        ),
+        (
+            "tls_version tlsv1.1",
+            "1: `tls_version` cannot be `tlsv1.1`: no safe implementation of it exists here, give tlsv1.2 or tlsv1.3",
+        ),
+        (
+            "mount_point a/",
+            "1: `mount_point` of mosquitto is not something that Sol does: Sol has one tree of topics for all listeners: \
+             have clients use the whole topics, or bridge two brokers",
+        ),
+        (
+            "queue_qos0_messages true",
+            "1: `queue_qos0_messages` of mosquitto is not something that Sol does: QoS 0 does not wait for a client that \
+             is away: publish at QoS 1, or leave it out",
+        ),
+        ("sys_interval 5w", "1: `sys_interval` cannot be `5w`: give a time from 0 to 366d, in s, m, h or d"),
+        (
+            "unix_socket /s\nlistener 0 /s\nallow_anonymous true",
             "2: /s cannot be listened on beside /s of line 1: give each listener its own address",
         ),
     ] {
@@ -412,11 +500,11 @@ fn user_names_from_certificates_need_certificates() {
 }
 
 #[test]
-fn what_is_inherited_of_clients_can_be_changed_for_a_listener() {
-    let text = "acl_file a\nclientid_prefixes x-\nclientid_prefixes y-\nlistener 1\nlistener 2\nacl_file b\nclientid_prefixes z\n";
+fn who_may_come_and_do_what_is_for_all_listeners_or_for_each() {
+    let text = "per_listener_settings true\nlistener 1\nallow_anonymous true\nacl_file a\nclientid_prefixes x-\nclientid_prefixes y-\nlistener 2\nallow_anonymous true\nacl_file b\nclientid_prefixes \"z z\"\n";
     let listeners = parsed(text).broker.listeners;
     assert_eq!(listeners[0].client_id_prefixes, ["x-", "y-"]);
-    assert_eq!(listeners[1].client_id_prefixes, ["z"]);
+    assert_eq!(listeners[1].client_id_prefixes, ["z z"]);
     assert_eq!(
         [&listeners[0], &listeners[1]].map(|listener| listener.acl_file.clone().unwrap()),
         ["a", "b"].map(std::path::PathBuf::from)
@@ -451,6 +539,127 @@ fn relative_paths_are_anchored() {
     assert_eq!(settings, expected);
 }
 
+#[test]
+fn the_options_of_mosquitto_are_understood() {
+    let settings = parsed(
+        "pid_file /p\nsys_interval 5\nmax_packet_size 100\nmemory_limit 100000000\nmax_queued_messages 0\n\
+         max_queued_bytes 0\nmax_inflight_messages 0\nmax_inflight_bytes 9\nmax_connections -1\n\
+         persistent_client_expiration 2w\nlog_type error\nlog_type information\nlog_dest stdout\nlog_dest file /l\n\
+         global_max_clients 8\nautosave_interval 60\nset_tcp_nodelay true\n\
+         allow_zero_length_clientid 0\nauto_id_prefix a-\nlistener 1\nlistener_allow_anonymous true\n\
+         listener_auto_id_prefix b-\ntls_version tlsv1.3\ncertfile c\nkeyfile k\npassword_file p\nlistener 2\n",
+    );
+    let Config { limits, stats_interval, listeners, .. } = &settings.broker;
+    assert_eq!(*stats_interval, Some(Duration::from_secs(5)));
+    let expected = Limits {
+        max_packet_bytes: 100,
+        max_memory_bytes: 100_000_000,
+        max_queued_messages: usize::MAX,
+        max_queued_bytes: usize::MAX,
+        max_stored_messages: 1_000_000_000,
+        max_stored_bytes: 1 << 50,
+        max_in_flight_messages: u16::MAX,
+        max_in_flight_bytes: 9,
+        max_connections: usize::MAX,
+        max_sessions: 8,
+        persistent_client_expiration: Some(Duration::from_secs(14 * 86_400)),
+        ..Limits::default()
+    };
+    assert_eq!(*limits, expected);
+    let found: Vec<_> = listeners
+        .iter()
+        .map(|it| {
+            (it.allow_anonymous, it.identifiers.may_be_empty, &*it.identifiers.prefix, &it.password_file)
+        })
+        .collect();
+    let file = Some("p".into());
+    assert_eq!(found, [(true, false, "b-", &file), (false, false, "a-", &file)]);
+    assert_eq!(listeners[0].tls.as_ref().unwrap().versions, TlsVersions::V1_3);
+    let Process { log_level, console, log_path, .. } = &settings.process;
+    assert_eq!(*log_level, LevelFilter::Info);
+    assert_eq!(
+        (*console, log_path.as_deref()),
+        (Some(Console { stderr: false, stdout: true }), Some(Path::new("/l")))
+    );
+    assert_eq!(parsed(&settings.to_string()), settings);
+    let warnings: Vec<_> = settings.warnings().iter().map(ToString::to_string).collect();
+    let expected = [
+        "sol.conf:16: `autosave_interval` is read over: every change is stored before it is acknowledged, not from time to time",
+        "sol.conf:17: `set_tcp_nodelay` is read over: nothing is held back that could be sent, as if it were `true`",
+    ];
+    assert_eq!(warnings, expected);
+    assert_eq!(parsed("log_dest stderr\nlog_dest none").process.console, Some(Console::default()));
+}
+
+#[test]
+fn files_are_included_where_it_says_so_and_named_in_what_is_wrong() {
+    let place = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(place.path().join(name), text).unwrap();
+    std::fs::create_dir(place.path().join("conf.d")).unwrap();
+    write("main.conf", "listener 1\ninclude_dir conf.d\ntcp_backlog 7\n");
+    write("conf.d/b.conf", "allow_anonymous true\nlistener 3\n");
+    write("conf.d/a.conf", "tcp_backlog 5\nlistener 2\n");
+    write("conf.d/not.read", "x");
+    let read = || Settings::read(&place.path().join("main.conf"), Overrides::default());
+    let settings = read().unwrap();
+    let found: Vec<_> =
+        settings.broker.listeners.iter().map(|it| (it.endpoint.clone(), it.backlog)).collect();
+    assert_eq!(found, [(Endpoint::Any(1), 7), (Endpoint::Any(2), 5), (Endpoint::Any(3), 5)]);
+
+    write("conf.d/b.conf", "\nxyzzy 1\ninclude_dir .\nlistener 2\nallow_anonymous true");
+    let told = |problems: Vec<Problem>| {
+        let directory = format!("{}/", place.path().display());
+        problems.iter().map(|problem| problem.to_string().replace(&directory, "")).collect::<Vec<_>>()
+    };
+    let expected = [
+        "conf.d/b.conf:2: unknown key `xyzzy`: none of the known ones is like it, sol.conf has them all",
+        "conf.d/b.conf:3: `include_dir` in a file that is included: only the main file may include others",
+        "conf.d/b.conf:4: *:2 cannot be listened on beside *:2 of line 2 of conf.d/a.conf: give each listener its own address",
+    ];
+    assert_eq!(told(read().unwrap_err()), expected);
+    write("main.conf", "include_dir none\ninclude_dir .\n");
+    let problems = told(read().unwrap_err());
+    assert!(
+        problems[0].starts_with("main.conf:1: `include_dir`: cannot read none: No such file"),
+        "{problems:?}"
+    );
+    assert!(
+        problems[1].starts_with("main.conf:2: `include_dir` names the directory of this file"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_file_of_mosquitto_is_imported() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("mosquitto.conf");
+    std::fs::write(
+        &path,
+        "listener 1883\nallow_anonymous true\nmount_point a/\nautosave_interval 5\nmax_packet_size 100\n",
+    )
+    .unwrap();
+    let Import { text, left_out } = Import::read(&path).unwrap();
+    let shown = path.display();
+    assert_eq!(
+        text,
+        format!(
+            "# From {shown}. What is not here is the default.\n\
+             # left out: {shown}:3: `mount_point` of mosquitto is not something that Sol does: Sol has one tree of topics for all \
+             listeners: have clients use the whole topics, or bridge two brokers\n\
+             # not needed: {shown}:4: `autosave_interval` is read over: every change is stored before it is acknowledged, not from \
+             time to time\n\
+             per_listener_settings true\nmax_request_size 100B\nlistener 1883\ntcp_backlog 128\nallow_anonymous true\n\
+             allow_zero_length_clientid true\nauto_id_prefix sol-\n"
+        )
+    );
+    assert_eq!(left_out.len(), 1);
+    let imported = parsed(&text);
+    std::fs::write(&path, "listener 1883\nallow_anonymous true\nmax_packet_size 100\n").unwrap();
+    assert_eq!(imported, Settings::read(&path, Overrides::default()).unwrap());
+    std::fs::write(&path, "max_packet_size\n").unwrap();
+    assert_eq!(Import::read(&path).unwrap_err().len(), 1);
+}
+
 fn path() -> impl Strategy<Value = std::path::PathBuf> {
     "/[^\0\n\r]{1,12}".prop_map(Into::into)
 }
@@ -465,7 +674,11 @@ fn any_listener() -> impl Strategy<Value = Listener> {
         },
     );
     let unix = (path(), option::of(0..=0o777_u32)).prop_map(|(path, mode)| Endpoint::Unix { path, mode });
-    let endpoint = prop_oneof![any::<SocketAddr>().prop_map(without_scope).prop_map(Endpoint::Tcp), unix];
+    let endpoint = prop_oneof![
+        any::<SocketAddr>().prop_map(without_scope).prop_map(Endpoint::Tcp),
+        any::<u16>().prop_map(Endpoint::Any),
+        unix
+    ];
     let origins = prop::collection::vec("[a-z]{1,5}://[!-.0-~]{1,9}", 0..3);
     let websocket =
         (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
@@ -475,16 +688,16 @@ fn any_listener() -> impl Strategy<Value = Listener> {
         any::<bool>(),
         (option::of(path()), option::of(path())),
         (option::of(name), any::<bool>()),
-        prop::collection::vec("[!-~é]{1,5}", 0..3),
+        (prop::collection::vec("[ -~é]{1,5}", 0..3), "[!-~ ]{1,50}"),
     );
     (endpoint, 1..=u16::MAX, carrier, clients).prop_map(
         |(
             endpoint,
             backlog,
             (tls, websocket),
-            (anonymous, (password_file, acl_file), (name, by_user), prefixes),
+            (anonymous, (password_file, acl_file), (name, by_user), (prefixes, prefix)),
         )| {
-            let tls = tls.filter(|_| matches!(endpoint, Endpoint::Tcp(_)));
+            let tls = tls.filter(|_| !matches!(endpoint, Endpoint::Unix { .. }));
             let is_certain = tls.as_ref().is_some_and(|tls| tls.require_certificate);
             Listener {
                 user_from_certificate: name.filter(|_| is_certain),
@@ -493,6 +706,7 @@ fn any_listener() -> impl Strategy<Value = Listener> {
                 endpoint,
                 backlog,
                 allow_anonymous: anonymous || password_file.is_none(),
+                identifiers: Identifiers { may_be_empty: anonymous, prefix: prefix.as_str().into() },
                 password_file,
                 acl_file,
                 user_as_client_id: by_user,
@@ -528,11 +742,17 @@ prop_compose! {
         log_level in prop_oneof![Just(LevelFilter::Debug), Just(LevelFilter::Warn), Just(LevelFilter::Error)],
         (log_path, pid_file) in (option::of(path()), option::of(path())),
         persistence in option::of(any_persistence()),
+        (queued, in_flight, console) in (
+            prop_oneof![Just(usize::MAX), 1..100_000_000_usize],
+            prop_oneof![Just(usize::MAX), 1..=(1_usize << 50)],
+            option::of((any::<bool>(), any::<bool>())),
+        ),
         names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
     ) -> Settings {
         let (user, group) = names.unzip();
+        let console = console.map(|(stderr, stdout)| Console { stderr, stdout });
         let mut settings = Settings {
-            process: Process { log_level, log_path, pid_file, user, group: group.flatten() },
+            process: Process { log_level, log_path, console, pid_file, user, group: group.flatten() },
             ..Settings::default()
         };
         settings.broker.listeners = vec![listener];
@@ -540,6 +760,9 @@ prop_compose! {
         settings.broker.stats_interval = stats.map(Duration::from_secs);
         settings.broker.limits.tcp_keep_alive = keep_alive.map(Duration::from_secs);
         settings.broker.limits.max_packet_bytes = packet;
+        settings.broker.limits.max_queued_messages = queued;
+        settings.broker.limits.max_queued_bytes = queued;
+        settings.broker.limits.max_in_flight_bytes = in_flight;
         settings.broker.limits.max_memory_bytes = memory;
         settings.broker.persistence = persistence;
         settings

@@ -1,7 +1,7 @@
 //! Values as a file writes them: from text and to text.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,8 +12,14 @@ use super::{Endpoint, SyncPolicy, TlsVersions};
 
 /// The longest interval between syncs, in seconds.
 const MAX_SYNC_INTERVAL: u64 = 3600;
+/// Of what the client identifiers begin with that are made up, as in mosquitto.
+const MAX_PREFIX_BYTES: usize = 50;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
+
+/// What may wait in the store for one client at most.
+pub(super) const MOST_STORED_MESSAGES: usize = 1_000_000_000;
+pub(super) const MOST_STORED_BYTES: usize = 1 << 50;
 
 /// The carrier that is not the default.
 pub(super) const WEBSOCKETS: &str = "websockets";
@@ -27,12 +33,22 @@ pub enum Kind {
     Port,
     /// A port and maybe an address.
     Listener,
+    /// An IP address or `localhost`.
+    Host,
+    /// A version of IP.
+    Domain,
     /// A file's name.
     Path,
     /// A directory's name.
     Directory,
+    /// A directory's name, whose files are read.
+    Include,
     /// What is logged.
     Level,
+    /// What is logged, as mosquitto says it.
+    LogType,
+    /// Where the log goes. It may be two words.
+    LogDest,
     /// Bytes.
     Size {
         /// The least.
@@ -43,6 +59,18 @@ pub enum Kind {
     /// Whole seconds.
     Time {
         /// The most, in seconds.
+        max: u64,
+    },
+    /// Whole seconds, and longer units.
+    Age {
+        /// The most, in seconds.
+        max: u64,
+    },
+    /// A number of things, or -1 for any.
+    Limit {
+        /// The least.
+        min: u64,
+        /// The most.
         max: u64,
     },
     /// A number of things.
@@ -60,18 +88,22 @@ pub enum Kind {
     Mode,
     /// Versions of TLS.
     Protocols,
+    /// The oldest version of TLS.
+    OldestTls,
     /// A name that the system knows.
     Name,
     /// What a packet carries.
     Text,
+    /// What a client identifier begins with.
+    Prefix,
     /// What carries MQTT.
     Carrier,
     /// Of a URL.
     UrlPath,
     /// Where a browser's page comes from.
     Origin,
-    /// What a name begins with.
-    Prefix,
+    /// What names may begin with.
+    Prefixes,
 }
 
 impl fmt::Display for Kind {
@@ -82,13 +114,19 @@ impl fmt::Display for Kind {
             Self::Listener => {
                 f.write_str("a port and maybe an IP address, or 0 and the path of a UNIX socket")
             }
+            Self::Host => f.write_str("an IP address or localhost"),
+            Self::Domain => f.write_str("ipv4 or ipv6"),
             Self::Path => f.write_str("the path of a file"),
-            Self::Directory => f.write_str("the path of a directory"),
+            Self::Directory | Self::Include => f.write_str("the path of a directory"),
             Self::Level => f.write_str("DEBUG, INFO, WARNING or ERROR"),
+            Self::LogType => f.write_str("error, warning, notice, information, debug or all"),
+            Self::LogDest => f.write_str("stderr, stdout, none, or file and its path"),
             Self::Size { min, max } => {
                 write!(f, "a size from {} to {}, in B, KB, MB or GB", Size(min), Size(max))
             }
             Self::Time { max } => write!(f, "a time from 0 to {}, in s, m, h or d", Time(max)),
+            Self::Age { max } => write!(f, "a time from 0 to {}, in s, h, d, w or y", Age(max)),
+            Self::Limit { min, max } => write!(f, "a number from {min} to {max}, or -1 for any"),
             Self::Count { min, max } => write!(f, "a number from {min} to {max}"),
             Self::Sync => {
                 write!(f, "always, os, or interval and a time from 1s to {}", Time(MAX_SYNC_INTERVAL))
@@ -96,12 +134,14 @@ impl fmt::Display for Kind {
             Self::Truth => f.write_str("true or false"),
             Self::Mode => f.write_str("octal permissions such as 0660"),
             Self::Protocols => f.write_str("tlsv1_2, tlsv1_3 or both with a comma between"),
+            Self::OldestTls => f.write_str("tlsv1.2 or tlsv1.3"),
             Self::Name => f.write_str("a name"),
+            Self::Prefix => write!(f, "a text of at most {MAX_PREFIX_BYTES} bytes"),
             Self::Text => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
             Self::Carrier => f.write_str("mqtt or websockets"),
             Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
             Self::Origin => f.write_str("an origin such as https://example.org"),
-            Self::Prefix => f.write_str("the begin of a name, without spaces"),
+            Self::Prefixes => f.write_str("the begin of a name"),
         }
     }
 }
@@ -109,7 +149,12 @@ impl fmt::Display for Kind {
 impl Kind {
     /// Whether its key may be given more than once.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Origin | Self::Prefix)
+        matches!(self, Self::Origin | Self::Prefixes | Self::LogType | Self::LogDest)
+    }
+
+    /// How many words a value may have.
+    pub(super) fn words(self) -> usize {
+        if matches!(self, Self::Listener | Self::Sync | Self::LogDest) { 2 } else { 1 }
     }
 
     /// Whether a value is of the kind; if not, what to do.
@@ -119,16 +164,49 @@ impl Kind {
             Self::Address => text.parse::<IpAddr>().is_ok(),
             Self::Port => text.parse::<u16>().is_ok(),
             Self::Listener => endpoint(text).is_some(),
-            Self::Path | Self::Directory | Self::Name => !text.is_empty() && !text.contains('\0'),
+            Self::Host => host(text).is_some(),
+            Self::Domain => ["ipv4", "ipv6"].contains(&text),
+            Self::Path | Self::Directory | Self::Include | Self::Name => {
+                !text.is_empty() && !text.contains('\0')
+            }
+            Self::Prefix => {
+                !text.is_empty() && text.len() <= MAX_PREFIX_BYTES && !text.contains(char::is_control)
+            }
             Self::Text => {
                 !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains(char::is_control)
             }
             Self::Level => level(text).is_some(),
+            Self::LogType if text == "none" => return Err("give `log_dest none`".to_owned()),
+            Self::LogType => log_type(text).is_some(),
+            Self::LogDest => match text {
+                "syslog" => {
+                    let what = "systemd takes standard error into its journal, so give `log_dest stderr`";
+                    return Err(what.to_owned());
+                }
+                "topic" | "dlt" => {
+                    return Err(format!("the log is not written to it, {}", advice()));
+                }
+                _ => log_dest(text).is_some(),
+            },
             Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
             Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),
+            Self::Age { max } => match age(text) {
+                Some(time) => time <= Duration::from_secs(max),
+                None if time(text).is_some() => {
+                    return Err(
+                        "that is a month to mosquitto and a minute elsewhere, so write days such as \
+                                60d, or seconds"
+                            .to_owned(),
+                    );
+                }
+                None => false,
+            },
+            Self::Limit { min, max } => {
+                text == "-1" || text.parse().is_ok_and(|count: u64| (min..=max).contains(&count))
+            }
             Self::Count { min, max } => text.parse().is_ok_and(|count: u64| (min..=max).contains(&count)),
             Self::Sync => sync(text).is_some(),
-            Self::Truth => text.parse::<bool>().is_ok(),
+            Self::Truth => truth(text).is_some(),
             Self::Mode => mode(text).is_some(),
             Self::Protocols => {
                 if let Some(old) = text.split(',').map(str::trim).find(|v| ["tlsv1", "tlsv1_1"].contains(v)) {
@@ -136,8 +214,14 @@ impl Kind {
                 }
                 protocols(text).is_some()
             }
+            Self::OldestTls => {
+                if ["tlsv1", "tlsv1.0", "tlsv1.1"].contains(&text) {
+                    return Err(format!("no safe implementation of it exists here, {}", advice()));
+                }
+                oldest_tls(text).is_some()
+            }
             Self::Carrier => ["mqtt", WEBSOCKETS].contains(&text),
-            Self::Prefix => !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()),
+            Self::Prefixes => !text.is_empty() && !text.contains(char::is_control),
             Self::UrlPath => text.starts_with('/') && is_visible(text) && !text.contains(['?', '#']),
             Self::Origin => {
                 // As browsers write it: nothing behind the host and its port.
@@ -159,12 +243,73 @@ pub(super) fn endpoint(text: &str) -> Option<Endpoint> {
     let (port, place) = text.split_once(' ').unwrap_or((text, ""));
     let port = port.parse().ok()?;
     if place.is_empty() {
-        return Some(Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+        return Some(Endpoint::Any(port));
     }
     if port == 0 && place.contains('/') && !place.contains('\0') {
         return Some(Endpoint::Unix { path: place.into(), mode: None });
     }
-    Some(Endpoint::Tcp(SocketAddr::new(place.parse().ok()?, port)))
+    Some(Endpoint::Tcp(SocketAddr::new(host(place)?, port)))
+}
+
+/// Names are not looked up: who can reach a listener must not depend on who answers.
+pub(super) fn host(text: &str) -> Option<IpAddr> {
+    if text == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
+}
+
+/// A port of all addresses, of both versions of IP or of one.
+pub(super) fn any(port: u16, domain: Option<&str>) -> Endpoint {
+    match domain {
+        Some("ipv4") => Endpoint::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        Some(_) => Endpoint::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        None => Endpoint::Any(port),
+    }
+}
+
+/// mosquitto takes numbers, too.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn log_type(text: &str) -> Option<LevelFilter> {
+    match text {
+        "error" => Some(LevelFilter::Error),
+        "warning" => Some(LevelFilter::Warn),
+        "notice" | "information" => Some(LevelFilter::Info),
+        "debug" | "subscribe" | "unsubscribe" | "websockets" | "internal" | "all" => Some(LevelFilter::Debug),
+        _ => None,
+    }
+}
+
+/// Where the log goes.
+pub(super) enum Destination<'t> {
+    Stderr,
+    Stdout,
+    Nowhere,
+    File(&'t str),
+}
+
+pub(super) fn log_dest(text: &str) -> Option<Destination<'_>> {
+    match text {
+        "stderr" => Some(Destination::Stderr),
+        "stdout" => Some(Destination::Stdout),
+        "none" => Some(Destination::Nowhere),
+        _ => {
+            let path = text.strip_prefix("file ")?;
+            (!path.is_empty() && !path.contains('\0')).then_some(Destination::File(path))
+        }
+    }
+}
+
+pub(super) fn oldest_tls(text: &str) -> Option<TlsVersions> {
+    match text {
+        "tlsv1.2" => Some(TlsVersions::V1_2AndV1_3),
+        "tlsv1.3" => Some(TlsVersions::V1_3),
+        _ => None,
+    }
 }
 
 pub(super) fn level(text: &str) -> Option<LevelFilter> {
@@ -187,6 +332,8 @@ pub(super) fn level_name(level: LevelFilter) -> &'static str {
 }
 
 const SIZES: [(&str, u64); 4] = [("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10), ("B", 1)];
+/// A month is missing: its `m` is a minute elsewhere.
+const AGES: [(&str, u64); 5] = [("y", 365 * 86_400), ("w", 7 * 86_400), ("d", 86_400), ("h", 3600), ("s", 1)];
 const TIMES: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
 
 /// Bytes. The unit may be of any case, as in the original; without one it is bytes.
@@ -197,6 +344,11 @@ pub(super) fn size(text: &str) -> Option<u64> {
 /// Without a unit it is seconds.
 pub(super) fn time(text: &str) -> Option<Duration> {
     with_unit(text, &TIMES).map(Duration::from_secs)
+}
+
+/// Without a unit it is seconds.
+pub(super) fn age(text: &str) -> Option<Duration> {
+    with_unit(text, &AGES).map(Duration::from_secs)
 }
 
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -244,6 +396,15 @@ pub(super) struct Time(pub(super) u64);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_with_unit(self.0, &TIMES, f)
+    }
+}
+
+/// Seconds, in the largest unit of an age that says them exactly.
+pub(super) struct Age(pub(super) u64);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_unit(self.0, &AGES, f)
     }
 }
 
@@ -307,6 +468,15 @@ mod tests {
             assert_eq!(time(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(time("1w"), None);
+    }
+
+    #[test]
+    fn an_age_has_no_months_and_its_minutes_are_no_minutes() {
+        for (text, seconds) in [("7", 7), ("2h", 7200), ("2w", 14 * 86_400), ("1y", 365 * 86_400)] {
+            assert_eq!(age(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        let advice = Kind::Age { max: u64::MAX }.check("2m").unwrap_err();
+        assert!(advice.contains("a month to mosquitto"), "{advice}");
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl Hub {
                 "the user name is the client identifier here, and there is none",
             ))?);
         } else if connect.client_id.is_empty() {
-            grant.client_id = Cow::Owned(self.unused_identifier());
+            if !access.identifiers.may_be_empty {
+                return Err((Reason::ClientIdentifierNotValid, "a client identifier is needed here"));
+            }
+            grant.client_id = Cow::Owned(self.unused_identifier(&access.identifiers.prefix));
         }
         let prefixes = &access.client_id_prefixes;
         if !prefixes.is_empty() && !prefixes.iter().any(|prefix| grant.client_id.starts_with(prefix.as_str()))

@@ -254,10 +254,10 @@ impl Hub {
     }
 
     /// An identifier for a client that sent none [MQTT-3.1.3-6]. Not to be guessed, so that nobody else takes it over.
-    pub(super) fn unused_identifier(&self) -> String {
+    pub(super) fn unused_identifier(&self, prefix: &str) -> String {
         loop {
             let secret = ahash::RandomState::new().hash_one(self.next_number());
-            let id = format!("sol-{secret:016x}");
+            let id = format!("{prefix}{secret:016x}");
             if !self.sessions.lock().contains_key(id.as_str()) {
                 return id;
             }

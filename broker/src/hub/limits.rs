@@ -46,6 +46,8 @@ pub struct Limits {
     pub max_topic_levels: usize,
     /// QoS 1 and 2 messages in flight to one client; further ones are queued.
     pub max_in_flight_messages: u16,
+    /// Bytes of them, but for one that is larger alone; and `max_outbox_bytes` at most.
+    pub max_in_flight_bytes: usize,
     /// Messages queued for one client; further ones are dropped.
     pub max_queued_messages: usize,
     /// Bytes of messages queued for one client; further ones are dropped.
@@ -120,6 +122,7 @@ impl Default for Limits {
             max_topic_bytes: MAX_TOPIC_BYTES,
             max_topic_levels: 256,
             max_in_flight_messages: 100,
+            max_in_flight_bytes: usize::MAX,
             max_queued_messages: 100_000,
             max_queued_bytes: 64 << 20,
             max_stored_messages: 1_000_000,
@@ -191,7 +194,7 @@ impl Limits {
     pub(super) fn outbound(&self) -> OutboundLimits {
         OutboundLimits {
             in_flight_messages: self.max_in_flight_messages,
-            in_flight_bytes: self.max_outbox_bytes,
+            in_flight_bytes: self.max_in_flight_bytes.min(self.max_outbox_bytes),
             queued_messages: self.max_queued_messages,
             queued_bytes: self.max_queued_bytes,
             stored_messages: self.max_stored_messages,

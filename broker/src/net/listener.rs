@@ -1,7 +1,7 @@
 //! Listening sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,10 +39,16 @@ impl Listening {
         let websocket = listener.websocket.clone().map(Arc::new);
         let open = || match endpoint {
             Endpoint::Tcp(address) => {
-                let socket = listen(*address, i32::from(*backlog))?;
+                let socket = listen(*address, true, i32::from(*backlog))?;
                 let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                 let socket = Async::new(socket)?;
                 Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Tcp(address)))
+            }
+            Endpoint::Any(port) => {
+                let socket = listen_everywhere(*port, i32::from(*backlog))?;
+                let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
+                let socket = Async::new(socket)?;
+                Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Any(port)))
             }
             Endpoint::Unix { path, mode } => {
                 let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
@@ -63,7 +69,11 @@ impl Listening {
     pub(super) fn origin(&self, address: &SockAddr) -> Option<Origin> {
         match &self.path {
             Some(path) => Some(Origin::Unix(Arc::clone(path))),
-            None => address.as_socket().map(Origin::Tcp),
+            None => address.as_socket().map(|mut address| {
+                // IPv4 over a socket for both.
+                address.set_ip(address.ip().to_canonical());
+                Origin::Tcp(address)
+            }),
         }
     }
 
@@ -83,14 +93,25 @@ impl Listening {
     }
 }
 
-/// Listens on a TCP address.
-fn listen(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+/// Listens on a TCP port of all addresses: by one socket for IPv6 and IPv4, or where the system has no such thing, for
+/// IPv4.
+fn listen_everywhere(port: u16, backlog: i32) -> io::Result<Socket> {
+    match listen((Ipv6Addr::UNSPECIFIED, port).into(), false, backlog) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            listen((Ipv4Addr::UNSPECIFIED, port).into(), true, backlog)
+        }
+        listening => listening,
+    }
+}
+
+/// Listens on a TCP address; one of IPv6 maybe for IPv4, too.
+fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As mosquitto does: a restart must not wait for the old connections' last packets.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(is_alone)?;
     }
     socket.bind(&address.into())?;
     socket.listen(backlog)?;

@@ -16,7 +16,7 @@ mod unix;
 mod websocket;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -207,7 +207,7 @@ impl Broker {
         &self.endpoints
     }
 
-    /// Its TCP addresses among them.
+    /// Its TCP addresses among them; 0.0.0.0 for all of this machine.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -293,6 +293,7 @@ fn access(
         user_from_certificate,
         user_as_client_id: listener.user_as_client_id,
         client_id_prefixes: listener.client_id_prefixes.clone(),
+        identifiers: listener.identifiers.clone(),
     })
 }
 
@@ -314,6 +315,7 @@ fn once<T>(
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
     match endpoint {
         Endpoint::Tcp(address) => Some(*address),
+        Endpoint::Any(port) => Some((Ipv4Addr::UNSPECIFIED, *port).into()),
         Endpoint::Unix { .. } => None,
     }
 }

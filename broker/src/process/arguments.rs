@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{passwd, stored};
+use crate::{importing, passwd, stored};
 
 /// An MQTT broker: MQTT 3.1, 3.1.1 and 5.0.
 ///
@@ -51,4 +51,5 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Passwd(passwd::Arguments),
     Store(stored::Arguments),
+    ImportMosquitto(importing::Arguments),
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use flexi_logger::{DeferredNow, Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle};
 use log::{LevelFilter, Record, error, info};
-use sol::config::Process;
+use sol::config::{Console, Process};
 
 use super::Failure;
 
@@ -21,15 +21,22 @@ impl Log {
             .format(line)
             // A log that nobody reads any more is no reason to end.
             .panic_if_error_channel_is_broken(false);
+        let Console { stderr, stdout } =
+            settings.console.unwrap_or(Console { stderr: to_stderr, stdout: false });
+        let also = |is_on| if is_on { Duplicate::All } else { Duplicate::None };
         logger = match &settings.log_path {
             Some(path) => {
                 let failed = |error| Failure::run(&format!("cannot write the log {}", path.display()), error);
                 OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
                 let file = FileSpec::try_from(path).map_err(|error| failed(io::Error::other(error)))?;
-                let duplicate = if to_stderr { Duplicate::All } else { Duplicate::None };
-                logger.log_to_file(file).append().duplicate_to_stderr(duplicate)
+                let logger = logger.log_to_file(file).append();
+                logger.duplicate_to_stderr(also(stderr)).duplicate_to_stdout(also(stdout))
             }
-            None if to_stderr => logger.log_to_stderr(),
+            None if stdout && stderr => {
+                logger.do_not_log().duplicate_to_stderr(Duplicate::All).duplicate_to_stdout(Duplicate::All)
+            }
+            None if stdout => logger.log_to_stdout(),
+            None if stderr => logger.log_to_stderr(),
             None => logger.do_not_log(),
         };
         let handle = logger.start().map_err(|error| Failure::run("cannot start the log", error))?;

@@ -37,8 +37,11 @@ use unix as system;
 pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter) -> Result<(), Failure> {
     let is_background = source.arguments.daemon;
     let log = Log::start(&settings.process, !is_background)?;
-    let (broker, signals, _pid_file) = start(&settings).map_err(|failure| failure.log(is_background))?;
-    if is_background && settings.process.log_path.is_none() {
+    // Whoever starts it looks at standard error.
+    let is_unseen = is_background || settings.process.console.is_some_and(|console| !console.stderr);
+    let (broker, signals, _pid_file) = start(&settings).map_err(|failure| failure.log(is_unseen))?;
+    settings.warnings().iter().for_each(|warning| warn!("{warning}"));
+    if is_background && settings.process.log_path.is_none() && settings.process.console.is_none() {
         eprintln!("sol: nothing is logged in the background without `log_path`");
     }
     starter.ready();
@@ -48,7 +51,7 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
     service::stopping();
     broker.stop();
     info!("stopped");
-    ended.map_err(|error| Failure::run("cannot wait for signals", error).log(is_background))
+    ended.map_err(|error| Failure::run("cannot wait for signals", error).log(is_unseen))
 }
 
 /// Opens everything, then gives up the rights to do so.
@@ -61,8 +64,13 @@ fn start(settings: &Settings) -> Result<(Broker, Signals, Option<PidFile>), Fail
         settings.process.pid_file.as_deref().map(PidFile::create).transpose().map_err(Failure::Run)?;
     let broker = Broker::start(settings.broker.clone()).map_err(|error| Failure::Run(error.to_string()))?;
     announce(&broker, &settings.broker);
-    if let Some(identity) = Identity::find(&settings.process).map_err(|(_, what)| Failure::Run(what))? {
-        become_user(&identity, settings)?;
+    match Identity::find(&settings.process).map_err(|(_, what)| Failure::Run(what))? {
+        Some(identity) if identity.is_within_reach() => become_user(&identity, settings)?,
+        // As in mosquitto, whose files say `user` whoever starts it.
+        Some(identity) => {
+            warn!("`user` has no effect: only root can become {identity}, and this process is not root's");
+        }
+        None => {}
     }
     Ok((broker, signals, pid_file))
 }
@@ -99,7 +107,10 @@ fn announce(broker: &Broker, config: &Config) {
     for (endpoint, listener) in broker.endpoints().iter().zip(&config.listeners) {
         let reach = match endpoint {
             Endpoint::Tcp(address) if address.ip().is_loopback() => "only this machine can reach it",
-            Endpoint::Tcp(_) => "anyone who can reach this address can connect",
+            Endpoint::Tcp(_) if listener.allow_anonymous => "anyone who can reach this address can connect",
+            Endpoint::Any(_) if listener.allow_anonymous => "anyone who can reach this machine can connect",
+            Endpoint::Tcp(_) => "users who can reach this address can connect",
+            Endpoint::Any(_) => "users who can reach this machine can connect",
             Endpoint::Unix { .. } => "its permissions say who can connect",
         };
         info!(

@@ -67,6 +67,10 @@ impl Identity {
         match self.0 {}
     }
 
+    pub(super) fn is_within_reach(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn assume(&self) -> Result<(), String> {
         match self.0 {}
     }

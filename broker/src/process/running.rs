@@ -60,7 +60,10 @@ impl Running<'_> {
         service::reloading();
         self.log.reopen();
         match self.source.read() {
-            Ok(settings) => self.take(&settings),
+            Ok(settings) => {
+                settings.warnings().iter().for_each(|warning| warn!("{warning}"));
+                self.take(&settings);
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| error!("{problem}"));
                 error!("the configuration is not read again: what was read before stays in force");

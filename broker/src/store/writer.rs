@@ -184,6 +184,9 @@ impl Writer {
         self.answer(taken.fetches, now, sink);
         if !taken.is_over {
             self.clean(CLEANED_BYTES.saturating_add(CLEANED_SHARE.saturating_mul(written)), now);
+            if self.options.sync == SyncPolicy::Always && self.frames.is_empty() {
+                self.log.make_room();
+            }
         }
         self.measure();
         !taken.is_over
@@ -244,7 +247,10 @@ impl Writer {
             let result = self.append().and_then(|()| self.sync(now));
             self.settle();
             match result {
-                Ok(()) => return self.works(now),
+                Ok(()) => {
+                    self.log.give_room_back();
+                    return self.works(now);
+                }
                 Err(error) => self.failed(now, &error),
             }
         }

@@ -103,10 +103,10 @@ impl Drop for Sol {
     }
 }
 
-/// The address in the line that tells of a listener.
+/// The address in the line that tells of a listener; of all of this machine, 127.0.0.1.
 pub(crate) fn listens_on(line: &str) -> SocketAddr {
     let (_, behind) = line.split_once(" listens on ").unwrap_or_else(|| panic!("{line:?}"));
-    behind.split_whitespace().next().unwrap().parse().unwrap()
+    behind.split_whitespace().next().unwrap().replace('*', "127.0.0.1").parse().unwrap()
 }
 
 pub(crate) fn sol(arguments: &[&str]) -> Command {

@@ -12,7 +12,7 @@ fn each_listener_says_what_it_speaks_and_mqtt_js_speaks_it() {
     let pki = Pki::new("authority");
     let identity = pki.server("server");
     let place = Place::new(&format!(
-        "listener 0\nprotocol websockets\nwebsockets_path /mqtt\n\
+        "allow_anonymous true\nlistener 0\nprotocol websockets\nwebsockets_path /mqtt\n\
          listener 0\nprotocol websockets\ncertfile {}\nkeyfile {}\n\
          listener 0\nprotocol mqtt\n",
         identity.certfile.display(),

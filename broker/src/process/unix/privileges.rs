@@ -80,6 +80,15 @@ impl Identity {
         Ok(())
     }
 
+    /// Whether this process may become it, or is it.
+    pub(crate) fn is_within_reach(&self) -> bool {
+        Uid::effective().is_root() || self.is_assumed()
+    }
+
+    fn is_assumed(&self) -> bool {
+        (Uid::current(), Uid::effective()) == (self.uid, self.uid) && Gid::effective() == self.gid
+    }
+
     /// Becomes it, with all threads and for good: its groups, its group, then the user, after which there is no way
     /// back.
     ///
@@ -87,13 +96,8 @@ impl Identity {
     ///
     /// What to say. The process may have given up a part of its rights then, and must end.
     pub(crate) fn assume(&self) -> Result<(), String> {
-        if (Uid::current(), Uid::effective()) == (self.uid, self.uid) && Gid::effective() == self.gid {
+        if self.is_assumed() {
             return Ok(());
-        }
-        if !Uid::effective().is_root() {
-            return Err(format!(
-                "only root can become {self}: start as root, or leave out `user` and `group`"
-            ));
         }
         let failed = |error| format!("cannot become {self}: {error}");
         self.assume_groups().map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
@@ -107,11 +108,11 @@ impl Files for Directory {
         let file = options().read(true).create_new(true).open(self.path.join(name))?;
         #[cfg(unix)]
         give_to_owner(&file, &self.itself)?;
-        Ok(Box::new(SystemFile(file)))
+        Ok(Box::new(SystemFile::new(file)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(SystemFile(options().read(true).open(self.path.join(name))?)))
+        Ok(Box::new(SystemFile::new(options().read(true).open(self.path.join(name))?)?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -141,26 +142,59 @@ fn give_to_owner(file: &fs::File, directory: &fs::File) -> io::Result<()> {
     Ok(())
 }
 
-struct SystemFile(fs::File);
+struct SystemFile {
+    file: fs::File,
+    /// Where the next bytes go.
+    end: AtomicU64,
+    /// Where the room ends that was made for them.
+    room: AtomicU64,
+}
+
+impl SystemFile {
+    fn new(file: fs::File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self { file, end: len.into(), room: len.into() })
+    }
+}
+
+/// What room is made of.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl File for SystemFile {
     fn bytes(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        (&self.0).write_all(bytes)
+        let at = self.end.load(Ordering::Relaxed);
+        write_all_at(&self.file, bytes, at)?;
+        self.end.store(at + bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn make_room(&self, bytes: u32) -> io::Result<()> {
+        let end = self.end.load(Ordering::Relaxed);
+        let wanted = end + u64::from(bytes);
+        let mut room = self.room.load(Ordering::Relaxed).max(end);
+        while room < wanted {
+            let zeros = usize::try_from(wanted - room).ok().and_then(|missing| ZEROS.get(..missing));
+            let zeros = zeros.unwrap_or(&ZEROS);
+            write_all_at(&self.file, zeros, room)?;
+            room += zeros.len() as u64;
+            self.room.store(room, Ordering::Relaxed);
+        }
+        self.file.sync_data()
     }
 
     #[cfg(unix)]
     fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, offset)
     }
 
     #[cfg(windows)]
     fn read_exact_at(&self, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match std::os::windows::fs::FileExt::seek_read(&self.0, bytes, offset)? {
+            match std::os::windows::fs::FileExt::seek_read(&self.file, bytes, offset)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => {
                     offset += read as u64;
@@ -172,18 +206,39 @@ impl File for SystemFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)?;
+        self.end.fetch_min(len, Ordering::Relaxed);
+        self.room.fetch_min(len, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 
-/// Appends, and nobody else may read.
+#[cfg(unix)]
+fn write_all_at(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &fs::File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += written as u64;
+        bytes = bytes.split_at(written).1;
+    }
+    Ok(())
+}
+
+/// Writes, and nobody else may read.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.append(true);
+    options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
@@ -268,6 +323,13 @@ mod tests {
         file.truncate(5).unwrap();
         assert_eq!(file.bytes().unwrap(), 5);
         assert_eq!(file.read_exact_at(1, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        file.make_room(100_000).unwrap();
+        file.append(b", all").unwrap();
+        assert_eq!(file.bytes().unwrap(), 100_005);
+        file.read_exact_at(6, &mut bytes).unwrap();
+        assert_eq!(&bytes, b" all\0");
+        file.make_room(100_000).unwrap();
+        assert_eq!(file.bytes().unwrap(), 100_010);
         let mut names = directory.list().unwrap();
         names.sort();
         assert_eq!(names, ["lock", "one"]);

@@ -48,7 +48,7 @@ pub trait Files: Send + Sync {
 
 /// A file that grows at its end.
 pub trait File: Send + Sync {
-    /// Its length in bytes.
+    /// Its length in bytes, with the room that was made.
     ///
     /// # Errors
     ///
@@ -61,6 +61,14 @@ pub trait File: Send + Sync {
     ///
     /// The system's.
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes the file that much longer than what was appended, with zeros on stable storage. What is appended then goes
+    /// over them, and is sooner synced: the system need not write down where it stands, nor how long the file is.
+    ///
+    /// # Errors
+    ///
+    /// The system's. Some of them may be there.
+    fn make_room(&self, bytes: u32) -> io::Result<()>;
 
     /// Reads exactly as many bytes, from `offset` on.
     ///

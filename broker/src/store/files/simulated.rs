@@ -99,8 +99,13 @@ impl Change {
 #[derive(Clone, Default)]
 struct Inode {
     bytes: Vec<u8>,
-    /// So many of them are on stable storage.
+    /// So many of them were appended. Behind are zeros, which are the room for more.
+    end: usize,
+    /// So many of these are on stable storage.
     synced: usize,
+    /// The file is so long on stable storage; if it was cut since, it may be.
+    stable_len: usize,
+    is_cut: bool,
     /// Those on stable storage behind them that were cut off since.
     cut: Vec<u8>,
     /// What a sync failed for.
@@ -111,7 +116,7 @@ struct Inode {
 impl Inode {
     /// As it may be found after a power cut.
     fn surviving(&self, random: &mut Rng) -> Self {
-        let mut bytes = self.bytes.clone();
+        let mut bytes = self.bytes.get(..self.end).unwrap_or_default().to_vec();
         let unsynced = bytes.len() - self.synced;
         if !self.cut.is_empty() && (unsynced == 0 || random.bool()) {
             bytes.truncate(self.synced);
@@ -129,7 +134,24 @@ impl Inode {
             let end = lost.end.min(bytes.len());
             spoil(bytes.get_mut(lost.start..end).unwrap_or_default(), random);
         }
-        Self { synced: bytes.len(), bytes, was_synced: true, ..Self::default() }
+        if self.cut.is_empty() && !(self.is_cut && random.bool()) {
+            bytes.resize(bytes.len().max(self.stable_len), 0);
+        }
+        Self::stable(bytes)
+    }
+
+    fn stable(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Self { bytes, end: len, synced: len, stable_len: len, was_synced: true, ..Self::default() }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let (over, behind) = bytes.split_at(bytes.len().min(self.bytes.len() - self.end));
+        if let Some(room) = self.bytes.get_mut(self.end..self.end + over.len()) {
+            room.copy_from_slice(over);
+        }
+        self.bytes.extend(behind);
+        self.end += bytes.len();
     }
 }
 
@@ -225,7 +247,7 @@ impl Disk {
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.0.lock();
         let inode = state.inodes.len();
-        state.inodes.push(Inode { synced: bytes.len(), bytes, was_synced: true, ..Inode::default() });
+        state.inodes.push(Inode::stable(bytes));
         state.names.insert(name.to_owned(), inode);
         state.stable_names.insert(name.to_owned(), inode);
     }
@@ -329,7 +351,26 @@ impl File for DiskFile {
             Some(Failure::ReadOnly) => 0,
             Some(Failure::Full | Failure::Broken) => state.random.usize(..=bytes.len()),
         };
-        state.inode(self.inode)?.bytes.extend(bytes.get(..written).unwrap_or_default());
+        state.inode(self.inode)?.append(bytes.get(..written).unwrap_or_default());
+        failure.map_or(Ok(()), |failure| Err(error(failure)))
+    }
+
+    fn make_room(&self, bytes: u32) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        let failure = state.failure();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let made = match failure {
+            None => bytes,
+            Some(Failure::ReadOnly) => 0,
+            Some(Failure::Full | Failure::Broken) => state.random.usize(..=bytes),
+        };
+        let is_ignored = state.ignored.contains(&SyncKind::Data);
+        let inode = state.inode(self.inode)?;
+        let len = inode.bytes.len().max(inode.end + made);
+        inode.bytes.resize(len, 0);
+        if failure.is_none() && !is_ignored {
+            inode.stable_len = len;
+        }
         failure.map_or(Ok(()), |failure| Err(error(failure)))
     }
 
@@ -352,6 +393,8 @@ impl File for DiskFile {
             inode.synced = len;
         }
         inode.bytes.truncate(len);
+        inode.end = inode.end.min(len);
+        inode.is_cut = true;
         Ok(())
     }
 
@@ -366,9 +409,11 @@ impl File for DiskFile {
             return Ok(());
         }
         if failed.is_err() {
-            inode.lost.push(inode.synced..inode.bytes.len());
+            inode.lost.push(inode.synced..inode.end);
         }
-        inode.synced = inode.bytes.len();
+        inode.synced = inode.end;
+        inode.stable_len = inode.bytes.len();
+        inode.is_cut = false;
         inode.cut.clear();
         failed
     }
@@ -440,6 +485,29 @@ mod tests {
         assert!(found.contains(&Some(b"o".to_vec())) && found.contains(&Some(b"old".to_vec())));
         file.sync().unwrap();
         assert!(survivors(&disk).iter().all(|found| found.as_deref() == Some(b"o")));
+    }
+
+    #[test]
+    fn room_is_written_over() {
+        let disk = Disk::new(0);
+        let file = disk.create("a").unwrap();
+        disk.sync().unwrap();
+        file.append(b"one").unwrap();
+        file.sync().unwrap();
+        file.make_room(4).unwrap();
+        file.append(b"two").unwrap();
+        assert_eq!((disk.bytes("a").unwrap().as_slice(), file.bytes().unwrap()), (b"onetwo\0".as_slice(), 7));
+        let found = survivors(&disk);
+        for expected in [b"one\0\0\0\0", b"onetwo\0", b"onetw\0\0"] {
+            assert!(found.contains(&Some(expected.to_vec())), "{expected:?}");
+        }
+        assert!(found.iter().flatten().all(|bytes| bytes.starts_with(b"one") && bytes.len() == 7));
+        file.sync().unwrap();
+        file.append(b"three").unwrap();
+        assert_eq!(disk.bytes("a").unwrap(), b"onetwothree");
+        assert!(survivors(&disk).iter().flatten().all(|bytes| bytes.starts_with(b"onetwo")));
+        file.truncate(3).unwrap();
+        assert!(survivors(&disk).contains(&Some(b"one".to_vec())));
     }
 
     #[test]

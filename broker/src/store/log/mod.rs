@@ -8,6 +8,8 @@
 //! - When an append or a sync failed, it is not known what of that file's end is on the disk, nor does the system tell
 //!   later: what it still shows may be in memory only. So nothing is ever added there. The log goes on in a new segment,
 //!   which repeats the numbers that were not synced, and whose frames take the place of those before.
+//! - Behind the last frame of the segment that is written there may be zeros, which are room for the next ones. What
+//!   they do not go over at the end is no frame that was torn.
 //! - A segment begins only when all frames before its first are on stable storage, and each frame says up to which number
 //!   that was so when it was written. So a broken frame at the end, which is cut, is told from a broken one that had been
 //!   stored, which is an error.
@@ -33,6 +35,10 @@ pub const MAX_PAYLOAD_BYTES: u32 = 1 << 30;
 
 /// The largest that a segment may be before its last frame, so that both together have 32-bit offsets.
 const MAX_SEGMENT_BYTES: u32 = 1 << 31;
+
+/// The first room that is made in a segment; each further one is twice as large, up to the largest.
+const MIN_ROOM_BYTES: u32 = 128 << 10;
+const MAX_ROOM_BYTES: u32 = 4 << 20;
 
 /// Files that are kept open for reading.
 const MAX_OPEN: usize = 8;
@@ -111,6 +117,8 @@ struct Segment {
     end: u32,
     /// As long its file is.
     bytes: u64,
+    /// How much room is made next in it; none if there is no more to be made.
+    next_room: u32,
 }
 
 /// The end of the segment that is written.
@@ -183,7 +191,7 @@ impl Log {
         match file.append(&frame.encode()).and_then(|()| file.append(payload)) {
             Ok(()) => {
                 segment.end = place.end();
-                segment.bytes = u64::from(segment.end);
+                segment.bytes = segment.bytes.max(u64::from(segment.end));
                 self.next += 1;
                 Ok(place)
             }
@@ -223,6 +231,42 @@ impl Log {
                 let file = self.segments.back().map_or_else(String::new, |segment| name(segment.number));
                 Err(WriteError::Io { file, action: "synced", source })
             }
+        }
+    }
+
+    /// Makes room for the next frames where there is little left, so that they are sooner synced. To be called when
+    /// nobody waits for a sync and all are; it does no harm if it fails.
+    pub fn make_room(&mut self) {
+        let (Tail::Good(file), Some(segment)) = (&self.tail, self.segments.back_mut()) else { return };
+        let left = segment.bytes.saturating_sub(u64::from(segment.end));
+        // What is behind the segment's size may never be used.
+        let room = segment.next_room.min(self.segment_bytes.saturating_sub(segment.end));
+        if self.synced + 1 != self.next || left >= u64::from(room / 2) {
+            return;
+        }
+        match file.make_room(room) {
+            Ok(()) => {
+                segment.bytes = segment.bytes.max(u64::from(segment.end) + u64::from(room));
+                segment.next_room = room.saturating_mul(2).min(MAX_ROOM_BYTES);
+            }
+            Err(error) => {
+                segment.bytes = file.bytes().unwrap_or(segment.bytes);
+                segment.next_room = 0;
+                // What becomes of a full file's end is known.
+                if error.kind() != io::ErrorKind::StorageFull {
+                    self.tail = Tail::Closed;
+                }
+            }
+        }
+    }
+
+    /// Gives back what room is left.
+    pub fn give_room_back(&mut self) {
+        if let (Tail::Good(file), Some(segment)) = (&self.tail, self.segments.back_mut())
+            && segment.bytes > u64::from(segment.end)
+            && file.truncate(u64::from(segment.end)).is_ok()
+        {
+            segment.bytes = u64::from(segment.end);
         }
     }
 
@@ -322,6 +366,7 @@ impl Log {
     fn begin_segment(&mut self) -> Result<(), WriteError> {
         // Its header says that all before it is on stable storage.
         self.sync()?;
+        self.give_room_back();
         self.tail = Tail::Closed;
         let number = self.next_segment;
         let exhausted = || directory_error("written", io::Error::other("it has had 4294967295 files"));
@@ -333,7 +378,8 @@ impl Log {
         match create(&*self.files, &header) {
             Ok(file) => {
                 self.has_unsynced_removal = false;
-                self.segments.push_back(Segment { number, salt, end: HEADER, bytes: u64::from(HEADER) });
+                let (bytes, next_room) = (u64::from(HEADER), MIN_ROOM_BYTES);
+                self.segments.push_back(Segment { number, salt, end: HEADER, bytes, next_room });
                 self.tail = Tail::Good(file);
                 Ok(())
             }

@@ -193,6 +193,9 @@ impl Recovery {
                 }
                 Found::Broken(what) => what,
             };
+            if is_room(candidate).map_err(|error| candidate.failed(error))? {
+                return Ok(());
+            }
             let defect = candidate.defect(offset, what);
             let is_missing = later.is_some_and(|later| number < later.first);
             // Otherwise the next segment has what is missing, or tells that it is.
@@ -402,13 +405,28 @@ fn candidate(files: &dyn Files, number: u32) -> Result<Candidate, OpenError> {
 fn segment(candidate: &Candidate) -> Option<Segment> {
     let Header { salt, .. } = candidate.header?;
     let end = u32::try_from(candidate.end).ok()?;
-    Some(Segment { number: candidate.number, salt, end, bytes: candidate.len })
+    Some(Segment { number: candidate.number, salt, end, bytes: candidate.len, next_room: 0 })
 }
 
 fn place(segment: u32, offset: u64, length: u32) -> Option<Place> {
     let offset = u32::try_from(offset).ok()?;
     offset.checked_add(FRAME)?.checked_add(length)?;
     Some(Place { segment, offset, length })
+}
+
+/// Whether nothing but zeros stands behind the last good frame: room for more, not one that was torn.
+fn is_room(candidate: &Candidate) -> io::Result<bool> {
+    let mut window = Vec::new();
+    let mut offset = candidate.end;
+    while offset < candidate.len {
+        window.resize(usize::try_from(candidate.len - offset).map_or(WINDOW, |rest| rest.min(WINDOW)), 0);
+        candidate.file.read_exact_at(offset, &mut window)?;
+        if window.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset += window.len() as u64;
+    }
+    Ok(true)
 }
 
 /// A whole frame behind the broken one with that `number`: its offset and number. It must say that the broken one was on
