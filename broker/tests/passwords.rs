@@ -420,6 +420,29 @@ fn who_waits_for_a_login_waits_no_longer_than_for_a_connect() {
     client.expect_closed();
 }
 
+#[test]
+fn who_leaves_before_its_password_is_verified_leaves_the_place_to_others() {
+    const GUESSES: usize = 500;
+    let limits = Limits {
+        max_login_threads: NonZeroUsize::MIN,
+        max_waiting_logins: GUESSES,
+        connect_timeout: 10 * PATIENCE,
+        ..undelayed()
+    };
+    let broker = start(&slow_file(MAX_ROUNDS).path, false, limits).unwrap();
+    let guesses: Vec<_> = (0..GUESSES)
+        .map(|_| {
+            let mut client = Client::open(broker.local_addr());
+            client.send(&[Packet::Connect(user("slow", "guessed")), Packet::Pingreq]);
+            client
+        })
+        .collect();
+    eventually("all are in", || broker.stats().sockets == GUESSES as u64);
+    drop(guesses);
+    // To verify them all takes longer than this waits.
+    eventually("all are gone", || broker.stats().connections == 0);
+}
+
 // Delays
 
 #[test]

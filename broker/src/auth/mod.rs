@@ -20,6 +20,7 @@
 pub mod acl;
 mod crypt;
 mod delays;
+mod gate;
 mod hash;
 pub mod scram;
 mod table;
@@ -33,6 +34,7 @@ use parking_lot::RwLock;
 use acl::Acls;
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
+pub use gate::{Gate, PublishRate};
 pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
 pub use verification::{Verdict, Verification};
@@ -54,6 +56,8 @@ pub struct Access {
     pub client_id_prefixes: Vec<String>,
     /// What becomes of clients that send no client identifier.
     pub identifiers: Identifiers,
+    /// How many they may be, and how fast.
+    pub gate: Gate,
 }
 
 /// What becomes of clients that send an empty client identifier.
@@ -82,6 +86,7 @@ impl Access {
             user_as_client_id: false,
             client_id_prefixes: Vec::new(),
             identifiers: Identifiers::default(),
+            gate: Gate::default(),
         }
     }
 }

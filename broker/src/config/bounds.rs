@@ -45,6 +45,12 @@ const MEMORY: &[&str] = &[
 const BOUNDS: &[Bound] = &[
     bound("max_memory", "broker", "in stages: new work is refused, then who holds most loses it", MEMORY),
     bound("max_connections", "broker", "closed at once", &["connections/dropped/total"]),
+    fixed(
+        ("`max_connections` under a `listener` line", "0"),
+        "listener",
+        "closed at once",
+        &["connections/dropped/listener"],
+    ),
     bound("max_connections_per_address", "address", "closed at once", &["connections/dropped/address"]),
     bound(
         "max_connections_per_address_per_second",
@@ -59,6 +65,18 @@ const BOUNDS: &[Bound] = &[
         &["connections/dropped/silent"],
     ),
     fixed(
+        ("time for the header of the PROXY protocol", "10s"),
+        "connection",
+        "closed, as is who is not in `proxy_trusted`",
+        &["connections/dropped/proxy"],
+    ),
+    fixed(
+        ("connections of which that header is awaited", "1024"),
+        "broker",
+        "closed at once",
+        &["connections/dropped/proxy"],
+    ),
+    fixed(
         ("logins that wait to be verified", "4096"),
         "broker",
         "CONNACK code 3, in 5.0 0x88",
@@ -66,6 +84,18 @@ const BOUNDS: &[Bound] = &[
     ),
     bound("max_sessions", "broker", "CONNACK code 3, in 5.0 0x97", &["connections/dropped/sessions"]),
     bound("max_request_size", "packet", "closed, in 5.0 with 0x95", &["connections/dropped/packet"]),
+    bound(
+        "max_publish_messages_per_second",
+        "client",
+        "not read from until it may go on; nothing is lost",
+        &["publish/held"],
+    ),
+    bound(
+        "max_publish_bytes_per_second",
+        "client",
+        "not read from until it may go on; nothing is lost",
+        &["publish/held"],
+    ),
     bound("max_topic_bytes", "topic", "refused or closed, see there", TOPIC),
     bound("max_topic_levels", "topic", "refused or closed, see there", TOPIC),
     bound("max_filters", "SUBSCRIBE", "SUBACK 0x80, in 5.0 0x97", &["subscriptions/dropped/filters"]),

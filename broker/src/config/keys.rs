@@ -29,6 +29,8 @@ pub enum Scope {
     Plain,
     /// The `listener` line itself.
     Opening,
+    /// The broker; under a `listener` line, that listener's part of it.
+    Shared,
     /// The listener whose line it stands under; above the first `listener` line, the plain form.
     Listener,
     /// As for [`Scope::Listener`], but above the first `listener` line it is the default of all listeners.
@@ -205,6 +207,26 @@ pub const KEYS: &[Key] = &[
         meaning: "Where a web page may come from whose browser connects here by WebSocket: a scheme, a host and, if it \
                   is not the usual one, a port. May be given several times; without it pages may come from anywhere. \
                   Clients that are no browsers say no origin, and are let in. It needs `protocol websockets`.",
+    },
+    Key {
+        name: "proxy_protocol",
+        scope: Scope::Listener,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether each connection begins with the PROXY protocol, version 1 or 2, in which a proxy (HAProxy, \
+                  nginx, a cloud's load balancer) says whom it is for. That address is the client's from then on, in \
+                  limits, delays and the log. Connections without it are closed. On a TCP port it needs \
+                  `proxy_trusted`; on a UNIX socket everybody who may connect is believed.",
+    },
+    Key {
+        name: "proxy_trusted",
+        scope: Scope::Listener,
+        kind: Kind::Network,
+        default: "",
+        example: "10.0.0.0/8",
+        meaning: "A network, or an address, of proxies; connections from elsewhere are closed, for anybody could say \
+                  anything. May be given several times. It needs `proxy_protocol true`.",
     },
     Key {
         name: "allow_anonymous",
@@ -422,12 +444,13 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "max_connections",
-        scope: Scope::Broker,
+        scope: Scope::Shared,
         kind: Kind::Limit { min: 1, max: 10_000_000 },
         default: "100000",
         example: "",
         meaning: "Connections at a time; further ones are closed at once. -1 is any number: then the descriptors that \
-                  the system allows are the limit.",
+                  the system allows are the limit. Under a `listener` line it is how many of them that listener may \
+                  have.",
     },
     Key {
         name: "max_connections_per_address",
@@ -448,6 +471,25 @@ pub const KEYS: &[Key] = &[
         meaning: "New connections a second from one IP address, or one /64 of IPv6; further ones are closed at \
                   once. After a rest, ten seconds' worth may come together. 0 is any number. UNIX sockets are not \
                   counted.",
+    },
+    Key {
+        name: "max_publish_messages_per_second",
+        scope: Scope::Inherited,
+        kind: Kind::Count { min: 0, max: 1_000_000_000 },
+        default: "0",
+        example: "",
+        meaning: "PUBLISH packets a second from one client. Who sends more loses nothing: it is not read from until \
+                  it may go on, while it gets its messages as before and its keep alive does not run. After a rest, \
+                  one second's worth may come at once; a new connection has had no rest. 0 is any number.",
+    },
+    Key {
+        name: "max_publish_bytes_per_second",
+        scope: Scope::Inherited,
+        kind: Kind::Size { min: 0, max: 1 << 40 },
+        default: "0B",
+        example: "",
+        meaning: "Bytes of PUBLISH packets a second from one client, all of each packet counted; beyond it as for \
+                  `max_publish_messages_per_second`. 0 is any number.",
     },
     Key {
         name: "max_sessions",

@@ -1,10 +1,13 @@
 //! A place to listen, and the rules that hold there.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::DEFAULT_PORT;
+use ipnet::IpNet;
+
+use super::{DEFAULT_PORT, PublishRate};
 pub use crate::auth::Identifiers;
 
 /// A place to listen, and who is let in there.
@@ -14,6 +17,12 @@ pub struct Listener {
     pub endpoint: Endpoint,
     /// Connections the system holds until they are accepted.
     pub backlog: u16,
+    /// Connections at a time; none is as many as the broker has.
+    pub max_connections: Option<NonZeroUsize>,
+    /// How fast a client may publish.
+    pub publish_rate: PublishRate,
+    /// Whose connections begin with the PROXY protocol; none is that nobody's do.
+    pub proxy: Option<Proxy>,
     /// MQTT over TLS, and how; none is plain MQTT.
     pub tls: Option<Tls>,
     /// MQTT over WebSocket, and for whom; none is MQTT without it.
@@ -50,6 +59,9 @@ impl Default for Listener {
         Self {
             endpoint: Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))),
             backlog: 128,
+            max_connections: None,
+            publish_rate: PublishRate::default(),
+            proxy: None,
             tls: None,
             websocket: None,
             allow_anonymous: true,
@@ -92,6 +104,20 @@ impl fmt::Display for Endpoint {
             Self::Any(port) => write!(f, "*:{port}"),
             Self::Unix { path, .. } => path.display().fmt(f),
         }
+    }
+}
+
+/// Who may say in the PROXY protocol, version 1 or 2, whom a connection is for. All connections must begin with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// Networks whose word is taken; further connections by TCP are closed. On a UNIX socket everybody's is.
+    pub trusted: Vec<IpNet>,
+}
+
+impl Proxy {
+    /// Whether a proxy at that address is believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
     }
 }
 

@@ -25,11 +25,12 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+pub use crate::auth::PublishRate;
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
 pub use import::Import;
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{CertificateName, Endpoint, Identifiers, Listener, Tls, TlsVersions, WebSocket};
+pub use listener::{CertificateName, Endpoint, Identifiers, Listener, Proxy, Tls, TlsVersions, WebSocket};
 pub use mosquitto::{Fate, ForeignOption, MOSQUITTO};
 pub use parse::Overrides;
 pub use persistence::Persistence;

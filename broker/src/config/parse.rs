@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::settings::{Place, Sources};
 use super::value::Destination;
 use super::{
     CertificateName, Config, Console, DEFAULT_PORT, Endpoint, Kind, Limits, Listener, Problem, Process,
-    Settings, Tls, TlsVersions, WebSocket, include, line, value,
+    Proxy, PublishRate, Settings, Tls, TlsVersions, WebSocket, include, line, value,
 };
 use crate::codec::QoS;
 
@@ -237,6 +237,8 @@ impl Parser {
                     self.problem(place, None, what);
                     continue;
                 }
+                // mosquitto's other name for it is the broker's wherever it stands.
+                (Scope::Shared, Some(listener)) if name == key.name => listener,
                 (Scope::Listener | Scope::Inherited, Some(listener)) => listener,
                 (Scope::Access, Some(listener)) if is_per_listener => listener,
                 (Scope::Broker, Some(_)) if OF_A_LISTENER.contains(&key.name) => {
@@ -343,7 +345,7 @@ impl Parser {
     fn settings(&mut self, (plain, others): &(Section, Vec<Section>), overrides: Overrides) -> Settings {
         let mut settings = Settings::default();
         let mut lines = Vec::new();
-        for key in keys::KEYS.iter().filter(|key| key.scope == Scope::Broker) {
+        for key in keys::KEYS.iter().filter(|key| matches!(key.scope, Scope::Broker | Scope::Shared)) {
             lines.push((None, key.name, plain.line(key.name)));
             if let Some(text) = plain.text(key.name) {
                 set(&mut settings, key.name, text);
@@ -478,6 +480,7 @@ impl Parser {
                 }
             };
             let tls = self.tls(plain, plain);
+            self.refuse_any_proxy(plain);
             listeners.push((Listener { endpoint, tls, ..common.clone() }, plain, tcp_line.or(opening)));
         } else {
             self.refuse_domain(plain);
@@ -529,6 +532,7 @@ impl Parser {
             tcp @ (Endpoint::Tcp(_) | Endpoint::Any(_)) => {
                 self.refuse(section, "unix_socket_mode", "this listener is a TCP port: leave it out");
                 listener.tls = self.tls(section, plain);
+                self.refuse_any_proxy(section);
                 match tcp {
                     Endpoint::Any(port) => value::any(port, section.text("socket_domain")),
                     tcp => tcp,
@@ -552,6 +556,17 @@ impl Parser {
         if let Some(backlog) = of("tcp_backlog").text("tcp_backlog").and_then(|text| text.parse().ok()) {
             listener.backlog = backlog;
         }
+        // Above the first `listener` line it is the broker's.
+        if section.opening.is_some() {
+            listener.max_connections = section.text("max_connections").and_then(|text| text.parse().ok());
+        }
+        let of_messages = of("max_publish_messages_per_second").text("max_publish_messages_per_second");
+        let of_bytes = of("max_publish_bytes_per_second").text("max_publish_bytes_per_second");
+        listener.publish_rate = PublishRate {
+            messages_per_second: of_messages.and_then(|text| text.parse().ok()),
+            bytes_per_second: of_bytes.and_then(value::size).and_then(NonZeroU64::new),
+        };
+        listener.proxy = self.proxy(section);
         listener.websocket = self.websocket(section);
         let (place, key) = access("", "password_file");
         listener.password_file = place.path(key);
@@ -616,6 +631,26 @@ impl Parser {
             self.problem(section.line(key), None, what);
         }
         asked.first().map(|(_, name)| *name)
+    }
+
+    fn proxy(&mut self, section: &Section) -> Option<Proxy> {
+        if section.truth("proxy_protocol") == Some(true) {
+            let trusted = section.list("proxy_trusted").filter_map(value::network).collect();
+            return Some(Proxy { trusted });
+        }
+        if !section.spoilt.contains_key("proxy_protocol") {
+            let what = "it needs `proxy_protocol true` beside it: give that, or leave it out";
+            self.refuse(section, "proxy_trusted", what);
+        }
+        None
+    }
+
+    /// Whoever reaches a port could say to be anybody.
+    fn refuse_any_proxy(&mut self, section: &Section) {
+        if section.truth("proxy_protocol") == Some(true) && section.line("proxy_trusted").is_none() {
+            let what = "`proxy_protocol true` without `proxy_trusted`: give the addresses of your proxies";
+            self.problem(section.line("proxy_protocol"), None, what.to_owned());
+        }
     }
 
     fn websocket(&mut self, section: &Section) -> Option<WebSocket> {

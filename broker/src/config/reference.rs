@@ -16,6 +16,7 @@ const WIDTH: usize = 100;
 fn belongs_to(scope: Scope) -> &'static str {
     match scope {
         Scope::Broker => "broker",
+        Scope::Shared => "broker, or a listener",
         Scope::Plain => "plain listener",
         Scope::Opening => "opens a listener",
         Scope::Listener => "listener",
@@ -125,6 +126,7 @@ fn every_line_of_the_shipped_file_can_be_uncommented() {
     let all: String = all.lines().filter(|line| !is_other(line)).flat_map(|line| [line, "\n"]).collect();
     // Other keys need it.
     let all = all.replace("\nprotocol mqtt\n", "\nprotocol websockets\n");
+    let all = all.replace("\nproxy_protocol false\n", "\nproxy_protocol true\n");
     let settings = Settings::parse(&all, None, Overrides::default()).unwrap();
     assert_eq!(settings.broker.listeners.len(), 3);
     assert!(settings.broker.listeners.iter().any(|listener| listener.tls.is_some()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use log::LevelFilter;
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
 use super::{
-    CertificateName, Config, Endpoint, Identifiers, Listener, Persistence, Problem, Redirect, WebSocket,
+    CertificateName, Config, Endpoint, Identifiers, Listener, Persistence, Problem, Proxy, PublishRate,
+    Redirect, WebSocket,
 };
 
 /// What a configuration file says: of the broker, and of the process around it.
@@ -270,6 +271,14 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
         }
     }
     lines.push(("tcp_backlog", listener.backlog.to_string()));
+    lines.extend(listener.max_connections.map(|most| ("max_connections", most.to_string())));
+    let PublishRate { messages_per_second, bytes_per_second } = listener.publish_rate;
+    lines.extend(messages_per_second.map(|most| ("max_publish_messages_per_second", most.to_string())));
+    lines.extend(bytes_per_second.map(|most| ("max_publish_bytes_per_second", Size(most.get()).to_string())));
+    if let Some(Proxy { trusted }) = &listener.proxy {
+        lines.push(("proxy_protocol", true.to_string()));
+        lines.extend(trusted.iter().map(|network| ("proxy_trusted", network.to_string())));
+    }
     if let Some(tls) = &listener.tls {
         push_path(&mut lines, "cafile", tls.cafile.as_ref());
         push_path(&mut lines, "certfile", Some(&tls.certfile));

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,6 +123,45 @@ fn what_survives_is_set() {
     assert_eq!(parsed(&settings.to_string()), settings);
     let text = text.replace("persistence true", "persistence false");
     assert_eq!(parsed(&text).broker.persistence, None);
+}
+
+#[test]
+fn a_listener_has_limits_of_its_own() {
+    let settings = parsed(
+        "allow_anonymous true\nmax_connections 500\nmax_publish_messages_per_second 100\nmax_publish_bytes_per_second 1MB\nip_port 1\n\
+         listener 2\nmax_connections 20\nmax_publish_bytes_per_second 0\nlistener 3\n",
+    );
+    let rate = |messages, bytes| PublishRate {
+        messages_per_second: NonZeroU32::new(messages),
+        bytes_per_second: NonZeroU64::new(bytes),
+    };
+    let limits =
+        |listener: &Listener| (listener.max_connections.map(NonZeroUsize::get), listener.publish_rate);
+    let of_all: Vec<_> = settings.broker.listeners.iter().map(limits).collect();
+    assert_eq!(of_all, [(None, rate(100, 1 << 20)), (Some(20), rate(100, 0)), (None, rate(100, 1 << 20))]);
+    assert_eq!(settings.broker.limits.max_connections, 500);
+    assert_eq!(parsed(&settings.to_string()), settings);
+}
+
+#[test]
+fn who_is_believed_of_a_proxy_is_set() {
+    let text = "allow_anonymous true\nlistener 1\nproxy_protocol true\nproxy_trusted 10.0.0.0/8\n\
+                proxy_trusted ::1\nlistener 0 /s\nproxy_protocol true\n";
+    let settings = parsed(text);
+    let proxy = settings.broker.listeners[0].proxy.clone().unwrap();
+    for (address, is_trusted) in [("10.1.2.3", true), ("::1", true), ("11.0.0.1", false), ("::2", false)] {
+        assert_eq!(proxy.trusts(address.parse().unwrap()), is_trusted, "{address}");
+    }
+    assert_eq!(settings.broker.listeners[1].proxy, Some(Proxy::default()));
+    assert_eq!(parsed(&settings.to_string()), settings);
+    let text = "allow_anonymous true\nip_port 1\nproxy_protocol true\nlistener 2\nproxy_trusted ::1\nlistener 3\nproxy_trusted 10.0.0.0/33\n";
+    assert_eq!(
+        problems(text),
+        "sol.conf:3: `proxy_protocol true` without `proxy_trusted`: give the addresses of your proxies\n\
+         sol.conf:5: `proxy_trusted` in a wrong place: it needs `proxy_protocol true` beside it: give that, or leave it out\n\
+         sol.conf:7: `proxy_trusted` cannot be `10.0.0.0/33`: give an IP address or a network such as 10.0.0.0/8\n\
+         sol.conf:7: `proxy_trusted` in a wrong place: it needs `proxy_protocol true` beside it: give that, or leave it out\n"
+    );
 }
 
 #[test]
@@ -683,6 +722,19 @@ fn any_listener() -> impl Strategy<Value = Listener> {
     let websocket =
         (option::of("/[!-~&&[^?#]]{0,8}"), origins).prop_map(|(path, origins)| WebSocket { path, origins });
     let carrier = (option::of(tls), option::of(websocket));
+    let proxy = prop::collection::vec((any::<std::net::IpAddr>(), 0..=32_u8), 1..3).prop_map(|networks| {
+        let network = |(address, length)| ipnet::IpNet::new(address, length).unwrap();
+        Proxy { trusted: networks.into_iter().map(network).collect() }
+    });
+    let rate =
+        (option::of(1..=1_000_000_u32), option::of(1..=1_000_000_u64)).prop_map(|(messages, bytes)| {
+            PublishRate {
+                messages_per_second: messages.and_then(NonZeroU32::new),
+                bytes_per_second: bytes.and_then(NonZeroU64::new),
+            }
+        });
+    let connections = option::of(1..=1000_usize).prop_map(|most| most.and_then(NonZeroUsize::new));
+    let limits = (connections, rate, option::of(proxy));
     let name = prop_oneof![Just(CertificateName::CommonName), Just(CertificateName::Subject)];
     let clients = (
         any::<bool>(),
@@ -690,10 +742,11 @@ fn any_listener() -> impl Strategy<Value = Listener> {
         (option::of(name), any::<bool>()),
         (prop::collection::vec("[ -~é]{1,5}", 0..3), "[!-~ ]{1,50}"),
     );
-    (endpoint, 1..=u16::MAX, carrier, clients).prop_map(
+    (endpoint, 1..=u16::MAX, limits, carrier, clients).prop_map(
         |(
             endpoint,
             backlog,
+            (max_connections, publish_rate, proxy),
             (tls, websocket),
             (anonymous, (password_file, acl_file), (name, by_user), (prefixes, prefix)),
         )| {
@@ -705,6 +758,9 @@ fn any_listener() -> impl Strategy<Value = Listener> {
                 websocket,
                 endpoint,
                 backlog,
+                max_connections,
+                publish_rate,
+                proxy,
                 allow_anonymous: anonymous || password_file.is_none(),
                 identifiers: Identifiers { may_be_empty: anonymous, prefix: prefix.as_str().into() },
                 password_file,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log::LevelFilter;
 
 use super::{Endpoint, SyncPolicy, TlsVersions};
@@ -104,6 +105,8 @@ pub enum Kind {
     Origin,
     /// What names may begin with.
     Prefixes,
+    /// Addresses of IP.
+    Network,
 }
 
 impl fmt::Display for Kind {
@@ -140,6 +143,7 @@ impl fmt::Display for Kind {
             Self::Text => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
             Self::Carrier => f.write_str("mqtt or websockets"),
             Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
+            Self::Network => f.write_str("an IP address or a network such as 10.0.0.0/8"),
             Self::Origin => f.write_str("an origin such as https://example.org"),
             Self::Prefixes => f.write_str("the begin of a name"),
         }
@@ -149,7 +153,7 @@ impl fmt::Display for Kind {
 impl Kind {
     /// Whether its key may be given more than once.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Origin | Self::Prefixes | Self::LogType | Self::LogDest)
+        matches!(self, Self::Origin | Self::Prefixes | Self::Network | Self::LogType | Self::LogDest)
     }
 
     /// How many words a value may have.
@@ -220,6 +224,7 @@ impl Kind {
                 }
                 oldest_tls(text).is_some()
             }
+            Self::Network => network(text).is_some(),
             Self::Carrier => ["mqtt", WEBSOCKETS].contains(&text),
             Self::Prefixes => !text.is_empty() && !text.contains(char::is_control),
             Self::UrlPath => text.starts_with('/') && is_visible(text) && !text.contains(['?', '#']),
@@ -231,6 +236,11 @@ impl Kind {
         };
         if valid { Ok(()) } else { Err(advice()) }
     }
+}
+
+/// A network, or an address, which is one of its own.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse().map(|address: IpAddr| address.into()).ok())
 }
 
 /// ASCII that is seen, without spaces.

@@ -303,6 +303,7 @@ impl Hub {
     fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.leave(&peer.origin);
+        peer.access.gate.leave();
         match self.to_be_told(&peer, ending, now) {
             Some(times) => info!("{peer} disconnected: {ending}{}", Times(times)),
             None => debug!("{peer} disconnected: {ending}"),

@@ -40,6 +40,7 @@ mod load;
 mod login;
 mod memory;
 mod output;
+mod pace;
 mod peer;
 mod publish;
 mod reached;
@@ -173,7 +174,8 @@ pub enum Next {
     /// Do this work elsewhere, give its verdict to [`Peer::verified`], and handle the same bytes again. Until then read
     /// nothing.
     Verify(Verification),
-    /// Handle the same bytes again at that time. Until then read nothing.
+    /// Handle what is left of the bytes at that time. Until then read nothing; a client that is let in is written to all the
+    /// same, and its keep alive does not run.
     Hold(Instant),
     /// End the connection, after writing what [`Hub::collect`] gives.
     End(Ending),
@@ -259,7 +261,7 @@ impl Hub {
             return None;
         }
         let origin = origin.into();
-        if let Err(limit) = self.let_in(&origin, now) {
+        if let Err(limit) = self.let_in(&origin, &access, now) {
             self.turned_away(&origin, limit, now);
             return None;
         }
@@ -267,7 +269,7 @@ impl Hub {
         Some(Peer::new(origin, access, now, &self.limits))
     }
 
-    fn let_in(&self, origin: &Origin, now: Instant) -> Result<(), Limit> {
+    fn let_in(&self, origin: &Origin, access: &Access, now: Instant) -> Result<(), Limit> {
         if self.memory.stage() == Stage::Cut {
             self.counters.add(0, &mut Tally { refused_connections: 1, ..Tally::default() });
             return Err(Limit::Memory);
@@ -276,7 +278,11 @@ impl Hub {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Limit::Connections);
         }
-        self.enter(origin, now).inspect_err(|_| _ = self.connections.fetch_sub(1, Ordering::Relaxed))
+        let entered = match access.gate.enter() {
+            false => Err(Limit::ListenerConnections),
+            true => self.enter(origin, now).inspect_err(|_| access.gate.leave()),
+        };
+        entered.inspect_err(|_| _ = self.connections.fetch_sub(1, Ordering::Relaxed))
     }
 
     /// Handles the whole packets in `bytes`.
@@ -291,7 +297,7 @@ impl Hub {
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Peer { connected, aliases, writer, .. } = peer;
+        let Peer { connected, aliases, writer, pace, .. } = peer;
         let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
@@ -305,6 +311,13 @@ impl Hub {
             match decode_after(topic, rest, Some(connected.version), self.limits.max_packet_bytes) {
                 // Not moved out: it is large, and nearly all of it is empty.
                 Ok(Decoded::Packet { ref packet, length }) => {
+                    if let Some(pace) = pace
+                        && let Packet::Publish(_) = packet
+                        && let Err(until) = pace.take(length, now)
+                    {
+                        self.refused(&connected.client, Limit::PublishRate, batch);
+                        break Next::Hold(until);
+                    }
                     consumed += length;
                     batch.tally.messages_received += 1;
                     let handled = match packet {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::access::Writer;
 use super::auth::Authentication;
 use super::login::Login;
+use super::pace::Pace;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
 use crate::codec::{Connect, Version};
@@ -59,6 +60,8 @@ pub struct Peer {
     certified: Option<Box<str>>,
     /// What its client may publish; none is anything.
     pub(super) writer: Option<Box<Writer>>,
+    /// None where it may publish as fast as it can.
+    pub(super) pace: Option<Box<Pace>>,
 }
 
 pub(super) struct Connected {
@@ -76,6 +79,7 @@ pub(super) struct Connected {
 impl Peer {
     pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
         let connect_timeout = limits.connect_timeout;
+        let pace = Pace::new(access.gate.publish_rate(), now);
         Self {
             origin,
             access,
@@ -88,6 +92,7 @@ impl Peer {
             aliases: ReceivedAliases::default(),
             certified: None,
             writer: None,
+            pace,
         }
     }
 
@@ -117,6 +122,11 @@ impl Peer {
     /// Whether its CONNECT was accepted.
     pub fn is_connected(&self) -> bool {
         self.connected.is_some()
+    }
+
+    /// Whether there is a limit to how fast it may publish.
+    pub fn is_paced(&self) -> bool {
+        self.pace.is_some()
     }
 
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times

@@ -42,9 +42,11 @@ macro_rules! limits {
 
 limits! {
     Connections "was not let in: there are as many connections as `max_connections` allows",
+    ListenerConnections "was not let in: its listener has as many connections as its `max_connections` allows",
     ConnectionsPerAddress "was not let in: it has as many connections as `max_connections_per_address` allows",
     ConnectionRate "was not let in: it connects faster than `max_connections_per_address_per_second` allows",
     Memory "was not let in: memory is short, see `max_memory`",
+    Proxy "was not let in",
     Accept "cannot accept a connection",
     // How the connection ended says it.
     Sessions "",
@@ -53,6 +55,8 @@ limits! {
     PacketSize "",
     Silent "",
     Unread "",
+    PublishRate "publishes faster than `max_publish_messages_per_second` or `max_publish_bytes_per_second` allows: it is \
+                 read from no faster",
     Topic "published to a topic longer than `max_topic_bytes` or deeper than `max_topic_levels`: the message is refused",
     FilterTopic "subscribed to a topic filter longer than `max_topic_bytes` or deeper than `max_topic_levels`: refused",
     Filters "sent a SUBSCRIBE with more topic filters than `max_filters`: the others are refused",
@@ -210,6 +214,14 @@ impl Hub {
     pub(super) fn turned_away(&self, origin: &Origin, limit: Limit, now: Instant) {
         self.reached.count(limit);
         self.reached.tell(limit, &Who::Origin(origin), None, 1, now);
+    }
+
+    /// A connection to a listener that speaks the PROXY protocol is not let in: counts it, and tells the log why.
+    pub fn refuse_proxy(&self, origin: &Origin, why: &str, now: Instant) {
+        self.reached.count(Limit::Proxy);
+        if let Some(times) = self.reached.happened(Limit::Proxy, &Who::Origin(origin), 1, now) {
+            warn!("{origin} {}: {why}{}", Limit::Proxy.words(), Times(times));
+        }
     }
 
     /// The system gives no more connections, for this reason: tells the log.

@@ -85,10 +85,16 @@ pub struct Stats {
     pub cut_connections: u64,
     /// Connections closed at once because there were too many.
     pub refused_connections_full: u64,
+    /// Connections closed at once because their listener had too many.
+    pub refused_listener_full: u64,
     /// Connections closed at once because their address had too many.
     pub refused_address_full: u64,
     /// Connections closed at once because their address made them too fast.
     pub refused_address_rate: u64,
+    /// Connections closed because they were not from a trusted proxy, or did not begin with the PROXY protocol.
+    pub refused_proxy: u64,
+    /// How often a client was not read from for a while because it published too fast.
+    pub publish_held: u64,
     /// CONNECT packets refused because there were too many sessions.
     pub refused_sessions_full: u64,
     /// CONNECT packets refused because too many logins waited.
@@ -243,8 +249,11 @@ impl Hub {
             refused_subscriptions: count(tally.refused_subscriptions),
             cut_connections: count(tally.cut_connections),
             refused_connections_full: reached(Limit::Connections),
+            refused_listener_full: reached(Limit::ListenerConnections),
             refused_address_full: reached(Limit::ConnectionsPerAddress),
             refused_address_rate: reached(Limit::ConnectionRate),
+            refused_proxy: reached(Limit::Proxy),
+            publish_held: reached(Limit::PublishRate),
             refused_sessions_full: reached(Limit::Sessions),
             refused_logins_full: reached(Limit::Logins),
             ended_packet_too_large: reached(Limit::PacketSize),

@@ -7,11 +7,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::debug;
+use smol::future::or;
+use smol::lock::Semaphore;
 use smol::{LocalExecutor, Timer, channel};
-use socket2::{SockAddr, Socket, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 
 use super::housekeeping;
 use super::listener::Listening;
+use super::proxy::{self, Refusal};
 use super::worker::{Accepted, Team};
 use crate::hub::{Hub, Limits, Origin};
 
@@ -22,6 +25,9 @@ const PROBES: u32 = 4;
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// What Linux takes as the time before the first question.
 const SILENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
+
+/// Connections of which the header of the PROXY protocol is awaited at a time.
+const MAX_AWAITED: usize = 1024;
 
 /// The thread that accepts connections for the workers.
 pub(super) struct Acceptor {
@@ -39,12 +45,15 @@ impl Acceptor {
     ) -> io::Result<Self> {
         let (running, stopped) = channel::bounded::<()>(1);
         let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
+            let (proxied, arrivals) = channel::bounded(1);
             let executor = LocalExecutor::new();
             for listener in &listeners {
-                executor.spawn(accept(listener, &hub, &team)).detach();
+                executor.spawn(accept(listener, &hub, &team, proxied.clone())).detach();
             }
             executor.spawn(housekeeping::keep(&hub, stats_interval)).detach();
-            smol::block_on(executor.run(async { _ = stopped.recv().await }));
+            let until_stopped = async { _ = stopped.recv().await };
+            let greet_all = greet_all(&arrivals, &executor, &hub, &team);
+            smol::block_on(executor.run(or(until_stopped, greet_all)));
         })?;
         Ok(Self { running, thread })
     }
@@ -57,10 +66,23 @@ impl Acceptor {
 }
 
 /// Accepts connections for ever.
-async fn accept(listener: &Listening, hub: &Hub, team: &Team) {
+async fn accept<'l>(listener: &'l Listening, hub: &Hub, team: &Team, proxied: channel::Sender<Proxied<'l>>) {
     loop {
         match listener.accept().await {
-            Ok((socket, address)) => admit(listener, socket, &address, hub, team),
+            Ok((socket, address)) => {
+                let Some(origin) = listener.origin(&address) else { continue };
+                if let Err(error) = prepare(&socket, &origin, hub.limits()) {
+                    debug!("{origin}: {error}");
+                } else if listener.proxy().is_none() {
+                    admit(listener, socket, origin, hub, team);
+                } else if let Origin::Tcp(address) = origin
+                    && listener.proxy().is_some_and(|proxy| !proxy.trusts(address.ip()))
+                {
+                    hub.refuse_proxy(&origin, "it is in no network of `proxy_trusted`", Instant::now());
+                } else {
+                    _ = proxied.send(Proxied { listener, socket, origin }).await;
+                }
+            }
             Err(error) => {
                 hub.cannot_accept(&error, Instant::now());
                 Timer::after(EXHAUSTED_PAUSE).await;
@@ -69,12 +91,42 @@ async fn accept(listener: &Listening, hub: &Hub, team: &Team) {
     }
 }
 
-fn admit(listener: &Listening, socket: Socket, address: &SockAddr, hub: &Hub, team: &Team) {
-    let Some(origin) = listener.origin(address) else { return };
-    if let Err(error) = prepare(&socket, &origin, hub.limits()) {
-        debug!("{origin}: {error}");
-        return;
+/// A connection from a proxy.
+struct Proxied<'l> {
+    listener: &'l Listening,
+    socket: Socket,
+    origin: Origin,
+}
+
+/// Hears from each proxy whom it speaks for, for ever.
+async fn greet_all<'l>(
+    arrivals: &channel::Receiver<Proxied<'l>>,
+    executor: &LocalExecutor<'l>,
+    hub: &'l Hub,
+    team: &'l Team,
+) {
+    let places = Arc::new(Semaphore::new(MAX_AWAITED));
+    while let Ok(Proxied { listener, socket, origin }) = arrivals.recv().await {
+        let Some(place) = places.try_acquire_arc() else {
+            let why = "as many connections wait for the header of the PROXY protocol as are allowed";
+            hub.refuse_proxy(&origin, why, Instant::now());
+            continue;
+        };
+        let greeting = async move {
+            match proxy::receive(socket, hub.limits().connect_timeout).await {
+                Ok((socket, client)) => {
+                    admit(listener, socket, client.map_or(origin, Origin::Tcp), hub, team);
+                }
+                Err(Refusal::Ended) => debug!("{origin}: it ended before the header of the PROXY protocol"),
+                Err(Refusal::Wrong(why)) => hub.refuse_proxy(&origin, why, Instant::now()),
+            }
+            drop(place);
+        };
+        executor.spawn(greeting).detach();
     }
+}
+
+fn admit(listener: &Listening, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
     let Some(peer) = hub.accept(origin, listener.access(), Instant::now()) else { return };
     team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
 }

@@ -21,10 +21,14 @@ use crate::session::Outbox;
 
 /// Bytes read at a time, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
+/// Of a client that may publish only so fast: what it must wait with lies here, and is moved each time it may go on.
+const PACED_READ_BYTES: usize = 8 * 1024;
 /// With more than this of a packet still incomplete, reads go behind it instead of into the shared buffer.
 const CARRY_BYTES: usize = READ_BYTES / 2;
 /// Memory that a thread keeps for putting large packets together.
 const MAX_SCRATCH_BYTES: usize = 1 << 20;
+/// What a client may send behind a CONNECT that is not answered yet, before it is not read from any more.
+const AHEAD_BYTES: usize = 4 * 1024;
 /// Turns before other connections get theirs.
 const TURNS: usize = 4;
 /// At most this many pieces go into one vectored write.
@@ -256,7 +260,7 @@ enum Pause {
     No,
     /// The client's password is being verified.
     Login(Pin<Box<dyn Future<Output = Verdict>>>),
-    /// Its refusal is held back.
+    /// Its refusal is held back; or it publishes too fast.
     Until(Instant),
 }
 
@@ -302,11 +306,16 @@ impl<S: Socket> Served<'_, S> {
     fn poll_turns(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), Ending>> {
         for _ in 0..TURNS {
             self.flush(cx, &mut scratch.batch)?;
-            if self.poll_pause(cx).is_pending() {
+            let is_paused = self.poll_pause(cx).is_pending();
+            if is_paused && !self.connection.peer.is_connected() {
+                if let Poll::Ready(ending) = self.poll_gone(cx, scratch) {
+                    return Poll::Ready(Err(ending));
+                }
                 self.connection.account(&mut scratch.batch);
                 return self.poll_deadline(cx).map(Err);
             }
-            let may_read = self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
+            let may_read =
+                !is_paused && self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
             }
@@ -339,6 +348,29 @@ impl<S: Socket> Served<'_, S> {
         Poll::Ready(())
     }
 
+    /// Ready when the client went away while its password waits to be verified: who guesses and leaves must not fill the
+    /// places of those who wait. A refusal that is held back goes to the log whether it can be told or not.
+    fn poll_gone(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Ending> {
+        let Scratch { buffer, batch, .. } = scratch;
+        if !matches!(self.pause, Pause::Login(_)) {
+            return Poll::Pending;
+        }
+        while let free @ 1.. =
+            (self.connection.wanted + AHEAD_BYTES).saturating_sub(self.connection.received.len())
+        {
+            let free = buffer.get_mut(..free).unwrap_or_default();
+            let n = match ready!(self.connection.socket.poll_recv(cx, free)) {
+                Ok(0) => return Poll::Ready(Ending::Closed),
+                Ok(n) => n,
+                Err(error) => return Poll::Ready(ending(&error)),
+            };
+            self.seat.served(n);
+            batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
+            self.connection.received.append(free.get(..n).unwrap_or_default());
+        }
+        Poll::Pending
+    }
+
     /// Reads and handles once. True to go on, false to let others write first.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<bool, Ending>> {
         let Scratch { buffer, whole, batch } = scratch;
@@ -349,6 +381,9 @@ impl<S: Socket> Served<'_, S> {
         let carried =
             if self.connection.received.len() <= CARRY_BYTES { self.connection.received.len() } else { 0 };
         let (front, free) = buffer.split_at_mut(carried);
+        let room =
+            if self.connection.peer.is_paced() { PACED_READ_BYTES.min(free.len()) } else { free.len() };
+        let free = free.get_mut(..room).unwrap_or_default();
         let n = match self.connection.socket.poll_recv(cx, free) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Closed)),
@@ -454,7 +489,10 @@ impl<S: Socket> Served<'_, S> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let write =
             self.connection.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
-        let deadline = match (self.connection.peer.deadline(), write) {
+        // Whoever waits to be read from again is not silent.
+        let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
+        let read = self.connection.peer.deadline().filter(|_| !is_held);
+        let deadline = match (read, write) {
             (Some(read), Some(write)) => read.min(write),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Poll::Pending,

@@ -12,7 +12,7 @@ use super::StartError;
 use super::tls::{Acceptor, Terms};
 use super::unix::{self, SocketFile};
 use crate::auth::Access;
-use crate::config::{Endpoint, Listener, WebSocket};
+use crate::config::{Endpoint, Listener, Proxy, WebSocket};
 use crate::hub::Origin;
 
 /// A socket that clients connect to.
@@ -25,6 +25,7 @@ pub(super) struct Listening {
     tls: Option<Arc<Terms>>,
     websocket: Option<Arc<WebSocket>>,
     access: Arc<Access>,
+    proxy: Option<Proxy>,
 }
 
 impl Listening {
@@ -37,24 +38,34 @@ impl Listening {
         let access = Arc::new(access);
         let Listener { endpoint, backlog, .. } = listener;
         let websocket = listener.websocket.clone().map(Arc::new);
+        let proxy = listener.proxy.clone();
         let open = || match endpoint {
             Endpoint::Tcp(address) => {
                 let socket = listen(*address, true, i32::from(*backlog))?;
                 let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                 let socket = Async::new(socket)?;
-                Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Tcp(address)))
+                Ok((
+                    Self { _file: None, socket, path: None, tls, websocket, access, proxy },
+                    Endpoint::Tcp(address),
+                ))
             }
             Endpoint::Any(port) => {
                 let socket = listen_everywhere(*port, i32::from(*backlog))?;
                 let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
                 let socket = Async::new(socket)?;
-                Ok((Self { _file: None, socket, path: None, tls, websocket, access }, Endpoint::Any(port)))
+                Ok((
+                    Self { _file: None, socket, path: None, tls, websocket, access, proxy },
+                    Endpoint::Any(port),
+                ))
             }
             Endpoint::Unix { path, mode } => {
                 let (socket, file) = unix::listen(path, *mode, i32::from(*backlog))?;
                 let socket = Async::new(socket)?;
                 let path = Some(path.as_path().into());
-                Ok((Self { _file: Some(file), socket, path, tls, websocket, access }, endpoint.clone()))
+                Ok((
+                    Self { _file: Some(file), socket, path, tls, websocket, access, proxy },
+                    endpoint.clone(),
+                ))
             }
         };
         open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
@@ -75,6 +86,11 @@ impl Listening {
                 Origin::Tcp(address)
             }),
         }
+    }
+
+    /// Whether its connections begin with the PROXY protocol, and who may speak it.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// Who is let in.

@@ -8,6 +8,7 @@ mod listener;
 mod logins;
 mod persistence;
 mod poller;
+mod proxy;
 mod reactor;
 mod received;
 mod socket;
@@ -26,7 +27,7 @@ use log::warn;
 use thiserror::Error;
 
 use crate::auth::acl::{self, Acls};
-use crate::auth::{self, Access, Passwords};
+use crate::auth::{self, Access, Gate, Passwords};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
@@ -294,6 +295,7 @@ fn access(
         user_as_client_id: listener.user_as_client_id,
         client_id_prefixes: listener.client_id_prefixes.clone(),
         identifiers: listener.identifiers.clone(),
+        gate: Gate::new(listener.max_connections, listener.publish_rate),
     })
 }
 

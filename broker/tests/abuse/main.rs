@@ -1,0 +1,140 @@
+//! What abuse costs a pair of clients that goes on as before: its latency when all is quiet and meanwhile.
+//!
+//! `cargo test` runs a hundredth of it and asserts no time. All of it, on a machine with nothing else to do, where the p99
+//! must stay within twice the quiet one:
+//!
+//! ```text
+//! SOL_FLOODS=full cargo test --release -p sol --test abuse -- --nocapture
+//! ```
+//!
+//! Whoever abuses has the lowest priority of the system, which the broker's threads have not: on few processors the pair
+//! would otherwise wait for the abuse itself, as it would not if that came from another machine.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod abuser;
+mod broker;
+#[path = "../common/mod.rs"]
+mod common;
+mod figures;
+mod pair;
+
+use std::thread;
+use std::time::Duration;
+
+use abuser::{Abuse, Flood, Logins, Silent};
+use broker::Broker;
+use common::{Client, connect, eventually};
+use figures::{Latency, Table};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sol::codec::{Connect, Packet, Reason};
+
+/// How much of everything.
+struct Size {
+    is_full: bool,
+    /// Of the pair, a second.
+    messages: u32,
+    time: Duration,
+    logins_per_second: u32,
+    silent: usize,
+    /// What the abuser who publishes may a second.
+    rate: u32,
+}
+
+impl Size {
+    fn asked_for() -> Self {
+        match std::env::var("SOL_FLOODS").is_ok_and(|size| size == "full") {
+            true => Self {
+                is_full: true,
+                messages: 1_000,
+                time: Duration::from_secs(20),
+                logins_per_second: 10_000,
+                silent: 10_000,
+                rate: 1_000,
+            },
+            false => Self {
+                is_full: false,
+                messages: 500,
+                time: Duration::from_millis(500),
+                logins_per_second: 100,
+                silent: 100,
+                rate: 1_000,
+            },
+        }
+    }
+}
+
+#[test]
+fn a_pair_of_clients_does_not_notice() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let size = Size::asked_for();
+    let broker = Broker::start(size.rate);
+    let logins = Logins::new(broker.with_passwords, size.logins_per_second);
+    let silent = Silent::new(broker.quiet, size.silent);
+    let flood = Flood::new(broker.with_rate);
+    let mut table = Table::new();
+    // The first run warms up.
+    pair::measure(broker.quiet, size.messages, size.time);
+    let quiet = pair::measure(broker.quiet, size.messages, size.time);
+    table.add("quiet", "", &quiet, &quiet);
+
+    let meanwhile = beside(&[&logins], &broker, &size);
+    table.add("wrong logins", &logins.done(), &meanwhile, &quiet);
+    // They are verified, and refused.
+    let mut wrong = Client::open(broker.with_passwords);
+    wrong.send(&[Packet::Connect(Connect { password: Some(b"wrong"), ..user() })]);
+    assert!(matches!(wrong.receive(), Packet::Connack(connack) if connack.reason != Reason::Success));
+    let mut held = vec![meanwhile];
+
+    held.push(beside(&[&silent], &broker, &size));
+    table.add("silent connections", &silent.done(), &held[1], &quiet);
+
+    let before = broker.taken();
+    held.push(beside(&[&flood], &broker, &size));
+    // The pair's are counted too.
+    let taken = broker.taken() - before - u64::from(pair::messages(size.messages, size.time));
+    table.add("a flood at a rate", &format!("{} written, {taken} taken", flood.done()), &held[2], &quiet);
+    assert!(taken > 0);
+
+    let all = beside(&[&logins, &silent, &flood], &broker, &size);
+    table.add("all of it", "", &all, &quiet);
+    let after = pair::measure(broker.quiet, size.messages, size.time);
+    table.add("quiet again", "", &after, &quiet);
+
+    // Nobody was locked out by it.
+    let mut right = Client::open(broker.with_passwords);
+    eventually("a right login is let in", || {
+        right = Client::open(broker.with_passwords);
+        right.send(&[Packet::Connect(user())]);
+        matches!(right.receive_or_end(), Some(Packet::Connack(connack)) if connack.reason == Reason::Success)
+    });
+    right.ping();
+    broker.ends_well();
+    if size.is_full {
+        // What the machine did to the pair when all was quiet, it may do meanwhile too.
+        let bound = 2 * quiet.p99.max(after.p99);
+        for latency in &held {
+            assert!(latency.p99 <= bound, "{:?} is more than {bound:?}", latency.p99);
+        }
+    }
+}
+
+fn user() -> Connect<'static> {
+    Connect { user_name: Some("user"), password: Some(b"right"), ..connect("user") }
+}
+
+/// The pair's latency while all of these go on.
+fn beside(abuse: &[&dyn Abuse], broker: &Broker, size: &Size) -> Latency {
+    thread::scope(|scope| {
+        // Ended even if the pair fails.
+        let _until = abuser::Until(abuse);
+        for abuse in abuse {
+            abuse.begin(scope);
+        }
+        for abuse in abuse {
+            eventually("the abuse is at its height", || abuse.is_at_height());
+        }
+        pair::measure(broker.quiet, size.messages, size.time)
+    })
+}
