@@ -343,6 +343,39 @@ fn access_is_for_users_of_the_file_which_is_read_again_on_a_hangup() {
     assert_eq!(code(sol.address, Some("two"), Some(b"secret")), Reason::Success);
 }
 
+#[test]
+fn all_that_is_wrong_in_an_acl_file_is_told_with_its_lines() {
+    let place = Place::new(
+        "ip_port 0\nper_listener_settings true\nacl_file $D/acl\nlistener 0\nallow_anonymous true\nacl_file $D/none\n",
+    );
+    fs::write(place.path("acl"), "topic reed a\n\npattern a/#/b\n").unwrap();
+    let (code, _, stderr) = said(output(&["-t", "-c", &place.config()]));
+    let directory = place.directory().display();
+    assert_eq!(code, Some(78), "{stderr}");
+    for problem in [
+        format!("{directory}/acl:1: unknown access \"reed\""),
+        format!("{directory}/acl:3: \"a/#/b\" is no topic filter"),
+        format!("{directory}/sol.conf:6: `acl_file`: {directory}/none: cannot read the ACL file"),
+    ] {
+        assert!(stderr.contains(&problem), "{problem}\n{stderr}");
+    }
+}
+
+#[test]
+fn what_clients_may_do_is_read_again_on_a_hangup() {
+    let place = Place::new("ip_port 0\nacl_file $D/acl\n");
+    fs::write(place.path("acl"), "topic write a\ntopic read #\n").unwrap();
+    let mut sol = place.start();
+    let mut client = Client::subscribed(sol.address, "client", "#", QoS::AtMostOnce);
+    client.publish("b", b"");
+    fs::write(place.path("acl"), "topic write b\ntopic read #\n").unwrap();
+    sol.signal(Signal::HUP);
+    sol.line("read the listeners' files again");
+    client.publish("a", b"");
+    client.send(&[Packet::Publish(publish("b", b"now", QoS::AtMostOnce))]);
+    assert_eq!(client.message(), b"now");
+}
+
 /// Writes a certificate that signs itself, and its key.
 fn write_certificate(place: &Place) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -1,11 +1,11 @@
-//! Who may connect.
+//! Who may connect, and what they may do.
 //!
 //! A password file is parsed once into a [`Table`] of users and hashes; [`Passwords`] keeps one that can be read again
 //! while the broker runs; [`Access`] is what a listener asks of its clients. A login is a [`Verification`], a piece of
 //! work to be done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
-//! refusal is told.
+//! refusal is told. [`acl`] is what clients may do once they are let in.
 //!
-//! The file has a line `user:hash` for each user, empty lines, and comments from `#` on in the first column. A hash is
+//! The password file has a line `user:hash` for each user, empty lines, and comments from `#` on in the first column. A hash is
 //!
 //! | form | what | made by |
 //! |---|---|---|
@@ -17,6 +17,7 @@
 //!
 //! Like all of this floor it has no socket, no thread and no clock.
 
+pub mod acl;
 mod crypt;
 mod delays;
 mod gate;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use acl::Acls;
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
 pub use gate::{Gate, PublishRate};
@@ -44,6 +46,14 @@ pub struct Access {
     pub allow_anonymous: bool,
     /// Whom a user name and password must be of. Without it they are not looked at, and let in as anonymous ones are.
     pub passwords: Option<Arc<Passwords>>,
+    /// Which topics they may write and read. Without it, all.
+    pub acls: Option<Arc<Acls>>,
+    /// Whether their certificate says who they are, and no user name or password is looked at.
+    pub user_from_certificate: bool,
+    /// Whether the user name takes the place of the client identifier.
+    pub user_as_client_id: bool,
+    /// What client identifiers begin with; none at all is anything.
+    pub client_id_prefixes: Vec<String>,
     /// What becomes of clients that send no client identifier.
     pub identifiers: Identifiers,
     /// How many they may be, and how fast.
@@ -66,11 +76,15 @@ impl Default for Identifiers {
 }
 
 impl Access {
-    /// Everybody is let in.
+    /// Everybody is let in, and may do anything.
     pub fn open() -> Self {
         Self {
             allow_anonymous: true,
             passwords: None,
+            acls: None,
+            user_from_certificate: false,
+            user_as_client_id: false,
+            client_id_prefixes: Vec::new(),
             identifiers: Identifiers::default(),
             gate: Gate::default(),
         }

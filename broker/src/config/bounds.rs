@@ -118,6 +118,12 @@ const BOUNDS: &[Bound] = &[
     ),
     bound("max_retained_messages", "broker", "the newest is not retained", RETAINED),
     bound("max_retained_bytes", "broker", "the newest is not retained", RETAINED),
+    bound(
+        "acl_file",
+        "client",
+        "refused or dropped, see above",
+        &["publish/messages/dropped/acl", "subscriptions/dropped/acl"],
+    ),
 ];
 
 /// As the page has it.
@@ -133,7 +139,11 @@ pub(super) fn table() -> String {
         };
         let counted: Vec<_> = counted.iter().map(|topic| format!("`{topic}`")).collect();
         let counted = if counted.is_empty() { "–".to_owned() } else { counted.join(", ") };
-        let default = if default == "0" { "any" } else { default };
+        let default = match default {
+            "0" => "any",
+            "" => "–",
+            default => default,
+        };
         writeln!(table, "| {what} | {default} | {of} | {then} | {counted} |").unwrap();
     }
     table

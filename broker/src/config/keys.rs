@@ -235,7 +235,8 @@ pub const KEYS: &[Key] = &[
         default: "",
         example: "true",
         meaning: "Whether clients without a user name are let in. Without it, they are where the plain form listens, \
-                  and are not where a `listener` or `port` line does. `false` needs `password_file`.",
+                  and are not where a `listener` or `port` line does. `false` needs `password_file`, or user \
+                  names from certificates.",
     },
     Key {
         name: "password_file",
@@ -246,6 +247,53 @@ pub const KEYS: &[Key] = &[
         meaning: "Users and the hashes of their passwords. Read again on SIGHUP. Where a user has a secret made by \
                   `sol passwd -H scram-sha-256`, clients of MQTT 5.0 are offered the authentication method \
                   SCRAM-SHA-256.",
+    },
+    Key {
+        name: "acl_file",
+        scope: Scope::Access,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/acl",
+        meaning: "Which topics clients may write and read, in mosquitto's format (above). Without it, all; with it, what no \
+                  line allows is denied. Read again on SIGHUP, for clients that are connected too.",
+    },
+    Key {
+        name: "use_identity_as_username",
+        scope: Scope::Listener,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether the user name of a client is the common name (CN) of its certificate, and not the one in \
+                  CONNECT; passwords are not looked at then, here and for `use_subject_as_username`. A certificate \
+                  without one is refused (CONNACK code 4, in 5.0 0x86). It needs `require_certificate true`.",
+    },
+    Key {
+        name: "use_subject_as_username",
+        scope: Scope::Listener,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether the user name of a client is the whole subject of its certificate, as RFC 4514 writes it \
+                  (`CN=anna,O=Example,C=DE`), with letters outside ASCII as they are. It wins over `use_identity_as_username`, and needs \
+                  `require_certificate true`.",
+    },
+    Key {
+        name: "use_username_as_clientid",
+        scope: Scope::Listener,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether the user name takes the place of the client identifier, so that nobody takes over another \
+                  user's session. Who has no user name is refused (CONNACK code 5, in 5.0 0x87).",
+    },
+    Key {
+        name: "clientid_prefixes",
+        scope: Scope::Access,
+        kind: Kind::Prefixes,
+        default: "",
+        example: "secure-",
+        meaning: "What the client identifiers begin with that are let in; others are refused (CONNACK code 5, in 5.0 \
+                  0x87). May be given several times; without it all are.",
     },
     Key {
         name: "listener_allow_anonymous",
@@ -286,8 +334,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Truth,
         default: "false",
         example: "",
-        meaning: "Whether `allow_anonymous`, `password_file`, `allow_zero_length_clientid` and `auto_id_prefix` hold \
-                  only for the listener under whose line they stand, or above the first one for the plain form. \
+        meaning: "Whether `allow_anonymous`, `password_file`, `acl_file`, `clientid_prefixes`, \
+                  `allow_zero_length_clientid` and `auto_id_prefix` hold only for the listener under whose line they stand, or above the first one for the plain form. \
                   Without it each is given once, anywhere, and holds for all listeners.",
     },
     Key {

@@ -33,6 +33,24 @@ pub struct Listener {
     pub identifiers: Identifiers,
     /// Users and their passwords' hashes. Without it nobody's password is looked at.
     pub password_file: Option<PathBuf>,
+    /// What they may write and read. Without it, all topics.
+    pub acl_file: Option<PathBuf>,
+    /// Where in a client's certificate its user name stands; none takes the one in CONNECT, with its password. It needs
+    /// TLS that requires a certificate.
+    pub user_from_certificate: Option<CertificateName>,
+    /// Whether the user name takes the place of the client identifier.
+    pub user_as_client_id: bool,
+    /// What client identifiers begin with; none at all is anything.
+    pub client_id_prefixes: Vec<String>,
+}
+
+/// A name in a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The first common name (CN) of the subject.
+    CommonName,
+    /// The whole subject, as RFC 4514 writes it.
+    Subject,
 }
 
 impl Default for Listener {
@@ -49,6 +67,10 @@ impl Default for Listener {
             allow_anonymous: true,
             identifiers: Identifiers::default(),
             password_file: None,
+            acl_file: None,
+            user_from_certificate: None,
+            user_as_client_id: false,
+            client_id_prefixes: Vec::new(),
         }
     }
 }

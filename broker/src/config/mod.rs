@@ -32,7 +32,7 @@ pub use crate::store::SyncPolicy;
 pub use http::Http;
 pub use import::Import;
 pub use keys::{KEYS, Key, Scope, key};
-pub use listener::{Endpoint, Identifiers, Listener, Proxy, Tls, TlsVersions, WebSocket};
+pub use listener::{CertificateName, Endpoint, Identifiers, Listener, Proxy, Tls, TlsVersions, WebSocket};
 pub use mosquitto::{Fate, ForeignOption, MOSQUITTO};
 pub use parse::Overrides;
 pub use persistence::Persistence;

@@ -12,8 +12,8 @@ use super::mosquitto::{self, Fate, Meaning};
 use super::settings::{Place, Sources};
 use super::value::Destination;
 use super::{
-    Config, Console, DEFAULT_PORT, Endpoint, Http, Kind, Limits, Listener, Problem, Process, Proxy,
-    PublishRate, Settings, Tls, TlsVersions, WebSocket, include, line, value,
+    CertificateName, Config, Console, DEFAULT_PORT, Endpoint, Http, Kind, Limits, Listener, Problem, Process,
+    Proxy, PublishRate, Settings, Tls, TlsVersions, WebSocket, include, line, value,
 };
 use crate::codec::QoS;
 
@@ -495,7 +495,8 @@ impl Parser {
         }
         // Those of mosquitto let nobody in by default, those of ours, for this machine alone, everybody.
         let opening = open_line.filter(|_| tcp_line.is_none());
-        let common = self.common(plain, plain, opening.map(|line| ("port", line)));
+        let opening_key = opening.map(|line| ("port", line));
+        let common = self.common(plain, plain, opening_key);
         let is_overridden = overrides.address.is_some() || overrides.port.is_some();
         if tcp_line.is_some() || opening.is_some() || is_overridden || (unix_line.is_none() && is_alone) {
             let address = plain.text("ip_address").and_then(|text| text.parse().ok());
@@ -520,12 +521,16 @@ impl Parser {
         if let Some(path) = plain.path("unix_socket").map(|path| value::with_slash(&path)) {
             let mode = plain.text("unix_socket_mode").and_then(value::mode);
             listeners.push((
-                Listener { endpoint: Endpoint::Unix { path, mode }, ..common },
+                // There is no certificate.
+                Listener { endpoint: Endpoint::Unix { path, mode }, user_from_certificate: None, ..common },
                 plain,
                 unix_line,
             ));
         } else if unix_line.is_none() {
             self.refuse(plain, "unix_socket_mode", "there is no `unix_socket` here: leave it out");
+        }
+        for (listener, ..) in &listeners {
+            self.refuse_closed(listener, plain, plain, opening_key);
         }
         listeners
     }
@@ -553,6 +558,7 @@ impl Parser {
         listener.endpoint = match endpoint {
             Endpoint::Unix { path, .. } => {
                 self.refuse_tls(section, "TLS is not spoken on a UNIX socket: leave it out");
+                listener.user_from_certificate = None;
                 Endpoint::Unix { path, mode: section.text("unix_socket_mode").and_then(value::mode) }
             }
             tcp @ (Endpoint::Tcp(_) | Endpoint::Any(_)) => {
@@ -565,6 +571,7 @@ impl Parser {
                 }
             }
         };
+        self.refuse_closed(&listener, section, plain, Some(("listener", opening.place)));
         Some((listener, section, Some(opening.place)))
     }
 
@@ -576,13 +583,7 @@ impl Parser {
         opening: Option<(&'static str, Place)>,
     ) -> Listener {
         let of = |key| if section.line(key).is_some() { section } else { plain };
-        let is_per_listener = plain.truth("per_listener_settings") == Some(true);
-        // What one listener may have of its own wins; the rest is for all, or for those that it stands under.
-        let access = |own: &'static str, key: &'static str| match section.line(own) {
-            Some(_) => (section, own),
-            None if is_per_listener => (section, key),
-            None => (plain, key),
-        };
+        let access = |own, key| access(section, plain, own, key);
         let mut listener = Listener::default();
         if let Some(backlog) = of("tcp_backlog").text("tcp_backlog").and_then(|text| text.parse().ok()) {
             listener.backlog = backlog;
@@ -601,7 +602,12 @@ impl Parser {
         listener.websocket = self.websocket(section);
         let (place, key) = access("", "password_file");
         listener.password_file = place.path(key);
-        let has_passwords = place.line(key).is_some();
+        let (place, key) = access("", "acl_file");
+        listener.acl_file = place.path(key);
+        listener.user_from_certificate = self.user_from_certificate(section);
+        listener.user_as_client_id = section.truth("use_username_as_clientid") == Some(true);
+        let (place, key) = access("", "clientid_prefixes");
+        listener.client_id_prefixes = place.list(key).map(str::to_owned).collect();
         let (place, key) = access("", "allow_zero_length_clientid");
         listener.identifiers.may_be_empty = place.truth(key).unwrap_or(true);
         let (place, key) = access("listener_auto_id_prefix", "auto_id_prefix");
@@ -610,7 +616,21 @@ impl Parser {
         }
         let (place, key) = access("listener_allow_anonymous", "allow_anonymous");
         listener.allow_anonymous = place.truth(key).unwrap_or(opening.is_none());
-        if !listener.allow_anonymous && !has_passwords {
+        listener
+    }
+
+    /// A listener that nobody could log in at.
+    fn refuse_closed(
+        &mut self,
+        listener: &Listener,
+        section: &Section,
+        plain: &Section,
+        opening: Option<(&'static str, Place)>,
+    ) {
+        let (place, key) = access(section, plain, "", "password_file");
+        let has_passwords = place.line(key).is_some();
+        let (place, key) = access(section, plain, "listener_allow_anonymous", "allow_anonymous");
+        if !listener.allow_anonymous && !has_passwords && listener.user_from_certificate.is_none() {
             match (place.line(key), opening) {
                 (Some(line), _) if place.text(key).is_some() => {
                     let what =
@@ -626,7 +646,23 @@ impl Parser {
                 _ => {}
             }
         }
-        listener
+    }
+
+    fn user_from_certificate(&mut self, section: &Section) -> Option<CertificateName> {
+        let is_required = section.truth("require_certificate") == Some(true);
+        let names = [
+            ("use_subject_as_username", CertificateName::Subject),
+            ("use_identity_as_username", CertificateName::CommonName),
+        ];
+        let asked = names.into_iter().filter(|(key, _)| section.truth(key) == Some(true));
+        let asked: Vec<_> = asked.collect();
+        for (key, _) in asked.iter().filter(|_| !is_required) {
+            let what = format!(
+                "`{key} true` without `require_certificate true`: give that too, or nobody has a user name"
+            );
+            self.problem(section.line(key), None, what);
+        }
+        asked.first().map(|(_, name)| *name)
     }
 
     fn proxy(&mut self, section: &Section) -> Option<Proxy> {
@@ -749,6 +785,21 @@ fn stored_as_queued(plain: &Section, limits: &mut Limits) {
     }
     if plain.line("max_queued_bytes").is_some() && plain.line("max_stored_bytes").is_none() {
         limits.max_stored_bytes = limits.max_queued_bytes.clamp(1 << 10, value::MOST_STORED_BYTES);
+    }
+}
+
+/// Where what decides about access stands: what one listener may have of its own wins; the rest is for all, or for those
+/// that it stands under.
+fn access<'s>(
+    section: &'s Section,
+    plain: &'s Section,
+    own: &'static str,
+    key: &'static str,
+) -> (&'s Section, &'static str) {
+    match section.line(own) {
+        Some(_) => (section, own),
+        None if plain.truth("per_listener_settings") == Some(true) => (section, key),
+        None => (plain, key),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use log::LevelFilter;
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
 use super::{
-    Config, Endpoint, Http, Identifiers, Listener, Persistence, Problem, Proxy, PublishRate, Redirect,
-    WebSocket,
+    CertificateName, Config, Endpoint, Http, Identifiers, Listener, Persistence, Problem, Proxy, PublishRate,
+    Redirect, WebSocket,
 };
 
 /// What a configuration file says: of the broker, and of the process around it.
@@ -142,6 +142,7 @@ impl Settings {
                 files.extend(tls.cafile.as_deref().map(|path| (number, "cafile", path)));
             }
             files.extend(listener.password_file.as_deref().map(|path| (number, "password_file", path)));
+            files.extend(listener.acl_file.as_deref().map(|path| (number, "acl_file", path)));
         }
         files
     }
@@ -159,6 +160,7 @@ impl Settings {
                 paths.push(path);
             }
             paths.extend(&mut listener.password_file);
+            paths.extend(&mut listener.acl_file);
             if let Some(tls) = &mut listener.tls {
                 paths.extend([&mut tls.certfile, &mut tls.keyfile]);
                 paths.extend(&mut tls.cafile);
@@ -315,6 +317,16 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     }
     lines.push(("allow_anonymous", listener.allow_anonymous.to_string()));
     push_path(&mut lines, "password_file", listener.password_file.as_ref());
+    push_path(&mut lines, "acl_file", listener.acl_file.as_ref());
+    let user_from = listener.user_from_certificate;
+    for (key, is_so) in [
+        ("use_identity_as_username", user_from == Some(CertificateName::CommonName)),
+        ("use_subject_as_username", user_from == Some(CertificateName::Subject)),
+        ("use_username_as_clientid", listener.user_as_client_id),
+    ] {
+        lines.extend(is_so.then(|| (key, "true".to_owned())));
+    }
+    lines.extend(listener.client_id_prefixes.iter().map(|prefix| ("clientid_prefixes", quote(prefix))));
     let Identifiers { may_be_empty, prefix } = &listener.identifiers;
     lines.push(("allow_zero_length_clientid", may_be_empty.to_string()));
     lines.push(("auto_id_prefix", quote(prefix)));

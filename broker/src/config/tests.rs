@@ -515,6 +515,42 @@ fn a_problem_with_a_value_is_told_where_the_value_stands() {
 }
 
 #[test]
+fn user_names_from_certificates_need_certificates() {
+    let tls =
+        "listener 1\ncertfile c\nkeyfile k\ncafile a\nrequire_certificate true\nallow_anonymous false\n";
+    for (lines, name) in [
+        ("use_identity_as_username true", Some(CertificateName::CommonName)),
+        ("use_subject_as_username true", Some(CertificateName::Subject)),
+        ("use_identity_as_username true\nuse_subject_as_username true", Some(CertificateName::Subject)),
+        ("use_identity_as_username false\npassword_file p", None),
+    ] {
+        assert_eq!(
+            parsed(&format!("{tls}{lines}")).broker.listeners[0].user_from_certificate,
+            name,
+            "{lines}"
+        );
+    }
+    let problems = parse("ip_port 1\nuse_identity_as_username true\n").unwrap_err();
+    let problem = problems[0].to_string();
+    assert!(
+        problem.contains(":2: `use_identity_as_username true` without `require_certificate true`"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn who_may_come_and_do_what_is_for_all_listeners_or_for_each() {
+    let text = "per_listener_settings true\nlistener 1\nallow_anonymous true\nacl_file a\nclientid_prefixes x-\nclientid_prefixes y-\nlistener 2\nallow_anonymous true\nacl_file b\nclientid_prefixes \"z z\"\n";
+    let listeners = parsed(text).broker.listeners;
+    assert_eq!(listeners[0].client_id_prefixes, ["x-", "y-"]);
+    assert_eq!(listeners[1].client_id_prefixes, ["z z"]);
+    assert_eq!(
+        [&listeners[0], &listeners[1]].map(|listener| listener.acl_file.clone().unwrap()),
+        ["a", "b"].map(std::path::PathBuf::from)
+    );
+}
+
+#[test]
 fn what_changed_is_named() {
     let before = parsed("ip_port 1\nlog_level INFO");
     for (text, changed) in [
@@ -531,12 +567,12 @@ fn what_changed_is_named() {
 #[test]
 fn relative_paths_are_anchored() {
     let mut settings = parsed(
-        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w\n\
+        "log_path l\npid_file /p\nunix_socket s\nip_port 1\ncertfile c\nkeyfile k\ncafile a\npassword_file w\nacl_file x\n\
          persistence true\npersistence_location d",
     );
     settings.anchor(Path::new("/d"));
     let expected = parsed(
-        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w\n\
+        "log_path /d/l\npid_file /p\nunix_socket /d/s\nip_port 1\ncertfile /d/c\nkeyfile /d/k\ncafile /d/a\npassword_file /d/w\nacl_file /d/x\n\
          persistence true\npersistence_location /d/d",
     );
     assert_eq!(settings, expected);
@@ -699,26 +735,39 @@ fn any_listener() -> impl Strategy<Value = Listener> {
         });
     let connections = option::of(1..=1000_usize).prop_map(|most| most.and_then(NonZeroUsize::new));
     let limits = (connections, rate, option::of(proxy));
-    (endpoint, 1..=u16::MAX, limits, carrier, any::<bool>(), option::of(path()), "[!-~ ]{1,50}").prop_map(
+    let name = prop_oneof![Just(CertificateName::CommonName), Just(CertificateName::Subject)];
+    let clients = (
+        any::<bool>(),
+        (option::of(path()), option::of(path())),
+        (option::of(name), any::<bool>()),
+        (prop::collection::vec("[ -~é]{1,5}", 0..3), "[!-~ ]{1,50}"),
+    );
+    (endpoint, 1..=u16::MAX, limits, carrier, clients).prop_map(
         |(
             endpoint,
             backlog,
             (max_connections, publish_rate, proxy),
             (tls, websocket),
-            anonymous,
-            password_file,
-            prefix,
-        )| Listener {
-            tls: tls.filter(|_| !matches!(endpoint, Endpoint::Unix { .. })),
-            websocket,
-            endpoint,
-            backlog,
-            max_connections,
-            publish_rate,
-            proxy,
-            allow_anonymous: anonymous || password_file.is_none(),
-            identifiers: Identifiers { may_be_empty: anonymous, prefix: prefix.as_str().into() },
-            password_file,
+            (anonymous, (password_file, acl_file), (name, by_user), (prefixes, prefix)),
+        )| {
+            let tls = tls.filter(|_| !matches!(endpoint, Endpoint::Unix { .. }));
+            let is_certain = tls.as_ref().is_some_and(|tls| tls.require_certificate);
+            Listener {
+                user_from_certificate: name.filter(|_| is_certain),
+                tls,
+                websocket,
+                endpoint,
+                backlog,
+                max_connections,
+                publish_rate,
+                proxy,
+                allow_anonymous: anonymous || password_file.is_none(),
+                identifiers: Identifiers { may_be_empty: anonymous, prefix: prefix.as_str().into() },
+                password_file,
+                acl_file,
+                user_as_client_id: by_user,
+                client_id_prefixes: prefixes,
+            }
         },
     )
 }

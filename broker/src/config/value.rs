@@ -105,6 +105,8 @@ pub enum Kind {
     UrlPath,
     /// Where a browser's page comes from.
     Origin,
+    /// What names may begin with.
+    Prefixes,
     /// Addresses of IP.
     Network,
 }
@@ -148,6 +150,7 @@ impl fmt::Display for Kind {
             Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
             Self::Network => f.write_str("an IP address or a network such as 10.0.0.0/8"),
             Self::Origin => f.write_str("an origin such as https://example.org"),
+            Self::Prefixes => f.write_str("the begin of a name"),
         }
     }
 }
@@ -155,7 +158,15 @@ impl fmt::Display for Kind {
 impl Kind {
     /// Whether its key may be given more than once.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Origin | Self::SocketAddress | Self::Network | Self::LogType | Self::LogDest)
+        matches!(
+            self,
+            Self::Origin
+                | Self::SocketAddress
+                | Self::Prefixes
+                | Self::Network
+                | Self::LogType
+                | Self::LogDest
+        )
     }
 
     /// How many words a value may have.
@@ -229,6 +240,7 @@ impl Kind {
             }
             Self::Network => network(text).is_some(),
             Self::Carrier => ["mqtt", WEBSOCKETS].contains(&text),
+            Self::Prefixes => !text.is_empty() && !text.contains(char::is_control),
             Self::UrlPath => text.starts_with('/') && is_visible(text) && !text.contains(['?', '#']),
             Self::Origin => {
                 // As browsers write it: nothing behind the host and its port.

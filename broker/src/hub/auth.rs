@@ -63,7 +63,7 @@ enum Answer {
 }
 
 impl Authentication {
-    /// Who the client said it is.
+    /// Who the client is.
     pub(super) fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
@@ -265,7 +265,8 @@ impl Hub {
 }
 
 fn offers_scram(access: &Access) -> bool {
-    access.passwords.as_ref().is_some_and(|passwords| passwords.table().has_scram())
+    !access.user_from_certificate
+        && access.passwords.as_ref().is_some_and(|passwords| passwords.table().has_scram())
 }
 
 /// AUTH with what the broker has to say.

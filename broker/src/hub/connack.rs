@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::farewell::encode_fitting;
 use super::publish::is_as_said;
 use super::{Batch, Ending, Hub, auth};
-use crate::auth::Identifiers;
+use crate::auth::Access;
 use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
 use crate::session::{Expiry, Outbox, Terms};
 
@@ -26,7 +26,8 @@ pub(super) struct Grant<'c> {
 pub(super) type Refusal = (Reason, &'static str);
 
 impl Hub {
-    /// What the client gets. If it authenticated, it is to hear the `last_word` of that, too.
+    /// What the client gets who is that user, where that is known. If it authenticated, it is to hear the `last_word` of
+    /// that, too.
     ///
     /// # Errors
     ///
@@ -34,9 +35,9 @@ impl Hub {
     pub(super) fn grant<'c>(
         &self,
         connect: &Connect<'c>,
-        identifiers: &Identifiers,
         terms: &Terms,
         last_word: Option<&str>,
+        (access, user): (&Access, Option<&'c str>),
     ) -> Result<Grant<'c>, Refusal> {
         if connect.will.as_ref().is_some_and(|will| !self.limits.allow_topic(will.topic.as_str())) {
             return Err((Reason::TopicNameInvalid, "the will's topic is longer or deeper than is allowed"));
@@ -49,11 +50,25 @@ impl Hub {
             keep_alive: connect.keep_alive,
             properties: PropertiesBuf::new(),
         };
-        if connect.client_id.is_empty() {
-            if !identifiers.may_be_empty {
+        if access.user_as_client_id {
+            let user = user.filter(|user| !user.is_empty());
+            grant.client_id = Cow::Borrowed(user.ok_or((
+                Reason::NotAuthorized,
+                "the user name is the client identifier here, and there is none",
+            ))?);
+        } else if connect.client_id.is_empty() {
+            if !access.identifiers.may_be_empty {
                 return Err((Reason::ClientIdentifierNotValid, "a client identifier is needed here"));
             }
-            grant.client_id = Cow::Owned(self.unused_identifier(&identifiers.prefix));
+            grant.client_id = Cow::Owned(self.unused_identifier(&access.identifiers.prefix));
+        }
+        let prefixes = &access.client_id_prefixes;
+        if !prefixes.is_empty() && !prefixes.iter().any(|prefix| grant.client_id.starts_with(prefix.as_str()))
+        {
+            return Err((
+                Reason::NotAuthorized,
+                "the client identifier begins with none of `clientid_prefixes`",
+            ));
         }
         if connect.version == Version::V5 {
             self.grant_v5(connect, terms, last_word, &mut grant)?;

@@ -6,18 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use log::{debug, info};
-use parking_lot::Mutex;
 
-use super::auth::{Authenticated, Authentication, Said};
+use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
-use super::reached::{Times, Who};
-use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use super::reached::{Limit, Times, Who};
+use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use crate::auth::acl::Rights;
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
     decode,
 };
 use crate::session::{Expiry, Link, Session, Terms, Visit, Will, release};
+use crate::topic::Name;
 
 impl Hub {
     /// Handles the first packet, which must be CONNECT [MQTT-3.1.0-1]. Gives its length.
@@ -80,13 +81,16 @@ impl Hub {
         let refuse = |(code, reason): Refusal, batch: &mut Batch| {
             Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
         };
-        let grant = match self.grant(connect, &peer.access.identifiers, &terms, last_word) {
+        let user = peer.user(connect);
+        let grant = match self.grant(connect, &terms, last_word, (&peer.access, user)) {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
-        let user = connect.user_name.or(peer.authentication.as_deref().and_then(Authentication::user));
+        let writer = self.writer(&peer.access, user, &grant.client_id);
+        let rights = writer.as_ref().map(|writer| writer.rights());
         let connection = self.next_number();
         let mut will = connect.will.as_ref().map(Will::from);
+        will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
             will.retain &= self.limits.retain_available;
@@ -104,7 +108,7 @@ impl Hub {
             traffic: Arc::clone(&peer.traffic),
         });
         let client = loop {
-            match self.try_link(&grant, (link, &visit), now, batch) {
+            match self.try_link(&grant, rights, (link, &visit), now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -112,9 +116,9 @@ impl Hub {
                 }
                 // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
                 // out before the new connection's first message.
-                Linked::TookOver(mine, will, key) => {
+                Linked::TookOver(mine, will, client) => {
                     link = mine;
-                    self.publish_will(will, key, batch);
+                    self.publish_will(will, &client, batch);
                 }
             }
         };
@@ -124,6 +128,7 @@ impl Hub {
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
+        peer.writer = writer;
         let connected =
             peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
         debug!(
@@ -143,6 +148,7 @@ impl Hub {
     fn try_link(
         &self,
         grant: &Grant<'_>,
+        rights: Option<&Arc<Rights>>,
         (mut link, visit): (Link, &Arc<Visit>),
         now: Instant,
         batch: &mut Batch,
@@ -155,6 +161,21 @@ impl Hub {
             return Linked::Refused(link, (code, "the broker stops"));
         }
         let existing = sessions.get(&*grant.client_id).cloned();
+        // The file may have been read again since they were worked out.
+        let rights = rights.map(|rights| match rights.renewed(&grant.client_id) {
+            Some(renewed) => Arc::new(renewed),
+            None => Arc::clone(rights),
+        });
+        if let Some(client) = existing.as_ref().filter(|_| !grant.is_clean)
+            && (rights.is_some() || client.rights().is_some())
+        {
+            let session = client.session.lock();
+            let is_resumed = session.link.is_none() && !session.is_over(now);
+            drop(session);
+            if is_resumed {
+                self.restrict(client, rights.clone());
+            }
+        }
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
@@ -171,7 +192,7 @@ impl Hub {
                     drop(sessions);
                     self.end_session(client, batch);
                 }
-                return Linked::TookOver(link, will, client.key);
+                return Linked::TookOver(link, will, Arc::clone(client));
             }
             if !grant.is_clean && !session.is_over(now) {
                 // Not sent: the client is back in time [5.0 MQTT-3.1.3-9].
@@ -182,7 +203,15 @@ impl Hub {
                 }
                 session.expiry = grant.expiry;
                 grant.accept(true, session.promised, &mut link.outbox);
-                session.outbound.resume(&mut link.outbox, now);
+                match &rights {
+                    None => session.outbound.resume(&mut link.outbox, now),
+                    Some(rights) => {
+                        let may_read = |topic: Name<'_>| rights.may_read(topic);
+                        let dropped = session.outbound.resume_readable(&mut link.outbox, may_read, now);
+                        self.reached.count_times(Limit::Acl, dropped);
+                    }
+                }
+                session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
                 session.link = Some(link);
                 session.visited(client.id(), Arc::clone(visit));
                 self.record_session(client, &session);
@@ -212,8 +241,10 @@ impl Hub {
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
         let id: Arc<str> = grant.client_id.as_ref().into();
-        let session = Mutex::new(Session::of_client(&id, grant.expiry, link));
-        let client = Arc::new(Client { id: Arc::clone(&id), key: self.next_number(), session });
+        let mut session = Session::of_client(&id, grant.expiry, link);
+        session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
+        let client = Arc::new(Client::new(Arc::clone(&id), self.next_number(), session));
+        client.set_rights(rights);
         let mut session = client.session.lock();
         session.visited(client.id(), Arc::clone(visit));
         self.record_begin(&client, &mut session);
@@ -229,7 +260,7 @@ impl Hub {
         if let Some(replaced) = existing {
             let will = self.end_absence(&replaced, &mut replaced.session.lock(), batch);
             self.end_session(&replaced, batch);
-            self.publish_will(will, replaced.key, batch);
+            self.publish_will(will, &replaced, batch);
         }
         Linked::Yes(client)
     }
@@ -318,7 +349,7 @@ impl Hub {
         } else {
             self.pass_on(&client, batch);
         }
-        self.publish_will(will, client.key, batch);
+        self.publish_will(will, &client, batch);
     }
 
     /// Whether the log is to be told why a connection ended, and for how many times since it was told last: of a limit
@@ -364,7 +395,7 @@ impl Hub {
                 self.record_session(client, &session);
             }
             drop(session);
-            self.publish_will(will, client.key, batch);
+            self.publish_will(will, client, batch);
             batch.end_turn();
         }
         for client in &clients {
@@ -383,7 +414,7 @@ enum Linked {
     Refused(Link, Refusal),
     /// Another connection had the session. It is ended, and this is its will, of that client. To be tried again, with
     /// the link.
-    TookOver(Link, Option<Will>, ClientKey),
+    TookOver(Link, Option<Will>, Arc<Client>),
 }
 
 /// A will that is not to be published.

@@ -72,6 +72,10 @@ impl Hub {
             }
             Login::Verified(Verdict::UnknownUser) => bad("there is no such user"),
             Login::Verified(Verdict::WrongPassword) => bad("wrong password"),
+            Login::Unverified if peer.access.user_from_certificate => match peer.user(connect) {
+                Some(_) => return Ok(()),
+                None => bad("its certificate has no name that could be the user's"),
+            },
             Login::Unverified => match (&peer.access.passwords, connect.user_name, connect.password) {
                 (Some(passwords), Some(user), Some(password)) => {
                     let verification = Verification::new(passwords.table(), user, password);

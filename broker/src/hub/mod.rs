@@ -25,6 +25,7 @@
 //! delivering is one step under `retained`, too: what is retained is what
 //! every subscriber heard last.
 
+mod access;
 mod acknowledge;
 mod addresses;
 mod auth;
@@ -84,6 +85,7 @@ use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
+use access::Restriction;
 use addresses::Addresses;
 use counters::Counters;
 use latency::Latency;
@@ -118,6 +120,8 @@ pub struct Hub {
     latency: Latency,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
+    /// How often the rights of connected clients have changed.
+    rights_generation: AtomicU64,
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
@@ -144,9 +148,14 @@ struct Client {
     id: Arc<str>,
     key: ClientKey,
     session: Mutex<Session>,
+    restriction: Restriction,
 }
 
 impl Client {
+    fn new(id: Arc<str>, key: ClientKey, session: Session) -> Self {
+        Self { id, key, session: Mutex::new(session), restriction: Restriction::default() }
+    }
+
     fn id(&self) -> &str {
         &self.id
     }
@@ -211,6 +220,7 @@ impl Hub {
             reached: Reached::default(),
             latency: Latency::new(),
             addresses: Mutex::default(),
+            rights_generation: AtomicU64::new(0),
             topics: Mutex::default(),
             schedule: Mutex::default(),
             redirect: Mutex::default(),
@@ -294,7 +304,7 @@ impl Hub {
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Peer { connected, aliases, pace, .. } = peer;
+        let Peer { connected, aliases, writer, pace, .. } = peer;
         let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
@@ -322,7 +332,14 @@ impl Hub {
                     let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;
-                            self.handle_publish(connected, aliases, publish, held.index(self), batch)
+                            let writer = writer.as_deref_mut();
+                            self.handle_publish(
+                                connected,
+                                (aliases, writer),
+                                publish,
+                                held.index(self),
+                                batch,
+                            )
                         }
                         Packet::Auth(auth) => {
                             held = Held::Nothing;

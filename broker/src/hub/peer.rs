@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::access::Writer;
 use super::auth::Authentication;
 use super::login::Login;
 use super::pace::Pace;
 use super::{Client, Ending, Limits};
 use crate::auth::Access;
-use crate::codec::Version;
+use crate::codec::{Connect, Version};
 use crate::session::{ConnectionId, ReceivedAliases, Terms, Traffic};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
@@ -81,6 +82,10 @@ pub struct Peer {
     held_bytes: usize,
     /// The topic aliases that its client made.
     pub(super) aliases: ReceivedAliases,
+    /// Who its certificate says that it is.
+    certified: Option<Box<str>>,
+    /// What its client may publish; none is anything.
+    pub(super) writer: Option<Box<Writer>>,
     /// None where it may publish as fast as it can.
     pub(super) pace: Option<Box<Pace>>,
     /// The listener it came by.
@@ -114,6 +119,8 @@ impl Peer {
             connect_timeout,
             held_bytes: 0,
             aliases: ReceivedAliases::default(),
+            certified: None,
+            writer: None,
             pace,
             entrance: None,
             traffic: Arc::default(),
@@ -131,6 +138,11 @@ impl Peer {
         &self.traffic
     }
 
+    /// By its certificate it is that user.
+    pub fn is_user(&mut self, user: Box<str>) {
+        self.certified = Some(user);
+    }
+
     /// The connection holds so many bytes: unwritten, or of a packet that is not whole.
     pub fn holds(&mut self, bytes: usize) {
         self.held_bytes = bytes;
@@ -139,6 +151,14 @@ impl Peer {
     /// Bytes that others would be glad of.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes + self.aliases.bytes()
+    }
+
+    /// Who its client is, as far as it said or showed that.
+    pub(super) fn user<'a>(&'a self, connect: &Connect<'a>) -> Option<&'a str> {
+        if self.access.user_from_certificate {
+            return self.certified.as_deref();
+        }
+        connect.user_name.or_else(|| self.authentication.as_ref()?.user())
     }
 
     /// Whether its CONNECT was accepted.

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::access::Writer;
 use super::peer::Connected;
 use super::reached::Limit;
 use super::share::Reach;
 use super::subscriptions::SubscriptionIndex;
-use super::{Batch, ClientKey, Ending, Hub};
+use super::{Batch, Client, ClientKey, Ending, Hub};
 use crate::codec::{AckType, Delivery, PacketId, Properties, Property, Publish, QoS, Reason, Version};
 use crate::session::{Content, Manner, Received, ReceivedAliases, Tally, Will, release};
 use crate::store::Record;
@@ -19,7 +20,7 @@ impl Hub {
     pub(super) fn handle_publish(
         &self,
         connected: &Connected,
-        aliases: &mut ReceivedAliases,
+        (aliases, writer): (&mut ReceivedAliases, Option<&mut Writer>),
         publish: &Publish<'_>,
         index: &SubscriptionIndex,
         batch: &mut Batch,
@@ -38,6 +39,12 @@ impl Hub {
                 (topic, self.refusal(topic, publish)?)
             }
         };
+        let is_denied = refusal.is_none()
+            && writer.is_some_and(|writer| !self.may_write(connected, writer, topic, batch));
+        let refusal = match is_denied && connected.version == Version::V5 {
+            true => Some(Reason::NotAuthorized),
+            false => refusal,
+        };
         let is_new = match publish.delivery {
             Delivery::ExactlyOnce(packet_id) => {
                 self.receive_exactly_once(connected, packet_id, refusal.is_none(), batch)?
@@ -46,9 +53,9 @@ impl Hub {
         };
         let reason = match refusal {
             Some(refusal) if is_new => refusal,
-            // Clients may not write to the broker's own topics. The standard lets a server acknowledge
-            // what it does not deliver [MQTT-3.3.5-2].
-            _ if !is_new || is_the_brokers(topic) => Reason::Success,
+            // Clients may not write to the broker's own topics, nor where they have no right to. The standard lets a
+            // server acknowledge what it does not deliver [MQTT-3.3.5-2].
+            _ if !is_new || is_denied || is_the_brokers(topic) => Reason::Success,
             _ => {
                 let content = Content::new(topic, publish.payload, publish.delivery.qos())
                     .with(publish.properties, batch.now);
@@ -73,6 +80,7 @@ impl Hub {
                 self.refused(&connected.client, Limit::Topic, batch);
                 TOPIC_REFUSED
             }
+            Reason::NotAuthorized if is_denied => "there is no right to publish to this topic",
             Reason::NotAuthorized => "only the broker publishes to $SYS and $SOL",
             _ => "the payload is not UTF-8, which its format indicator says it is",
         };
@@ -185,11 +193,14 @@ impl Hub {
     }
 
     /// Publishes the will of a connection that ended without DISCONNECT [MQTT-3.1.2-8].
-    pub(super) fn publish_will(&self, will: Option<Will>, from: ClientKey, batch: &mut Batch) {
-        let Some(Will { message, retain, .. }) = will else { return };
-        if !is_the_brokers(message.topic()) {
+    pub(super) fn publish_will(&self, will: Option<Will>, from: &Client, batch: &mut Batch) {
+        let Some(will) = will else { return };
+        // It may have lost the right since it left the will.
+        let is_allowed = self.may_leave(from.id(), from.rights().as_deref(), &will, batch.now);
+        let Will { message, retain, .. } = will;
+        if is_allowed && !is_the_brokers(message.topic()) {
             let content = Content::published(&message, batch.now);
-            self.publish(content, retain, Some(from), &self.index.read(), batch);
+            self.publish(content, retain, Some(from.key), &self.index.read(), batch);
         }
         release(message, &mut batch.tally);
     }

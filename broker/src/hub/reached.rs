@@ -62,6 +62,8 @@ limits! {
     Filters "sent a SUBSCRIBE with more topic filters than `max_filters`: the others are refused",
     Subscriptions "has as many subscriptions as `max_subscriptions` allows: more are refused",
     TotalSubscriptions "was refused a subscription: there are as many in total as `max_total_subscriptions` allows",
+    Acl "was refused a message or will that `acl_file` does not let it publish",
+    AclFilter "was refused a subscription to what `acl_file` does not let it read",
     Queue "has a full queue: messages for it are dropped, see `max_queued_messages` and `max_queued_bytes`",
     Outbox "reads too slowly: QoS 0 messages for it are dropped, see `max_outbox_bytes`",
     Group "has no member with room: messages are dropped, see `max_queued_messages` and `max_outbox_bytes`",
@@ -106,8 +108,13 @@ impl Default for Reached {
 impl Reached {
     /// Once more; for a limit that no tally counts.
     pub(super) fn count(&self, limit: Limit) {
+        self.count_times(limit, 1);
+    }
+
+    /// So many times more.
+    pub(super) fn count_times(&self, limit: Limit, times: usize) {
         if let Some(count) = self.counts.get(limit as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
+            count.fetch_add(times as u64, Ordering::Relaxed);
         }
     }
 
@@ -128,9 +135,12 @@ impl Reached {
         self.said.lock().happened(what, times, now)
     }
 
-    fn tell(&self, limit: Limit, who: &Who<'_>, times: u64, now: Instant) {
-        if let Some(times) = self.happened(limit, who, times, now) {
-            warn!("{who} {}{}", limit.words(), Times(times));
+    /// The same, with a line in the log, and in it what it is about. No lock may be held: a log can be slow.
+    pub(super) fn tell(&self, limit: Limit, who: &Who<'_>, what: Option<&str>, times: u64, now: Instant) {
+        let Some(times) = self.happened(limit, who, times, now) else { return };
+        match what {
+            Some(what) => warn!("{who} {}: {}{}", limit.words(), Shown(what), Times(times)),
+            None => warn!("{who} {}{}", limit.words(), Times(times)),
         }
     }
 }
@@ -149,7 +159,14 @@ impl fmt::Display for Times {
 
 /// What a batch has to tell. Empty nearly always.
 #[derive(Default)]
-pub(super) struct Noted(HashMap<(ClientKey, Limit), (Arc<str>, u64), ahash::RandomState>);
+pub(super) struct Noted(HashMap<(ClientKey, Limit), Note, ahash::RandomState>);
+
+struct Note {
+    id: Arc<str>,
+    times: u64,
+    /// What it was about the first time.
+    what: Option<Box<str>>,
+}
 
 impl Noted {
     pub(super) fn is_empty(&self) -> bool {
@@ -157,20 +174,25 @@ impl Noted {
     }
 
     pub(super) fn note(&mut self, client: &Client, limit: Limit) {
-        self.note_as(client.key, limit, || Arc::clone(&client.id));
+        self.note_as(client.key, limit, None, || Arc::clone(&client.id));
+    }
+
+    /// With the topic name or filter that it is about.
+    fn note_topic(&mut self, client: &Client, limit: Limit, topic: &str) {
+        self.note_as(client.key, limit, Some(topic), || Arc::clone(&client.id));
     }
 
     /// No member of a shared subscription has room.
     pub(super) fn note_group(&mut self) {
         // No client has this key.
-        self.note_as(0, Limit::Group, || Arc::from(""));
+        self.note_as(0, Limit::Group, None, || Arc::from(""));
     }
 
-    fn note_as(&mut self, key: ClientKey, limit: Limit, id: impl FnOnce() -> Arc<str>) {
-        if let Some((_, times)) = self.0.get_mut(&(key, limit)) {
-            *times += 1;
+    fn note_as(&mut self, key: ClientKey, limit: Limit, what: Option<&str>, id: impl FnOnce() -> Arc<str>) {
+        if let Some(note) = self.0.get_mut(&(key, limit)) {
+            note.times += 1;
         } else if self.0.len() < MOST_NOTED {
-            self.0.insert((key, limit), (id(), 1));
+            self.0.insert((key, limit), Note { id: id(), times: 1, what: what.map(Into::into) });
         }
     }
 }
@@ -182,10 +204,16 @@ impl Hub {
         batch.noted.note(client, limit);
     }
 
+    /// Counts that a client is refused a topic name or filter, and notes it for the log.
+    pub(super) fn refused_topic(&self, client: &Client, limit: Limit, topic: &str, batch: &mut Batch) {
+        self.reached.count(limit);
+        batch.noted.note_topic(client, limit, topic);
+    }
+
     /// Counts that a connection is not let in, and tells the log.
     pub(super) fn turned_away(&self, origin: &Origin, limit: Limit, now: Instant) {
         self.reached.count(limit);
-        self.reached.tell(limit, &Who::Origin(origin), 1, now);
+        self.reached.tell(limit, &Who::Origin(origin), None, 1, now);
     }
 
     /// A connection to a listener that speaks the PROXY protocol is not let in: counts it, and tells the log why.
@@ -211,14 +239,15 @@ impl Hub {
             self.reached.tell(
                 Limit::Retained,
                 &Who::The("the store of retained messages"),
+                None,
                 not_retained,
                 batch.now,
             );
         }
-        for ((_, limit), (id, times)) in batch.noted.0.drain() {
+        for ((_, limit), Note { id, times, what }) in batch.noted.0.drain() {
             let who =
                 if limit == Limit::Group { Who::The("a shared subscription") } else { Who::Client(&id) };
-            self.reached.tell(limit, &who, times, batch.now);
+            self.reached.tell(limit, &who, what.as_deref(), times, batch.now);
         }
     }
 }

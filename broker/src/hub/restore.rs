@@ -9,8 +9,6 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use super::connect::release_will;
 use super::subscriptions::SubscriptionIndex;
 use super::{Batch, Client, Hub};
@@ -94,8 +92,7 @@ impl Hub {
         let mut session = Session::restored(&recovered, log);
         session.begin_restored_absence(will, since);
         let id: Arc<str> = recovered.client_id.as_str().into();
-        let client =
-            Arc::new(Client { id: Arc::clone(&id), key: recovered.number, session: Mutex::new(session) });
+        let client = Arc::new(Client::new(Arc::clone(&id), recovered.number, session));
         let mut sessions = self.sessions.lock();
         let mut index = self.index.write();
         let mut session = client.session.lock();

@@ -1,5 +1,7 @@
 //! Who gets a message of a given topic: one entry a client, overlapping subscriptions merged; and the shared
 //! subscriptions, each of which is a delivery of its own.
+//!
+//! Who may not read the topic has no entry: that is asked once a topic, and not for each message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -149,6 +151,9 @@ fn search(index: &SubscriptionIndex, topic: Name<'_>) -> Found {
     let (mut plain, mut special) = (Vec::new(), Vec::new());
     for subscriptions in clients.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((_, Subscription { client, .. })) = subscriptions.first() else { continue };
+        if !client.may_read(topic) {
+            continue;
+        }
         let options = subscriptions.iter().map(|(_, subscription)| subscription.options);
         let client = Arc::clone(client);
         let Some(others) = Wanted::of(options.clone()) else { continue };

@@ -75,7 +75,7 @@ impl Hub {
             }
             drop(session);
             drop(sessions);
-            return self.publish_will(will, client.key, batch);
+            return self.publish_will(will, client, batch);
         }
         if !self.forget(&mut sessions, client) {
             // Whoever took it out of there sees to the rest.
@@ -86,7 +86,7 @@ impl Hub {
         batch.tally.expired += i64::from(session.expiry != Expiry::AT_ONCE);
         drop(session);
         self.end_session(client, batch);
-        self.publish_will(will, client.key, batch);
+        self.publish_will(will, client, batch);
     }
 
     /// The client's absence was due at `before`: puts it where it is due now.

@@ -31,6 +31,8 @@ pub(super) struct Sending<'s, 'c> {
 pub(super) enum Unsent {
     NoRoom,
     TooLarge,
+    /// No member of a shared subscription may read it.
+    NotAllowed,
 }
 
 impl Sending<'_, '_> {
@@ -96,6 +98,8 @@ impl Sending<'_, '_> {
                 self.tally.dropped_too_large += 1;
                 None
             }
+            // As for whoever has not subscribed.
+            Unsent::NotAllowed => None,
         }
     }
 }

@@ -139,8 +139,7 @@ impl Group {
     ) -> Result<(), Missed> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let (mut is_somebody_here, mut is_somebody_away) = (false, false);
-        // Unless it would have fit for somebody.
-        let mut unsent = Unsent::TooLarge;
+        let mut unsent = Unsent::NotAllowed;
         let mut granted = QoS::AtMostOnce;
         for choice in [Choice::Now, Choice::Soon, Choice::Later] {
             let is_possible = match choice {
@@ -151,6 +150,9 @@ impl Group {
             let members = self.in_turn(first).enumerate().take_while(|_| is_possible);
             for (step, member) in members {
                 sending.count_look();
+                if !member.client.may_read(sending.content.topic()) {
+                    continue;
+                }
                 granted = granted.max(member.qos);
                 let mut session = member.client.session.lock();
                 let is_here = session.link.is_some();
@@ -174,8 +176,9 @@ impl Group {
                         self.turn.store(first.wrapping_add(step).wrapping_add(1), Ordering::Relaxed);
                         return Ok(());
                     }
-                    Err(Unsent::TooLarge) => {}
-                    Err(Unsent::NoRoom) => unsent = Unsent::NoRoom,
+                    // Unless it would have fit for somebody.
+                    Err(Unsent::TooLarge) if unsent == Unsent::NoRoom => {}
+                    Err(why) => unsent = why,
                 }
             }
         }

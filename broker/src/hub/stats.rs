@@ -117,6 +117,11 @@ pub struct Stats {
     pub ended_unread: u64,
     /// Messages and wills refused because their topic was too long or too deep.
     pub refused_topics: u64,
+    /// Messages and wills refused because the ACL file does not let the client publish them, and those dropped because the
+    /// client they waited for may not read them any more.
+    pub refused_acl: u64,
+    /// Subscriptions refused because the ACL file does not let the client read what they could bring.
+    pub refused_subscriptions_acl: u64,
     /// Subscriptions refused because the client had too many.
     pub refused_subscriptions_full: u64,
     /// Subscriptions refused because there were too many in total.
@@ -204,6 +209,7 @@ impl Stats {
             + self.dropped_too_large
             + self.dropped_memory_full
             + self.refused_topics
+            + self.refused_acl
     }
 }
 
@@ -294,6 +300,8 @@ impl Hub {
             ended_silent: reached(Limit::Silent),
             ended_unread: reached(Limit::Unread),
             refused_topics: reached(Limit::Topic),
+            refused_acl: reached(Limit::Acl),
+            refused_subscriptions_acl: reached(Limit::AclFilter),
             refused_subscriptions_full: reached(Limit::Subscriptions),
             refused_total_subscriptions_full: reached(Limit::TotalSubscriptions),
             refused_filters_full: reached(Limit::Filters),

@@ -93,6 +93,7 @@ impl Hub {
             Purpose::Load { question } => {
                 let mut session = client.session.lock();
                 session.outbound.load(question, loaded, next, batch.now, &mut batch.tally);
+                self.forget_unreadable(client, &mut session, batch);
                 batch.touched(session.link.as_mut().and_then(|link| link.wake_for_output()));
                 session.settle(&mut batch.tally);
             }

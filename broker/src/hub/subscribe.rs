@@ -11,6 +11,7 @@ use super::retained::{RetainedMessage, RetainedStore};
 use super::sending::count_dropped;
 use super::subscriptions::{Options, SubscriptionIndex};
 use super::{Batch, Client, Ending, Hub, Stage};
+use crate::auth::acl::Rights;
 use crate::codec::{
     EncodeError, Packet, Properties, PropertiesBuf, Property, Reason, RetainHandling, Suback, Subscribe,
     SubscribeCode, Unsuback, Unsubscribe, Version,
@@ -40,6 +41,12 @@ impl Hub {
     ) -> Result<(), Ending> {
         let client = &connected.client;
         let identifier = subscription_identifier(subscribe.properties);
+        let rights = client.rights();
+        // Before the locks: there may be many rules.
+        let denied: Vec<_> = rights.as_ref().map_or_else(Vec::new, |rights| {
+            let filters = subscribe.filters().take(self.limits.max_filters);
+            filters.map(|(filter, _)| !rights.may_subscribe(matched(filter))).collect()
+        });
         let mut index = self.index.write();
         let retained = self.retained.read();
         let mut session = client.session.lock();
@@ -56,7 +63,8 @@ impl Hub {
                 retain_as_published: asked.retain_as_published,
                 identifier,
             };
-            self.subscribe(&mut index, &mut session, client, filter, options, batch)
+            let is_denied = denied.get(number).copied().unwrap_or(false);
+            self.subscribe(&mut index, &mut session, client, (filter, is_denied), options, batch)
         });
         let subscribed: Vec<_> = subscribed.collect();
         let codes =
@@ -89,7 +97,14 @@ impl Hub {
             if is_wanted {
                 let note = note.clone();
                 let manner = Manner { retain: true, replayed: true, note, ..Manner::at(asked.qos) };
-                self.replay((&retained, client), &mut session, filter, &manner, &mut expired, batch);
+                self.replay(
+                    (&retained, client, rights.as_deref()),
+                    &mut session,
+                    filter,
+                    &manner,
+                    &mut expired,
+                    batch,
+                );
             }
         }
         session.settle(&mut batch.tally);
@@ -103,7 +118,7 @@ impl Hub {
         index: &mut SubscriptionIndex,
         session: &mut Session,
         client: &Arc<Client>,
-        filter: Filter<'_>,
+        (filter, is_denied): (Filter<'_>, bool),
         options: Options,
         batch: &mut Batch,
     ) -> Result<Subscribed, Refusal> {
@@ -116,6 +131,10 @@ impl Hub {
             return Err((Reason::QuotaExceeded, "the topic filter is longer or deeper than is allowed"));
         }
         self.check(shared, filter, options)?;
+        if is_denied {
+            self.refused_topic(client, Limit::AclFilter, filter.as_str(), batch);
+            return Err((Reason::NotAuthorized, "there is no right to read what the topic filter matches"));
+        }
         if is_new && session.subscriptions.len() >= self.limits.max_subscriptions {
             self.refused(client, Limit::Subscriptions, batch);
             return Err((Reason::QuotaExceeded, "the client has as many subscriptions as it may"));
@@ -187,7 +206,7 @@ impl Hub {
     /// leaves nothing out: who published them is not known any more.
     fn replay(
         &self,
-        (retained, client): (&RetainedStore, &Client),
+        (retained, client, rights): (&RetainedStore, &Client, Option<&Rights>),
         session: &mut Session,
         filter: Filter<'_>,
         wanted: &Manner,
@@ -199,6 +218,9 @@ impl Hub {
         let looked_at = retained.messages.visit(filter, |RetainedMessage { message, .. }| {
             if message.is_expired(batch.now) {
                 expired.push(Arc::clone(message));
+                return ControlFlow::Continue(());
+            }
+            if rights.is_some_and(|rights| !rights.may_read(message.topic())) {
                 return ControlFlow::Continue(());
             }
             let content = Content::shared(message);
@@ -283,6 +305,11 @@ impl Hub {
         drop(session);
         self.hand_on(left, batch);
     }
+}
+
+/// What topic names are matched with.
+fn matched(filter: Filter<'_>) -> Filter<'_> {
+    SharedFilter::parse(filter).ok().flatten().map_or(filter, SharedFilter::filter)
 }
 
 /// The identifier that a SUBSCRIBE gives its subscriptions; at most one (§3.8.2.1.2 of 5.0).

@@ -156,6 +156,11 @@ impl SubscriptionIndex {
         self.filters.generation()
     }
 
+    /// What clients may read has changed.
+    pub(super) fn rights_changed(&mut self) {
+        self.filters.outdate();
+    }
+
     /// The number of ordinary subscriptions.
     pub(super) fn len(&self) -> usize {
         self.filters.len() - self.groups.len()
@@ -171,7 +176,6 @@ impl SubscriptionIndex {
 pub(super) mod tests {
     use std::collections::BTreeSet;
 
-    use parking_lot::Mutex;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -181,7 +185,7 @@ pub(super) mod tests {
 
     /// A client that nobody else knows of.
     pub(in crate::hub) fn client(key: ClientKey) -> Arc<Client> {
-        Arc::new(Client { id: key.to_string().into(), key, session: Mutex::new(Session::default()) })
+        Arc::new(Client::new(key.to_string().into(), key, Session::default()))
     }
 
     const FILTERS: [&str; 6] = ["$share/g/a", "$share/h/a", "$share/g/+", "$share/h/#", "a", "+"];

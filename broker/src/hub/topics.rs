@@ -159,6 +159,8 @@ fn sys(stats: &Stats, uptime: Duration, resident_bytes: Option<u64>) -> Vec<(Str
         ("connections/dropped/silent", stats.ended_silent),
         ("connections/dropped/unread", stats.ended_unread),
         ("publish/messages/dropped/topic", stats.refused_topics),
+        ("publish/messages/dropped/acl", stats.refused_acl),
+        ("subscriptions/dropped/acl", stats.refused_subscriptions_acl),
         ("subscriptions/dropped/client", stats.refused_subscriptions_full),
         ("subscriptions/dropped/total", stats.refused_total_subscriptions_full),
         ("subscriptions/dropped/filters", stats.refused_filters_full),

@@ -426,6 +426,11 @@ impl<S: Socket> Served<'_, S> {
 
     /// Hands bytes to the hub and keeps those that it left.
     fn handle(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<bool, Ending> {
+        if !self.connection.peer.is_connected()
+            && let Some(user) = self.connection.socket.take_user()
+        {
+            self.connection.peer.is_user(user);
+        }
         let Handled { consumed, next } =
             self.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
         batch.wake();

@@ -19,7 +19,7 @@ mod websocket;
 mod worker;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -28,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 use thiserror::Error;
 
+use crate::auth::acl::{self, Acls};
 use crate::auth::{self, Access, Gate, Passwords};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Redirect, Stats};
@@ -70,6 +71,9 @@ pub enum StartError {
     /// A password file cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Passwords(Vec<auth::Error>),
+    /// An ACL file cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Acls(Vec<acl::Error>),
     /// A listener lets nobody in.
     #[error("{0} lets nobody in: `allow_anonymous false` needs a `password_file`")]
     NobodyAllowed(Endpoint),
@@ -81,6 +85,9 @@ pub enum StartError {
     /// The file with the token for HTTP cannot be used.
     #[error("{0}")]
     HttpToken(String),
+    /// A listener takes user names from certificates and does not ask for any.
+    #[error("{0} lets nobody in: user names from certificates need TLS with `require_certificate`")]
+    NoCertificates(Endpoint),
     /// What is to survive the broker cannot be stored.
     #[error("cannot store sessions and messages in {}: {source}", directory.display())]
     Store {
@@ -139,6 +146,7 @@ pub struct Broker {
     tls: Vec<Arc<Terms>>,
     /// Each file once.
     passwords: Vec<Arc<Passwords>>,
+    acls: Vec<Arc<Acls>>,
     team: Arc<Team>,
     workers: Vec<Worker>,
     store: Option<Keeper>,
@@ -153,18 +161,20 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// A certificate, key or password file or a store that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
+    /// A certificate, key, password or ACL file or a store that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
     /// started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
-        let (mut terms, mut passwords, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut terms, mut accesses) = (Vec::new(), Vec::new());
+        let (mut passwords, mut acls) = (Vec::new(), Vec::new());
         for listener in &config.listeners {
-            accesses.push(access(listener, &mut passwords)?);
+            accesses.push(access(listener, &mut passwords, &mut acls)?);
             let Some(tls) = listener.tls.clone() else {
                 terms.push(None);
                 continue;
             };
-            terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls)?)));
+            let user_from = listener.user_from_certificate;
+            terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls, user_from)?)));
         }
         let http = http::Open::new(&config.http)?;
         let store = config.persistence.as_ref().map(Store::open).transpose()?;
@@ -196,6 +206,7 @@ impl Broker {
             endpoints,
             tls: terms.into_iter().flatten().collect(),
             passwords,
+            acls,
             team: Arc::clone(&team),
             workers: Vec::new(),
             store: None,
@@ -260,8 +271,8 @@ impl Broker {
         poller::INTERFACE
     }
 
-    /// Reads the listeners' certificates, keys, authorities and password files again. Who connects from now on meets
-    /// them; connections that are there stay as they are.
+    /// Reads the listeners' certificates, keys, authorities, password and ACL files again. Who connects from now on meets
+    /// them; connections that are there stay as they are, but for what their clients may do, which is by the new ACL files.
     ///
     /// # Errors
     ///
@@ -270,8 +281,14 @@ impl Broker {
         let tls = self.tls.iter().filter_map(|terms| terms.reload().err());
         let passwords =
             self.passwords.iter().filter_map(|file| file.reload().err()).map(StartError::Passwords);
+        let acls = self.acls.iter().filter_map(|file| file.reload().err()).map(StartError::Acls);
         let http = self.http_doorkeeper.iter().flat_map(|doorkeeper| doorkeeper.reload());
-        let errors: Vec<_> = tls.chain(passwords).chain(http).collect();
+        let errors: Vec<_> = tls.chain(passwords).chain(acls).chain(http).collect();
+        if !self.acls.is_empty() {
+            let mut batch = Batch::new(Instant::now());
+            self.hub.renew_rights(&mut batch);
+            batch.wake();
+        }
         if errors.is_empty() { Ok(()) } else { Err(ReloadError(errors)) }
     }
 
@@ -292,24 +309,57 @@ impl Broker {
     pub fn stop(self) {}
 }
 
-/// Whom a listener lets in. Several may share a password file.
-fn access(listener: &Listener, known: &mut Vec<Arc<Passwords>>) -> Result<Access, StartError> {
-    let Listener { endpoint, allow_anonymous, password_file, max_connections, publish_rate, .. } = listener;
-    let passwords = match password_file {
-        None if !allow_anonymous => return Err(StartError::NobodyAllowed(endpoint.clone())),
-        None => None,
-        Some(path) => Some(match known.iter().find(|passwords| passwords.path() == path) {
-            Some(passwords) => Arc::clone(passwords),
-            None => {
-                let passwords = Arc::new(Passwords::load(path).map_err(StartError::Passwords)?);
-                known.push(Arc::clone(&passwords));
-                passwords
-            }
-        }),
-    };
-    let identifiers = listener.identifiers.clone();
-    let gate = Gate::new(*max_connections, *publish_rate);
-    Ok(Access { allow_anonymous: *allow_anonymous, passwords, identifiers, gate })
+/// Whom a listener lets in, and what they may do. Several may share a file.
+fn access(
+    listener: &Listener,
+    passwords: &mut Vec<Arc<Passwords>>,
+    acls: &mut Vec<Arc<Acls>>,
+) -> Result<Access, StartError> {
+    let Listener { endpoint, allow_anonymous, password_file, acl_file, user_from_certificate, .. } = listener;
+    let user_from_certificate = user_from_certificate.is_some();
+    if user_from_certificate && !listener.tls.as_ref().is_some_and(|tls| tls.require_certificate) {
+        return Err(StartError::NoCertificates(endpoint.clone()));
+    }
+    if password_file.is_none() && !allow_anonymous && !user_from_certificate {
+        return Err(StartError::NobodyAllowed(endpoint.clone()));
+    }
+    let passwords = password_file.as_deref().map(|path| {
+        let load = |path: &Path| Passwords::load(path).map_err(StartError::Passwords);
+        once(passwords, path, Passwords::path, load)
+    });
+    let acls = acl_file.as_deref().map(|path| {
+        let load = |path: &Path| Acls::load(path).map_err(StartError::Acls);
+        once(acls, path, Acls::path, load)
+    });
+    let (passwords, acls) = (passwords.transpose()?, acls.transpose()?);
+    if passwords.is_none() && !user_from_certificate && acls.as_ref().is_some_and(|acls| acls.names_users()) {
+        warn!("{endpoint}: `acl_file` has lines for users, who without `password_file` are whoever says so");
+    }
+    Ok(Access {
+        allow_anonymous: *allow_anonymous,
+        passwords,
+        acls,
+        user_from_certificate,
+        user_as_client_id: listener.user_as_client_id,
+        client_id_prefixes: listener.client_id_prefixes.clone(),
+        identifiers: listener.identifiers.clone(),
+        gate: Gate::new(listener.max_connections, listener.publish_rate),
+    })
+}
+
+/// What a file holds: known from before, or read now.
+fn once<T>(
+    known: &mut Vec<Arc<T>>,
+    path: &Path,
+    path_of: impl Fn(&T) -> &Path,
+    load: impl Fn(&Path) -> Result<T, StartError>,
+) -> Result<Arc<T>, StartError> {
+    if let Some(file) = known.iter().find(|file| path_of(file) == path) {
+        return Ok(Arc::clone(file));
+    }
+    let file = Arc::new(load(path)?);
+    known.push(Arc::clone(&file));
+    Ok(file)
 }
 
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {

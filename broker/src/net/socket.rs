@@ -22,6 +22,11 @@ pub(super) trait Socket: Send {
         0
     }
 
+    /// Who the other end is, as far as it has shown that by now; told once.
+    fn take_user(&mut self) -> Option<Box<str>> {
+        None
+    }
+
     /// Says what the protocol says before the socket is closed.
     fn say_goodbye(&mut self) {}
 

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use sol::auth::Table;
+use sol::auth::{Table, acl};
 use sol::config::{Overrides, Persistence, Problem, Settings, Tls};
 use sol::{check_http, check_tls};
 
@@ -103,6 +103,17 @@ fn check(settings: &Settings) -> Vec<Problem> {
                     Problem { file: Some(error.path), line: error.line, column: None, what }
                 }
                 None => at("password_file", &error),
+            }));
+        }
+        if let Some(path) = &listener.acl_file
+            && let Err(errors) = acl::Table::load(path)
+        {
+            problems.extend(errors.into_iter().map(|error| match error.line {
+                Some(_) => {
+                    let what = error.problem.to_string();
+                    Problem { file: Some(error.path), line: error.line, column: None, what }
+                }
+                None => at("acl_file", &error),
             }));
         }
     }

@@ -54,6 +54,8 @@ pub struct Session {
     pub subscriptions: HashSet<FilterBuf, ahash::RandomState>,
     /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
     pub subscriptions_bytes: usize,
+    /// Memory that the rights of its client take, in bytes: whoever changes them keeps it.
+    pub rights_bytes: usize,
     /// Its client identifier, and what is known of its connection.
     named_bytes: usize,
     /// Its connection, or its last one in this life of the broker.
@@ -304,6 +306,7 @@ impl Session {
         let bytes = SESSION_BYTES
             + self.named_bytes
             + self.subscriptions_bytes
+            + self.rights_bytes
             + self.inbound.bytes()
             + self.outbound.own_bytes()
             + outbox;

@@ -37,6 +37,7 @@ use super::outbox::Outbox;
 use super::tally::{Freed, Tally, signed};
 use crate::codec::{AckType, Delivery, PacketId, QoS, encode_ack};
 use crate::store::{Position, Record};
+use crate::topic::Name;
 
 /// Limits on what one session may hold for its client.
 #[derive(Clone, Copy, Debug)]
@@ -338,11 +339,7 @@ impl Outbound {
     pub fn handle_pubrec(&mut self, packet_id: PacketId) -> bool {
         let published = self.take_published(packet_id, QoS::ExactlyOnce);
         if let Some(position) = published {
-            self.released.push_back(packet_id);
-            if let Some(log) = &self.log {
-                log.record(|session| Record::Released { session, position, packet_id });
-                self.relied_on = log.journal().group();
-            }
+            self.release_identifier(position, packet_id);
         }
         published.is_some() || self.released.contains(&packet_id)
     }
@@ -428,6 +425,24 @@ impl Outbound {
     /// The client is back: sends again what is in flight [MQTT-4.4.0-1]; beyond its Receive Maximum, in
     /// [`Outbound::poll_queue`].
     pub fn resume(&mut self, outbox: &mut Outbox, now: Instant) {
+        self.begin_again(outbox);
+        self.repeat(outbox, now);
+    }
+
+    /// The same for a client that may not read all that it was to have. Gives how many messages were dropped.
+    pub fn resume_readable(
+        &mut self,
+        outbox: &mut Outbox,
+        may_read: impl Fn(Name<'_>) -> bool,
+        now: Instant,
+    ) -> usize {
+        self.begin_again(outbox);
+        let dropped = self.forget_unreadable(outbox, may_read);
+        self.repeat(outbox, now);
+        dropped
+    }
+
+    fn begin_again(&mut self, outbox: &mut Outbox) {
         self.stored.forget_question();
         // What is in flight, or released, only since the store cannot be written may not be there for the next life.
         outbox.hold(self.relied_on);
@@ -435,7 +450,42 @@ impl Outbound {
             encode_ack(outbox.packets(), AckType::Pubrel, *packet_id);
         }
         self.to_repeat = self.published.len();
-        self.repeat(outbox, now);
+    }
+
+    /// Drops the messages in memory that the client may not read any more and that were not sent over this connection.
+    /// Gives how many. An identifier of QoS 2 ends by PUBREL all the same: the client may know it from before, and would
+    /// take the next message under it for the same.
+    pub fn forget_unreadable(&mut self, outbox: &mut Outbox, may_read: impl Fn(Name<'_>) -> bool) -> usize {
+        let waiting = self.queue.take_if(|kept| !may_read(kept.message.topic()));
+        let mut dropped = self.release_all(waiting);
+        let mut at = self.published.len() - self.to_repeat;
+        while let Some(sent) = self.published.get(at) {
+            if sent.kept.as_ref().is_none_or(|kept| may_read(kept.message.topic())) {
+                at += 1;
+                continue;
+            }
+            let (packet_id, qos, position) = (sent.packet_id, sent.qos, sent.position);
+            self.remove_published(at);
+            self.to_repeat -= 1;
+            dropped += 1;
+            if qos == QoS::ExactlyOnce {
+                self.release_identifier(position, packet_id);
+                outbox.hold(self.relied_on);
+                encode_ack(outbox.packets(), AckType::Pubrel, packet_id);
+            } else {
+                self.dequeue_record(position);
+            }
+        }
+        dropped
+    }
+
+    /// PUBREL is next for the QoS 2 message.
+    fn release_identifier(&mut self, position: Position, packet_id: PacketId) {
+        self.released.push_back(packet_id);
+        if let Some(log) = &self.log {
+            log.record(|session| Record::Released { session, position, packet_id });
+            self.relied_on = log.journal().group();
+        }
     }
 
     #[inline]

@@ -83,6 +83,48 @@ impl<'a> Filter<'a> {
     }
 }
 
+impl Filter<'_> {
+    /// Is there a name that both match?
+    pub fn overlaps(self, other: Filter<'_>) -> bool {
+        if !may_meet(self, other) {
+            return false;
+        }
+        let (mut ones, mut others) = (self.levels(), other.levels());
+        loop {
+            match (ones.next(), others.next()) {
+                // Also where the other has ended: `sport/#` matches `sport`.
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+                (Some(one), Some(other)) if one == other => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Does it match each name that the other matches? It may say no although it does, where that takes more than a look
+    /// at one level after the other: `+/#` and `#` match the same names.
+    pub fn covers(self, other: Filter<'_>) -> bool {
+        if !may_meet(self, other) {
+            return false;
+        }
+        let (mut mine, mut others) = (self.levels(), other.levels());
+        loop {
+            match (mine.next(), others.next()) {
+                (Some("#"), _) | (None, None) => return true,
+                (_, Some("#")) => return false,
+                (Some("+"), Some(_)) => {}
+                (Some(one), Some(other)) if one == other => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// A wildcard at the begin does not match reserved names [MQTT-4.7.2-1], and a filter that spells them matches no others.
+fn may_meet(one: Filter<'_>, other: Filter<'_>) -> bool {
+    !(one.begins_with_wildcard() && other.is_reserved() || other.begins_with_wildcard() && one.is_reserved())
+}
+
 impl fmt::Display for Filter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -275,6 +317,67 @@ mod tests {
                 '+' => begins(at) && (last(at) || chars[at + 1] == '/'),
                 _ => true,
             })
+    }
+
+    /// Names of few levels out of the few that the strategies know, and a level that they do not.
+    fn names() -> Vec<String> {
+        let levels = ["", "a", "b", "$", "$a", "other"];
+        let mut names: Vec<String> = levels.iter().map(|level| (*level).to_owned()).collect();
+        for _ in 0..3 {
+            let longer = names.iter().flat_map(|name| levels.map(|level| format!("{name}/{level}")));
+            names = longer.chain(names.clone()).collect();
+            names.sort_unstable();
+            names.dedup();
+        }
+        names.retain(|name| !name.is_empty());
+        names
+    }
+
+    #[test]
+    fn what_meets_and_what_covers() {
+        for (one, other, overlaps, covers) in [
+            ("a/b", "a/b", true, true),
+            ("a/+", "a/b", true, true),
+            ("a/b", "a/+", true, false),
+            ("+/b", "a/+", true, false),
+            ("a/#", "a", true, true),
+            ("a/#", "+/b/c", true, false),
+            ("#", "a/#", true, true),
+            ("#", "$SYS/#", false, false),
+            ("$SYS/#", "$SYS/+", true, true),
+            ("$SYS/#", "+/#", false, false),
+            ("a", "a/", false, false),
+            ("a/+/c", "a/b/d", false, false),
+        ] {
+            let (one, other) = (Filter::new(one).unwrap(), Filter::new(other).unwrap());
+            assert_eq!((one.overlaps(other), one.covers(other)), (overlaps, covers), "{one} {other}");
+            assert_eq!(other.overlaps(one), overlaps, "{other} {one}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+        #[test]
+        fn overlaps_and_covers_agree_with_names(
+            one in "([a+]|\\$|b)?(/([a+]|b)?){0,2}(/#)?|#",
+            other in "([a+]|\\$|b)?(/([a+]|b)?){0,2}(/#)?|#",
+        ) {
+            prop_assume!(!one.is_empty() && !other.is_empty());
+            let (one, other) = (Filter::new(&one).unwrap(), Filter::new(&other).unwrap());
+            let names = names();
+            let names: Vec<_> = names.iter().map(|name| Name::new(name).unwrap()).collect();
+            let meet = names.iter().any(|name| one.matches(*name) && other.matches(*name));
+            prop_assert_eq!(one.overlaps(other), meet);
+            if one.covers(other) {
+                prop_assert!(names.iter().all(|name| one.matches(*name) || !other.matches(*name)));
+            } else if other.as_str() != "#" {
+                // Only what ends all levels alike is not seen through.
+                let is_wide = one.as_str().ends_with("+/#") || one.as_str() == "+/#";
+                let all = names.iter().all(|name| one.matches(*name) || !other.matches(*name));
+                prop_assert!(is_wide || !all, "{} covers {}", one, other);
+            }
+        }
     }
 
     proptest! {

@@ -78,6 +78,11 @@ impl<K: Copy + Eq + Hash, V> Index<K, V> {
         self.len == 0
     }
 
+    /// Makes every answer that was kept stale: it depended on more than the index.
+    pub fn outdate(&mut self) {
+        self.generation += 1;
+    }
+
     /// Changes with every change of the index: an answer kept from an earlier generation may be stale.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -40,6 +40,16 @@ pub(crate) fn open(
     version: Version,
     identity: Option<&Identity>,
 ) -> Client<Stream> {
+    open_with(address, config(cafile, version, identity))
+}
+
+/// The same; what the configuration remembers of an earlier connection is used.
+pub(crate) fn open_with(address: SocketAddr, config: Arc<ClientConfig>) -> Client<Stream> {
+    let tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    Client::over(StreamOwned::new(tls, Client::open(address).stream))
+}
+
+pub(crate) fn config(cafile: &Path, version: Version, identity: Option<&Identity>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(&Certificate(CertificateDer::from_pem_file(cafile).unwrap().to_vec())).unwrap();
     let versions = match version {
@@ -58,8 +68,7 @@ pub(crate) fn open(
             builder.with_client_auth_cert(vec![Certificate(der.clone())], PrivateKey(key.clone())).unwrap()
         }
     };
-    let tls = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    Client::over(StreamOwned::new(tls, Client::open(address).stream))
+    Arc::new(config)
 }
 
 /// Connected, by TLS 1.3 without a certificate.

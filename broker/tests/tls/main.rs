@@ -7,6 +7,7 @@ mod client;
 mod common;
 mod files;
 mod handshake;
+mod identity;
 mod pki;
 
 use std::io::{Read, Write};

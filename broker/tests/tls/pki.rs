@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use sol::config::{Tls, TlsVersions};
 use tempfile::TempDir;
@@ -76,6 +76,15 @@ impl Pki {
             Validity::Over => params.not_after = date_time_ymd(2001, 2, 3),
             Validity::Later => params.not_before = date_time_ymd(4001, 2, 3),
         }
+        let key = KeyPair::generate().unwrap();
+        self.write(name, &params.signed_by(&key, &self.issuer).unwrap(), &key)
+    }
+
+    /// A client's certificate with that subject, in a file of that name.
+    pub(crate) fn client_of(&self, name: &str, subject: DistinguishedName) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         self.write(name, &params.signed_by(&key, &self.issuer).unwrap(), &key)
     }

@@ -20,13 +20,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use client::{broker, client, open, over, refused, terms};
-use common::{PATIENCE, connect, eventually, publish};
-use pki::Pki;
-use rustls::{Certificate, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use sol::codec::{Connect, Packet, QoS, Reason, Version};
-use sol::config::{Endpoint, Listener};
+use client::{Frames, broker, client, open, over, refused, terms};
+use common::{Client, PATIENCE, connect, eventually, publish};
+use pki::{Identity, Pki};
+use rustls::{Certificate, ClientConfig, ClientConnection, PrivateKey, RootCertStore, StreamOwned};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use sol::codec::{Connect, Packet, Property, QoS, Reason, Version};
+use sol::config::{self, CertificateName, Endpoint, Listener};
 use sol::{Broker, Config, Limits};
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 #[test]
 fn messages_of_any_size_go_through_both_ways() {
@@ -48,23 +52,48 @@ fn messages_of_any_size_go_through_both_ways() {
     }
 }
 
+/// A connection over TLS, with a certificate or without.
+fn secure(broker: &Broker, pki: &Pki, identity: Option<&Identity>) -> Client<Frames<Tls>> {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(pki.cafile()).unwrap();
+    roots.add(&Certificate(authority.to_vec())).unwrap();
+    let config = ClientConfig::builder().with_safe_defaults().with_root_certificates(roots);
+    let config = match identity {
+        None => config.with_no_client_auth(),
+        Some(Identity { der, key, .. }) => {
+            config.with_client_auth_cert(vec![Certificate(der.clone())], PrivateKey(key.clone())).unwrap()
+        }
+    };
+    let tls = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    over(StreamOwned::new(tls, client::tcp(broker.local_addr())), "wss://localhost/mqtt")
+}
+
+#[test]
+fn a_certificate_says_here_too_who_the_client_is() {
+    let pki = Pki::new("authority");
+    let tls =
+        config::Tls { cafile: Some(pki.cafile()), require_certificate: true, ..pki.server("server").tls() };
+    let listener = Listener {
+        tls: Some(tls),
+        user_from_certificate: Some(CertificateName::CommonName),
+        user_as_client_id: true,
+        ..client::listener(terms())
+    };
+    let broker = Broker::start(Config { listeners: vec![listener], ..Config::default() }).unwrap();
+    let mut anna = secure(&broker, &pki, Some(&pki.client("anna")));
+    anna.send(&[Packet::Connect(Connect { version: Version::V5, ..connect("") })]);
+    let Packet::Connack(connack) = anna.receive() else { panic!("no CONNACK") };
+    let assigned = Property::AssignedClientIdentifier("anna");
+    assert!(connack.properties.iter().any(|property| property == assigned), "{connack:?}");
+}
+
 #[test]
 fn it_goes_over_tls() {
     let pki = Pki::new("authority");
     let identity = pki.server("server");
     let listener = Listener { tls: Some(identity.tls()), ..client::listener(terms()) };
     let broker = Broker::start(Config { listeners: vec![listener], ..Config::default() }).unwrap();
-    let open = || {
-        let mut roots = RootCertStore::empty();
-        let authority = std::fs::read(pki.cafile()).unwrap();
-        let authority = rustls_pki_types::pem::PemObject::from_pem_slice(&authority).unwrap();
-        let authority: rustls_pki_types::CertificateDer<'_> = authority;
-        roots.add(&Certificate(authority.to_vec())).unwrap();
-        let config = ClientConfig::builder().with_safe_defaults().with_root_certificates(roots);
-        let config = Arc::new(config.with_no_client_auth());
-        let tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        over(StreamOwned::new(tls, client::tcp(broker.local_addr())), "wss://localhost/mqtt")
-    };
+    let open = || secure(&broker, &pki, None);
     let mut subscriber = open();
     subscriber.say_connect(connect("subscriber"), false);
     subscriber.subscribe("t", QoS::AtMostOnce);

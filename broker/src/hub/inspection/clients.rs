@@ -289,7 +289,7 @@ impl Hub {
             let will = self.end_absence(&client, &mut session, batch);
             drop(session);
             self.end_session(&client, batch);
-            self.publish_will(will, client.key, batch);
+            self.publish_will(will, &client, batch);
         }
         Some(dismissed)
     }

@@ -163,7 +163,7 @@ fn many_are_attended_to_in_several_steps() {
     let client = world.hub.sessions.lock().get("a").cloned().unwrap();
     world.leave(peer);
     for key in 0..AT_A_TIME as u64 {
-        let other = Client { id: "other".into(), key: u64::MAX - key, session: Default::default() };
+        let other = Client::new("other".into(), u64::MAX - key, Default::default());
         world.hub.schedule.lock().set(&Arc::new(other), None, client.session.lock().absence.due());
     }
     world.now += SECOND;

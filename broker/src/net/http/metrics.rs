@@ -266,10 +266,12 @@ fn encode_stats(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         ended_silent,
         ended_unread,
         refused_topics,
+        refused_acl,
         refused_subscriptions_full,
         refused_total_subscriptions_full,
         refused_filters_full,
         refused_filter_topics,
+        refused_subscriptions_acl,
         memory_used,
         memory_maximum,
         memory_budget,
@@ -335,6 +337,7 @@ fn encode_stats(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
             ("total", refused_total_subscriptions_full),
             ("filters", refused_filters_full),
             ("topic", refused_filter_topics),
+            ("acl", refused_subscriptions_acl),
             ("memory", refused_subscriptions),
         ],
     )?;
@@ -369,6 +372,7 @@ fn encode_stats(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
             ("size", dropped_too_large),
             ("memory", dropped_memory_full),
             ("topic", refused_topics),
+            ("acl", refused_acl),
         ],
     )?;
     families.counter(

@@ -71,7 +71,8 @@ impl Open {
             return Err(StartError::HttpUnguarded(address));
         }
         let doorkeeper = Arc::new(Doorkeeper::new(settings)?);
-        let terms = settings.tls.clone().map(|tls| Terms::new(Endpoint::Tcp(*first), tls)).transpose()?;
+        let terms =
+            settings.tls.clone().map(|tls| Terms::new(Endpoint::Tcp(*first), tls, None)).transpose()?;
         let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
         for address in &settings.addresses {
             let (socket, address) = open(*address)

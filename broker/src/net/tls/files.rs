@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
-use rustls::server::{AllowAnyAnonymousOrAuthenticatedClient, AllowAnyAuthenticatedClient, NoClientAuth};
+use rustls::server::{
+    AllowAnyAnonymousOrAuthenticatedClient, AllowAnyAuthenticatedClient, NoClientAuth, NoServerSessionStorage,
+};
 use rustls::sign::{self, SigningKey};
 use rustls::{PrivateKey, RootCertStore, ServerConfig, SignatureScheme, version};
 use rustls_pki_types::pem::PemObject;
@@ -15,7 +17,8 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use super::error::TlsError;
-use crate::config::{Tls, TlsVersions};
+use super::identity::Naming;
+use crate::config::{CertificateName, Tls, TlsVersions};
 
 /// A signature by a key must be good for the certificate's: one row for each kind of key that rustls signs with.
 const PROOFS: [(SignatureScheme, &dyn VerificationAlgorithm); 4] = [
@@ -26,7 +29,7 @@ const PROOFS: [(SignatureScheme, &dyn VerificationAlgorithm); 4] = [
 ];
 
 /// Reads all the files, and gives everything that is wrong with any.
-pub(super) fn read(tls: &Tls) -> Result<ServerConfig, Vec<TlsError>> {
+pub(super) fn read(tls: &Tls, user_from: Option<CertificateName>) -> Result<ServerConfig, Vec<TlsError>> {
     let mut errors = Vec::new();
     let chain = kept(server_chain(&tls.certfile), &mut errors);
     let key = kept(private_key(&tls.keyfile), &mut errors);
@@ -47,6 +50,10 @@ pub(super) fn read(tls: &Tls) -> Result<ServerConfig, Vec<TlsError>> {
         // One that is shown must be right all the same.
         Some(roots) => AllowAnyAnonymousOrAuthenticatedClient::new(roots).boxed(),
     };
+    let verifier = match user_from {
+        None => verifier,
+        Some(name) => Arc::new(Naming::new(verifier, name)),
+    };
     let versions: &[_] = match tls.versions {
         TlsVersions::V1_2 => &[&version::TLS12],
         TlsVersions::V1_3 => &[&version::TLS13],
@@ -57,7 +64,13 @@ pub(super) fn read(tls: &Tls) -> Result<ServerConfig, Vec<TlsError>> {
         .with_safe_default_kx_groups()
         .with_protocol_versions(versions)
         .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key));
-    config.map_err(|error| vec![TlsError::Unusable(error.to_string())])
+    let mut config = config.map_err(|error| vec![TlsError::Unusable(error.to_string())])?;
+    if user_from.is_some() {
+        // Who resumes a session shows no certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
 }
 
 fn kept<T>(result: Result<T, TlsError>, errors: &mut Vec<TlsError>) -> Option<T> {

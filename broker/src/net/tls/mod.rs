@@ -5,13 +5,14 @@
 
 mod error;
 mod files;
+mod identity;
 mod stream;
 
 pub(super) use async_tls::TlsAcceptor as Acceptor;
 use parking_lot::RwLock;
 
 use super::StartError;
-use crate::config::{Endpoint, Tls};
+use crate::config::{CertificateName, Endpoint, Tls};
 pub use error::TlsError;
 pub(super) use stream::Secure;
 
@@ -21,21 +22,27 @@ pub(super) use stream::Secure;
 ///
 /// Each file that cannot be used, with the reason.
 pub fn check_tls(tls: &Tls) -> Result<(), Vec<TlsError>> {
-    files::read(tls).map(drop)
+    files::read(tls, None).map(drop)
 }
 
 /// How one listener speaks TLS.
 pub(super) struct Terms {
     endpoint: Endpoint,
     tls: Tls,
+    user_from: Option<CertificateName>,
     /// For handshakes from now on.
     acceptor: RwLock<Acceptor>,
 }
 
 impl Terms {
-    pub(super) fn new(endpoint: Endpoint, tls: Tls) -> Result<Self, StartError> {
-        match files::read(&tls) {
-            Ok(config) => Ok(Self { endpoint, tls, acceptor: RwLock::new(config.into()) }),
+    /// With where in a client's certificate its user name stands, if it does.
+    pub(super) fn new(
+        endpoint: Endpoint,
+        tls: Tls,
+        user_from: Option<CertificateName>,
+    ) -> Result<Self, StartError> {
+        match files::read(&tls, user_from) {
+            Ok(config) => Ok(Self { endpoint, tls, user_from, acceptor: RwLock::new(config.into()) }),
             Err(errors) => Err(StartError::Tls { endpoint, errors }),
         }
     }
@@ -46,7 +53,7 @@ impl Terms {
 
     /// Reads the files again. If they cannot be used, what was read before stays in use.
     pub(super) fn reload(&self) -> Result<(), StartError> {
-        match files::read(&self.tls) {
+        match files::read(&self.tls, self.user_from) {
             Ok(config) => {
                 *self.acceptor.write() = config.into();
                 Ok(())

@@ -13,6 +13,7 @@ use async_tls::{Accept, TlsAcceptor};
 use futures_io::{AsyncRead, AsyncWrite};
 use parking_lot::Mutex;
 
+use super::identity;
 use crate::net::socket::{Plain, Socket};
 
 /// Bytes read from the socket at a time, and at most in a turn: a client that sends nothing but empty records must not
@@ -35,6 +36,8 @@ pub(in crate::net) struct Secure {
     taken: usize,
     /// To be told when what came before is read.
     failure: Option<io::Error>,
+    /// Who the client is, by its certificate.
+    user: Option<Box<str>>,
 }
 
 enum State {
@@ -48,7 +51,7 @@ impl Secure {
     pub(in crate::net) fn new(acceptor: &TlsAcceptor, plain: Plain) -> Self {
         let wire = Arc::new(Mutex::new(Wire { plain, allowance: 0, ahead: io::Cursor::default() }));
         let state = State::Handshake(acceptor.accept(Handle(Arc::clone(&wire))));
-        Self { wire, state, taken: 0, failure: None }
+        Self { wire, state, taken: 0, failure: None, user: None }
     }
 
     fn fail(&mut self, error: io::Error) -> Poll<io::Result<usize>> {
@@ -74,7 +77,11 @@ impl Socket for Secure {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.wire.lock().allowance = READ_BYTES;
         if let State::Handshake(accept) = &mut self.state {
-            match ready!(Pin::new(accept).poll(cx)) {
+            let (done, user) = identity::named(|| Pin::new(accept).poll(cx));
+            if user.is_some() {
+                self.user = user;
+            }
+            match ready!(done) {
                 Ok(stream) => self.state = State::Open(stream),
                 Err(error) => return self.fail(error),
             }
@@ -112,6 +119,10 @@ impl Socket for Secure {
         // Bytes count as written when the socket has them: who does not read must be seen not to.
         ready!(stream.poll_flush(cx))?;
         Poll::Ready(Ok(mem::take(&mut self.taken)))
+    }
+
+    fn take_user(&mut self) -> Option<Box<str>> {
+        self.user.take()
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

@@ -152,6 +152,10 @@ impl<S: Socket> Socket for Framed<S> {
         self.socket.shut_down()
     }
 
+    fn take_user(&mut self) -> Option<Box<str>> {
+        self.socket.take_user()
+    }
+
     fn say_goodbye(&mut self) {
         self.close();
         self.socket.say_goodbye();

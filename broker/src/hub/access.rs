@@ -1,0 +1,197 @@
+//! What clients may publish and be sent, where an ACL file says so.
+//!
+//! A client's [`Rights`] are worked out at CONNECT and kept with it; without an ACL file there are none, and nothing is
+//! asked. They are asked
+//!
+//! - for a PUBLISH, by the publisher's connection, which remembers its last answer ([`Writer`]);
+//! - for a will, when it is left and when it goes out;
+//! - for a SUBSCRIBE, which is refused where it could bring nothing, and for each retained message that it brings;
+//! - for a delivery, when the routes of a topic are looked up (`routes.rs`), and so not for each message: whenever rights
+//!   change, what was remembered of the index is out of date; of a shared subscription, when a member's turn comes;
+//! - for what was queued, or is to be sent again, when the client is back or its rights have changed.
+//!
+//! Who returns to a session may be another user than who left it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::RwLock;
+
+use super::peer::Connected;
+use super::reached::{Limit, Who};
+use super::{Batch, Client, Hub};
+use crate::auth::Access;
+use crate::auth::acl::Rights;
+use crate::session::{Session, Will};
+use crate::topic::Name;
+
+/// Longest topic name whose answer is remembered, in bytes.
+const MAX_REMEMBERED_BYTES: usize = 256;
+
+/// The rights of a client, if it has not all of them. Its lock is taken beside any other, and briefly.
+#[derive(Default)]
+pub(super) struct Restriction {
+    /// Most clients have none, and whoever asks should not write to memory for that.
+    is_some: AtomicBool,
+    rights: RwLock<Option<Arc<Rights>>>,
+}
+
+impl Client {
+    /// What the client may do; none is anything.
+    pub(super) fn rights(&self) -> Option<Arc<Rights>> {
+        let is_some = self.restriction.is_some.load(Ordering::Acquire);
+        if is_some { self.restriction.rights.read().clone() } else { None }
+    }
+
+    pub(super) fn set_rights(&self, rights: Option<Arc<Rights>>) {
+        let Restriction { is_some, rights: known } = &self.restriction;
+        let mut known = known.write();
+        is_some.store(rights.is_some(), Ordering::Release);
+        *known = rights;
+    }
+
+    /// Whether messages of that topic may go to the client.
+    #[inline]
+    pub(super) fn may_read(&self, topic: Name<'_>) -> bool {
+        !self.restriction.is_some.load(Ordering::Acquire)
+            || self.restriction.rights.read().as_ref().is_none_or(|rights| rights.may_read(topic))
+    }
+}
+
+/// What one connection may publish.
+pub(super) struct Writer {
+    rights: Arc<Rights>,
+    generation: u64,
+    /// The topic asked for last; empty if it was too long.
+    topic: String,
+    is_allowed: bool,
+}
+
+impl Writer {
+    pub(super) fn rights(&self) -> &Arc<Rights> {
+        &self.rights
+    }
+
+    fn may_write(&mut self, client_id: &str, topic: Name<'_>, generation: u64) -> bool {
+        if self.generation != generation {
+            self.generation = generation;
+            self.topic.clear();
+            if let Some(rights) = self.rights.renewed(client_id) {
+                self.rights = Arc::new(rights);
+            }
+        }
+        // A topic name has a character or more.
+        if self.topic == topic.as_str() {
+            return self.is_allowed;
+        }
+        self.is_allowed = self.rights.may_write(topic);
+        self.topic.clear();
+        if topic.as_str().len() <= MAX_REMEMBERED_BYTES {
+            self.topic.push_str(topic.as_str());
+        }
+        self.is_allowed
+    }
+}
+
+impl Hub {
+    /// For a connection of that user and client; none if it may publish anything.
+    pub(super) fn writer(&self, access: &Access, user: Option<&str>, client_id: &str) -> Option<Box<Writer>> {
+        let acls = access.acls.as_ref()?;
+        // Read first: if the file is read again meanwhile, the rights are renewed.
+        let generation = self.rights_generation.load(Ordering::Acquire);
+        let rights = Arc::new(acls.rights(user, client_id));
+        Some(Box::new(Writer { rights, generation, topic: String::new(), is_allowed: false }))
+    }
+
+    /// Whether the client may publish to that topic; if not, that is counted and noted.
+    pub(super) fn may_write(
+        &self,
+        connected: &Connected,
+        writer: &mut Writer,
+        topic: Name<'_>,
+        batch: &mut Batch,
+    ) -> bool {
+        let client = &connected.client;
+        let generation = self.rights_generation.load(Ordering::Acquire);
+        let is_allowed = writer.may_write(client.id(), topic, generation);
+        if !is_allowed {
+            self.refused_topic(client, Limit::Acl, topic.as_str(), batch);
+        }
+        is_allowed
+    }
+
+    /// Whether a client may leave that will. If not, it is counted, and the log told: the client is let in without it, as
+    /// mosquitto does.
+    pub(super) fn may_leave(
+        &self,
+        client_id: &str,
+        rights: Option<&Rights>,
+        will: &Will,
+        now: Instant,
+    ) -> bool {
+        let topic = will.message.topic();
+        let is_allowed = rights.is_none_or(|rights| rights.may_write(topic));
+        if !is_allowed {
+            self.reached.count(Limit::Acl);
+            self.reached.tell(Limit::Acl, &Who::Client(client_id), Some(topic.as_str()), 1, now);
+        }
+        is_allowed
+    }
+
+    /// The rights of a client that nobody is connected as are these from now on. To be called before its session is locked.
+    pub(super) fn restrict(&self, client: &Client, rights: Option<Arc<Rights>>) {
+        let before = client.rights();
+        let is_same = match (&before, &rights) {
+            (None, None) => true,
+            (Some(before), Some(rights)) => before.are(rights),
+            _ => false,
+        };
+        if !is_same {
+            client.set_rights(rights);
+            self.index.write().rights_changed();
+        }
+    }
+
+    /// ACL files were read again: clients get the rights that they have now.
+    pub fn renew_rights(&self, batch: &mut Batch) {
+        let all: Vec<_> = self.sessions.lock().values().cloned().collect();
+        let mut renewed = Vec::new();
+        for client in all.into_iter().filter(|client| client.rights().is_some()) {
+            // Who connects meanwhile has the new ones, or waits for this lock.
+            let _sessions = self.sessions.lock();
+            let rights = client.rights().and_then(|rights| rights.renewed(client.id()));
+            if let Some(rights) = rights {
+                client.set_rights(Some(Arc::new(rights)));
+                renewed.push(Arc::clone(&client));
+            }
+        }
+        if renewed.is_empty() {
+            return;
+        }
+        self.rights_generation.fetch_add(1, Ordering::AcqRel);
+        // No publisher goes on with what it remembers.
+        self.index.write().rights_changed();
+        for client in renewed {
+            let turn = self.turn();
+            batch.in_turn(turn.as_ref());
+            let mut session = client.session.lock();
+            self.forget_unreadable(&client, &mut session, batch);
+            session.settle(&mut batch.tally);
+            drop(session);
+            batch.end_turn();
+            drop(turn);
+            self.absorb(batch);
+        }
+    }
+
+    /// Drops what waits for a client that is here, and that it may not read.
+    pub(super) fn forget_unreadable(&self, client: &Client, session: &mut Session, batch: &mut Batch) {
+        let Some(rights) = client.rights() else { return };
+        session.rights_bytes = rights.bytes();
+        let Session { outbound, link: Some(link), .. } = session else { return };
+        let dropped = outbound.forget_unreadable(&mut link.outbox, |topic| rights.may_read(topic));
+        batch.touched(link.wake_for_output());
+        self.reached.count_times(Limit::Acl, dropped);
+    }
+}
