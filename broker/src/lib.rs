@@ -26,4 +26,7 @@ pub mod topic;
 
 pub use config::{Config, Limits, Redirect};
 pub use hub::Stats;
-pub use net::{Broker, ReloadError, StartError, StoreError, TlsError, check_http, check_tls};
+pub use net::{
+    Broker, Changes, ReloadError, ReloadRequest, Reloaded, StartError, StoreError, TlsError, check_http,
+    check_tls,
+};

@@ -1,7 +1,7 @@
 //! Who may connect, and what they may do.
 //!
-//! A password file is parsed once into a [`Table`] of users and hashes; [`Passwords`] keeps one that can be read again
-//! while the broker runs; [`Access`] is what a listener asks of its clients. A login is a [`Verification`], a piece of
+//! A password file is parsed once into a [`Table`] of users and hashes; [`Passwords`] is one with
+//! its path; [`Access`] is what a listener asks of its clients, and [`Entrance`] the listener itself. A login is a [`Verification`], a piece of
 //! work to be done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
 //! refusal is told. [`acl`] is what clients may do once they are let in.
 //!
@@ -20,21 +20,20 @@
 pub mod acl;
 mod crypt;
 mod delays;
-mod gate;
+mod entrance;
 mod hash;
 pub mod scram;
 mod table;
 mod verification;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-
-use parking_lot::RwLock;
 
 use acl::Acls;
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
-pub use gate::{Gate, PublishRate};
+pub use entrance::{Entrance, PublishRate};
 pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
 pub use verification::{Verdict, Verification};
@@ -56,8 +55,10 @@ pub struct Access {
     pub client_id_prefixes: Vec<String>,
     /// What becomes of clients that send no client identifier.
     pub identifiers: Identifiers,
-    /// How many they may be, and how fast.
-    pub gate: Gate,
+    /// How many there may be at a time; none is as many as the broker has.
+    pub max_connections: Option<NonZeroUsize>,
+    /// How fast each may publish.
+    pub publish_rate: PublishRate,
 }
 
 /// What becomes of clients that send an empty client identifier.
@@ -86,16 +87,17 @@ impl Access {
             user_as_client_id: false,
             client_id_prefixes: Vec::new(),
             identifiers: Identifiers::default(),
-            gate: Gate::default(),
+            max_connections: None,
+            publish_rate: PublishRate::default(),
         }
     }
 }
 
-/// A password file, and what it said when it was last read without an error.
+/// A password file, and what it said when it was read.
 #[derive(Debug)]
 pub struct Passwords {
     path: Arc<Path>,
-    table: RwLock<Arc<Table>>,
+    table: Arc<Table>,
 }
 
 impl Passwords {
@@ -106,18 +108,7 @@ impl Passwords {
     /// As of [`Table::load`].
     pub fn load(path: &Path) -> Result<Self, Vec<Error>> {
         let table = Table::load(path)?;
-        Ok(Self { path: path.into(), table: RwLock::new(Arc::new(table)) })
-    }
-
-    /// Reads the file again. Who logs in from now on is checked against what it says now; who is connected stays.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Table::load`]. Then what it said before goes on to be good.
-    pub fn reload(&self) -> Result<(), Vec<Error>> {
-        let table = Arc::new(Table::load(&self.path)?);
-        *self.table.write() = table;
-        Ok(())
+        Ok(Self { path: path.into(), table: Arc::new(table) })
     }
 
     /// Where the file is.
@@ -127,6 +118,6 @@ impl Passwords {
 
     /// The users and their hashes.
     pub fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read())
+        Arc::clone(&self.table)
     }
 }

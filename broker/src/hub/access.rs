@@ -18,11 +18,12 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
+use super::pace::Pace;
 use super::peer::Connected;
 use super::reached::{Limit, Who};
-use super::{Batch, Client, Hub};
-use crate::auth::Access;
+use super::{Batch, Client, Ending, Hub, Peer};
 use crate::auth::acl::Rights;
+use crate::auth::{Access, Entrance};
 use crate::session::{Session, Will};
 use crate::topic::Name;
 
@@ -139,30 +140,41 @@ impl Hub {
         is_allowed
     }
 
-    /// The rights of a client that nobody is connected as are these from now on. To be called before its session is locked.
+    /// The rights of a client are these from now on: one that nobody else is connected as. To be called before its session is locked.
     pub(super) fn restrict(&self, client: &Client, rights: Option<Arc<Rights>>) {
         let before = client.rights();
-        let is_same = match (&before, &rights) {
-            (None, None) => true,
-            (Some(before), Some(rights)) => before.are(rights),
-            _ => false,
-        };
-        if !is_same {
+        if !are_same(before.as_deref(), rights.as_deref()) {
             client.set_rights(rights);
             self.index.write().rights_changed();
         }
     }
 
-    /// ACL files were read again: clients get the rights that they have now.
-    pub fn renew_rights(&self, batch: &mut Batch) {
+    /// What these entrances ask has changed, or what their ACL files say: clients get the rights that they have now.
+    pub fn renew_rights(&self, entrances: &[Arc<Entrance>], batch: &mut Batch) {
         let all: Vec<_> = self.sessions.lock().values().cloned().collect();
         let mut renewed = Vec::new();
-        for client in all.into_iter().filter(|client| client.rights().is_some()) {
+        for client in all {
             // Who connects meanwhile has the new ones, or waits for this lock.
             let _sessions = self.sessions.lock();
-            let rights = client.rights().and_then(|rights| rights.renewed(client.id()));
-            if let Some(rights) = rights {
-                client.set_rights(Some(Arc::new(rights)));
+            let visit = client.session.lock().visit.clone();
+            let came_by = |entrance: &&Arc<Entrance>| {
+                let listener = visit.as_ref().and_then(|visit| visit.listener.as_ref());
+                listener.is_some_and(|name| Arc::ptr_eq(name, &entrance.name))
+            };
+            let before = client.rights();
+            let now = match (entrances.iter().find(came_by), &before) {
+                (Some(entrance), _) => {
+                    let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
+                    entrance.access().acls.as_ref().map(|acls| acls.rights(user, client.id()))
+                }
+                (None, Some(before)) => match before.renewed(client.id()) {
+                    Some(rights) => Some(rights),
+                    None => continue,
+                },
+                (None, None) => continue,
+            };
+            if !are_same(before.as_deref(), now.as_ref()) {
+                client.set_rights(now.map(Arc::new));
                 renewed.push(Arc::clone(&client));
             }
         }
@@ -185,6 +197,49 @@ impl Hub {
         }
     }
 
+    /// The entrance of a connection has changed, or is gone: it goes on by what holds there now.
+    pub(super) fn renew(&self, peer: &mut Peer, now: Instant, batch: &mut Batch) -> Result<(), Ending> {
+        if peer.entrance.is_closed() {
+            return Err(Ending::ListenerRemoved);
+        }
+        // Read first: if the access changes meanwhile, it is looked at again.
+        peer.version = peer.entrance.version();
+        let access = peer.entrance.access();
+        if access.publish_rate != peer.access.publish_rate {
+            peer.pace = Pace::new(access.publish_rate, now);
+        }
+        peer.access = access;
+        let Some(connected) = &peer.connected else { return Ok(()) };
+        let client = &connected.client;
+        let visit = {
+            let mut session = client.session.lock();
+            session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+            session.visit.clone()
+        };
+        let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
+        peer.writer = self.writer(&peer.access, user, client.id());
+        let rights = peer.writer.as_ref().map(|writer| Arc::clone(&writer.rights));
+        self.restrict(client, rights);
+        let mut session = client.session.lock();
+        self.forget_unreadable(client, &mut session, batch);
+        session.settle(&mut batch.tally);
+        Ok(())
+    }
+
+    /// The entrance is gone: who came by it is told so, and its connection ends.
+    pub fn close_entrance(&self, entrance: &Arc<Entrance>, batch: &mut Batch) {
+        entrance.close();
+        for client in self.all_clients() {
+            let mut session = client.session.lock();
+            let is_of = session.visit.as_ref().and_then(|visit| visit.listener.as_ref());
+            let is_of = is_of.is_some_and(|name| Arc::ptr_eq(name, &entrance.name));
+            if let Some(link) = session.link.as_mut().filter(|_| is_of) {
+                link.dismissed = true;
+                batch.touched(link.wake());
+            }
+        }
+    }
+
     /// Drops what waits for a client that is here, and that it may not read.
     pub(super) fn forget_unreadable(&self, client: &Client, session: &mut Session, batch: &mut Batch) {
         let Some(rights) = client.rights() else { return };
@@ -193,5 +248,13 @@ impl Hub {
         let dropped = outbound.forget_unreadable(&mut link.outbox, |topic| rights.may_read(topic));
         batch.touched(link.wake_for_output());
         self.reached.count_times(Limit::Acl, dropped);
+    }
+}
+
+fn are_same(one: Option<&Rights>, other: Option<&Rights>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.are(other),
+        _ => false,
     }
 }

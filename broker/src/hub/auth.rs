@@ -210,7 +210,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> Result<Option<&'b [u8]>, Next> {
         let rest = bytes.get(authentication.handled..).unwrap_or_default();
-        let message = match decode(rest, Some(Version::V5), self.limits.max_packet_bytes) {
+        let message = match decode(rest, Some(Version::V5), self.limits.read().max_packet_bytes) {
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
             Err(error) => {
                 // A packet that may not come at all can be broken in ways that CONNACK has no code for.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use log::{debug, info};
 
 use super::auth::{Authenticated, Said};
-use super::connack::{Grant, Refusal};
+use super::connack::{Grant, Refusal, granted_expiry};
 use super::peer::{Connected, Shown};
 use super::reached::{Limit, Times, Who};
 use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
@@ -29,7 +29,7 @@ impl Hub {
         now: Instant,
         batch: &mut Batch,
     ) -> Result<usize, Next> {
-        let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
+        let (packet, length) = match decode(bytes, None, peer.limits.max_packet_bytes) {
             Ok(Decoded::Packet { packet, length }) => (packet, length),
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
             Err(error) => return Err(Next::End(self.refuse_malformed(bytes, error, batch))),
@@ -82,7 +82,7 @@ impl Hub {
             Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
         };
         let user = peer.user(connect);
-        let grant = match self.grant(connect, &terms, last_word, (&peer.access, user)) {
+        let grant = match self.grant(connect, &terms, last_word, (peer, user)) {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
@@ -93,13 +93,13 @@ impl Hub {
         will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
-            will.retain &= self.limits.retain_available;
+            will.retain &= peer.limits.retain_available;
             batch.tally.keep(&will.message);
         }
         let mut link = Link::new(connection, terms, will);
         let visit = Arc::new(Visit {
             address: peer.origin.to_string().into(),
-            listener: peer.entrance.as_ref().map(|entrance| Arc::clone(&entrance.name)),
+            listener: Some(Arc::clone(&peer.entrance.name)),
             user: user.map(Into::into),
             version: grant.version,
             keep_alive: grant.keep_alive,
@@ -129,8 +129,9 @@ impl Hub {
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
         peer.writer = writer;
-        let connected =
-            peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
+        let limits = Arc::clone(&peer.limits);
+        let connected = Connected { client, connection, version, terms, keep_alive, limits, is_greeted };
+        let connected = peer.connected.insert(connected);
         debug!(
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,
@@ -138,7 +139,8 @@ impl Hub {
             u8::from(is_clean),
             expiry.seconds()
         );
-        Ok(())
+        // Whoever changed the entrance may have looked for its clients before this one was to be found.
+        if peer.version == peer.entrance.version() { Ok(()) } else { self.renew(peer, now, batch) }
     }
 
     /// Gives the session of the identifier the link, if no connection has it.
@@ -220,7 +222,7 @@ impl Hub {
                 return Linked::Yes(Arc::clone(client));
             }
         }
-        if existing.is_none() && sessions.len() >= self.limits.max_sessions {
+        if existing.is_none() && sessions.len() >= self.limits.read().max_sessions {
             return Linked::Refused(
                 link,
                 (Reason::QuotaExceeded, "there are as many sessions as the limit allows"),
@@ -293,7 +295,7 @@ impl Hub {
                     "DISCONNECT with a session expiry interval, which was 0 in CONNECT (section 3.14.2.2.2)";
                 return Ending::Violation { reason: Reason::ProtocolError, what: what.into() };
             }
-            session.expiry = self.granted_expiry(asked);
+            session.expiry = granted_expiry(&connected.limits, asked);
             self.record_session(&connected.client, &session);
         }
         match disconnect.reason {
@@ -315,10 +317,7 @@ impl Hub {
     fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.leave(&peer.origin);
-        peer.access.gate.leave();
-        if let Some(entrance) = &peer.entrance {
-            entrance.left();
-        }
+        peer.entrance.leave();
         match self.to_be_told(&peer, ending, now) {
             Some(times) => info!("{peer} disconnected: {ending}{}", Times(times)),
             None => debug!("{peer} disconnected: {ending}"),

@@ -52,7 +52,7 @@ impl Hub {
         }
         batch.replies.clear();
         batch.free_replies.clear();
-        let waiting = self.fill(&mut session, connected, unsent, batch).map(|link| {
+        let waiting = self.fill(&mut session, (peer, connected), unsent, batch).map(|link| {
             // Whoever waits for the store while that is behind is not read from.
             let waits = link.outbox.is_held() && self.store_is_behind();
             if waits { usize::MAX } else { link.outbox.bytes() }
@@ -89,14 +89,14 @@ impl Hub {
                 return Err(Ending::MemoryShort);
             }
             if link.dismissed {
-                return Err(Ending::Dismissed);
+                return Err(peer.dismissal());
             }
             link.held_bytes = peer.held_bytes();
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
         let was_held = session.link.as_ref().is_some_and(|link| link.outbox.is_held());
-        let link = self.fill(&mut session, connected, unsent, batch)?;
+        let link = self.fill(&mut session, (peer, connected), unsent, batch)?;
         if !unsent.is_empty() || was_held && !link.outbox.is_held() {
             return Ok(Sleep::Output);
         }
@@ -114,7 +114,7 @@ impl Hub {
     fn fill<'s>(
         &self,
         session: &'s mut Session,
-        connected: &Connected,
+        (peer, connected): (&Peer, &Connected),
         unsent: &mut Outbox,
         batch: &mut Batch,
     ) -> Result<&'s mut Link, Ending> {
@@ -125,7 +125,7 @@ impl Hub {
             return Err(Ending::MemoryShort);
         }
         if link.dismissed {
-            return Err(Ending::Dismissed);
+            return Err(peer.dismissal());
         }
         outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
         if let Some(wanted) = outbound.wanted() {

@@ -37,6 +37,21 @@ pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result
     Ok((socket, file))
 }
 
+/// The socket's file gets those permissions.
+#[cfg(unix)]
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// There is none.
+#[cfg(not(unix))]
+pub(super) fn set_mode(_: &Path, _: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(unix)]
 fn remove_stale(path: &Path) -> io::Result<()> {
     use std::fs;

@@ -50,8 +50,12 @@ impl Acls {
     ///
     /// As of [`Table::load`].
     pub fn load(path: &Path) -> Result<Self, Vec<Error>> {
-        let table = Table::load(path)?;
-        Ok(Self { path: path.into(), table: RwLock::new(Arc::new(table)) })
+        Ok(Self::new(path, Table::load(path)?))
+    }
+
+    /// The file says that.
+    pub fn new(path: &Path, table: Table) -> Self {
+        Self { path: path.into(), table: RwLock::new(Arc::new(table)) }
     }
 
     /// Reads the file again. Rights that were worked out before stay as they are until they are
@@ -61,19 +65,18 @@ impl Acls {
     ///
     /// As of [`Table::load`]. Then what it said before goes on to be good.
     pub fn reload(&self) -> Result<(), Vec<Error>> {
-        let table = Arc::new(Table::load(&self.path)?);
-        *self.table.write() = table;
+        self.replace(Table::load(&self.path)?);
         Ok(())
+    }
+
+    /// The file was read again, and says that now.
+    pub fn replace(&self, table: Table) {
+        *self.table.write() = Arc::new(table);
     }
 
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Whether some lines depend on the user name that a client has.
-    pub fn names_users(&self) -> bool {
-        self.table().names_users()
     }
 
     /// What a client may do by what the file says now.

@@ -300,7 +300,7 @@ impl Hub {
     }
 
     /// All of them as they are at one time, for whoever looks at them one by one.
-    pub(super) fn all_clients(&self) -> Vec<Arc<Client>> {
+    pub(in crate::hub) fn all_clients(&self) -> Vec<Arc<Client>> {
         self.sessions.lock().values().cloned().collect()
     }
 }

@@ -15,7 +15,7 @@ use base64ct::{Base64, Encoding};
 use ctutils::CtEq;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use smol::lock::Semaphore;
 use smol::{Timer, unblock};
@@ -44,10 +44,7 @@ pub(in crate::net) struct Doorkeeper {
     known: Mutex<Known>,
 }
 
-struct Token {
-    path: Arc<Path>,
-    text: RwLock<Zeroizing<String>>,
-}
+struct Token(Zeroizing<String>);
 
 /// Names and passwords that were right, as hashes with a secret, and by which table.
 #[derive(Default)]
@@ -60,32 +57,11 @@ struct Known {
 impl Doorkeeper {
     /// Reads the files.
     pub(super) fn new(settings: &Http) -> Result<Self, StartError> {
-        let token = settings.token_file.as_deref().map(|path| {
-            let text = read_token(path)?;
-            Ok(Token { path: path.into(), text: RwLock::new(text) })
-        });
-        let token = token.transpose().map_err(StartError::HttpToken)?;
+        let token = settings.token_file.as_deref().map(read_token).transpose();
+        let token = token.map_err(StartError::HttpToken)?.map(Token);
         let passwords = settings.password_file.as_deref().map(Passwords::load);
         let passwords = passwords.transpose().map_err(StartError::Passwords)?;
         Ok(Self { token, passwords, verifying: Arc::new(Semaphore::new(1)), known: Mutex::default() })
-    }
-
-    /// Reads the files again.
-    ///
-    /// # Errors
-    ///
-    /// What cannot be used; there, what was read before stays in use.
-    pub(in crate::net) fn reload(&self) -> Vec<StartError> {
-        let mut errors = Vec::new();
-        if let Some(token) = &self.token {
-            match read_token(&token.path) {
-                Ok(text) => *token.text.write() = text,
-                Err(error) => errors.push(StartError::HttpToken(error)),
-            }
-        }
-        let passwords = self.passwords.as_ref().map(Passwords::reload);
-        errors.extend(passwords.and_then(Result::err).map(StartError::Passwords));
-        errors
     }
 
     fn is_open(&self) -> bool {
@@ -178,7 +154,7 @@ impl Doorkeeper {
 
 impl Token {
     fn is(&self, given: &str) -> bool {
-        self.text.read().as_bytes().ct_eq(given.as_bytes()).to_bool()
+        self.0.as_bytes().ct_eq(given.as_bytes()).to_bool()
     }
 }
 

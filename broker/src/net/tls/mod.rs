@@ -9,7 +9,6 @@ mod identity;
 mod stream;
 
 pub(super) use async_tls::TlsAcceptor as Acceptor;
-use parking_lot::RwLock;
 
 use super::StartError;
 use crate::config::{CertificateName, Endpoint, Tls};
@@ -25,40 +24,23 @@ pub fn check_tls(tls: &Tls) -> Result<(), Vec<TlsError>> {
     files::read(tls, None).map(drop)
 }
 
-/// How one listener speaks TLS.
-pub(super) struct Terms {
-    endpoint: Endpoint,
-    tls: Tls,
-    user_from: Option<CertificateName>,
-    /// For handshakes from now on.
-    acceptor: RwLock<Acceptor>,
-}
+/// How one listener speaks TLS, by what its files said.
+pub(super) struct Terms(Acceptor);
 
 impl Terms {
     /// With where in a client's certificate its user name stands, if it does.
     pub(super) fn new(
-        endpoint: Endpoint,
-        tls: Tls,
+        endpoint: &Endpoint,
+        tls: &Tls,
         user_from: Option<CertificateName>,
     ) -> Result<Self, StartError> {
-        match files::read(&tls, user_from) {
-            Ok(config) => Ok(Self { endpoint, tls, user_from, acceptor: RwLock::new(config.into()) }),
-            Err(errors) => Err(StartError::Tls { endpoint, errors }),
+        match files::read(tls, user_from) {
+            Ok(config) => Ok(Self(config.into())),
+            Err(errors) => Err(StartError::Tls { endpoint: endpoint.clone(), errors }),
         }
     }
 
     pub(super) fn acceptor(&self) -> Acceptor {
-        self.acceptor.read().clone()
-    }
-
-    /// Reads the files again. If they cannot be used, what was read before stays in use.
-    pub(super) fn reload(&self) -> Result<(), StartError> {
-        match files::read(&self.tls, self.user_from) {
-            Ok(config) => {
-                *self.acceptor.write() = config.into();
-                Ok(())
-            }
-            Err(errors) => Err(StartError::Tls { endpoint: self.endpoint.clone(), errors }),
-        }
+        self.0.clone()
     }
 }
