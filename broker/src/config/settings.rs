@@ -171,10 +171,38 @@ impl Settings {
         }
     }
 
-    /// The keys whose values differ.
+    /// The keys whose values differ. Of a listener that only one of them has, that is `listener`, whatever stands under it.
     pub fn changed(&self, other: &Self) -> BTreeSet<&'static str> {
         let (mine, others) = (self.entries(), other.entries());
-        mine.symmetric_difference(&others).map(|(_, key, _)| *key).collect()
+        let has = |settings: &Self, place: &str| {
+            let mut listeners = settings.broker.listeners.iter();
+            place.is_empty() || listeners.any(|listener| listener.endpoint.to_string() == *place)
+        };
+        let key = |(place, key, _): &(String, &'static str, String)| {
+            if has(self, place) && has(other, place) { *key } else { "listener" }
+        };
+        mine.symmetric_difference(&others).map(key).collect()
+    }
+
+    /// Has others keep what a broker that runs by these cannot change. Gives the keys whose values they lose.
+    pub fn keep_fixed(&self, others: &mut Self) -> BTreeSet<&'static str> {
+        let asked = others.clone();
+        let Config { threads, persistence, http, .. } = &self.broker;
+        others.broker.threads = *threads;
+        others.broker.persistence.clone_from(persistence);
+        others.broker.http.addresses.clone_from(&http.addresses);
+        let Process { log_path, console, pid_file, user, group, .. } = &self.process;
+        // A log on disk can go to another place there.
+        if log_path.is_some() != others.process.log_path.is_some()
+            || log_path.is_none() && *console != others.process.console
+        {
+            others.process.log_path.clone_from(log_path);
+            others.process.console = *console;
+        }
+        others.process.pid_file.clone_from(pid_file);
+        others.process.user.clone_from(user);
+        others.process.group.clone_from(group);
+        others.changed(&asked)
     }
 
     /// Each key and its value, as they would be written: the broker's, and each listener's by its endpoint.

@@ -302,17 +302,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth::Passwords;
+    use crate::auth::{Entrance, Passwords};
     use crate::hub::Limits;
 
     /// `pencil`.
     const USERS: &str = "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 
-    fn access() -> Arc<Access> {
+    fn entrance() -> Arc<Entrance> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), USERS).unwrap();
         let passwords = Some(Arc::new(Passwords::load(file.path()).unwrap()));
-        Arc::new(Access { allow_anonymous: false, passwords, ..Access::open() })
+        Entrance::new("here", Access { allow_anonymous: false, passwords, ..Access::open() })
     }
 
     fn said(method: &str, message: Option<&[u8]>) -> PropertiesBuf {
@@ -354,7 +354,7 @@ mod tests {
         let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let now = Instant::now();
-        let mut peer = hub.accept(address, access(), now).unwrap();
+        let mut peer = hub.accept(address, entrance(), now).unwrap();
         let mut bytes = connect(None, None);
         for next in [auth(Reason::ContinueAuthentication, Some(b"n,,n=user,r=abc")), Vec::new()] {
             for is_new in [true, false] {
@@ -380,7 +380,7 @@ mod tests {
         let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
         let now = Instant::now();
         for (user_name, is_kept) in [("x".repeat(60_000), false), ("user".to_owned(), true)] {
-            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), access(), now).unwrap();
+            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), entrance(), now).unwrap();
             let mut bytes = connect(Some(&user_name), None);
             hub.handle(&mut peer, &bytes, now, &mut batch);
             assert_eq!(peer.authentication.as_ref().unwrap().user, None);
@@ -417,7 +417,7 @@ mod tests {
         ) {
             let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
             let now = Instant::now();
-            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), access(), now).unwrap();
+            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), entrance(), now).unwrap();
             let mut bytes = connect(None, first.as_deref());
             for (reason, message) in auths {
                 _ = hub.handle(&mut peer, &bytes, now, &mut batch);

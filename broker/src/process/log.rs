@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::io;
 
+use flexi_logger::writers::{FileLogWriter, FileLogWriterBuilder};
 use flexi_logger::{DeferredNow, Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle};
-use log::{LevelFilter, Record, error, info};
+use log::{Record, error, info};
 use sol::config::{Console, Process};
 
 use super::Failure;
@@ -13,6 +14,7 @@ use super::Failure;
 pub(super) struct Log {
     handle: LoggerHandle,
     is_on_disk: bool,
+    to_stderr: bool,
 }
 
 impl Log {
@@ -40,7 +42,7 @@ impl Log {
             None => logger.do_not_log(),
         };
         let handle = logger.start().map_err(|error| Failure::run("cannot start the log", error))?;
-        Ok(Self { handle, is_on_disk: settings.log_path.is_some() })
+        Ok(Self { handle, is_on_disk: settings.log_path.is_some(), to_stderr })
     }
 
     /// Begins the file anew, at its path, after somebody moved it away.
@@ -52,8 +54,36 @@ impl Log {
         }
     }
 
-    pub(super) fn set_level(&self, level: LevelFilter) {
-        self.handle.set_new_spec(LogSpecification::from(level));
+    /// Makes sure that a file can be written, before anything is changed for it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    pub(super) fn prepare(settings: &Process) -> Result<Option<FileLogWriterBuilder>, String> {
+        let Some(path) = &settings.log_path else { return Ok(None) };
+        let failed = |error| format!("cannot write the log {}: {error}", path.display());
+        OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        let file = FileSpec::try_from(path).map_err(|error| failed(io::Error::other(error)))?;
+        Ok(Some(FileLogWriter::builder(file).append().format(line)))
+    }
+
+    /// From now on it is as the settings say, but for what [`Settings::keep_fixed`](sol::config::Settings::keep_fixed) kept.
+    pub(super) fn change(&self, before: &Process, now: &Process, file: Option<FileLogWriterBuilder>) {
+        self.handle.set_new_spec(LogSpecification::from(now.log_level));
+        if before.log_path == now.log_path && before.console == now.console {
+            return;
+        }
+        let Some(file) = file else { return };
+        let also = |is_on| if is_on { Duplicate::All } else { Duplicate::None };
+        let Console { stderr, stdout } =
+            now.console.unwrap_or(Console { stderr: self.to_stderr, stdout: false });
+        let mut handle = self.handle.clone();
+        let changed = handle.reset_flw(&file);
+        let changed = changed.and_then(|()| handle.adapt_duplication_to_stderr(also(stderr)));
+        let changed = changed.and_then(|()| handle.adapt_duplication_to_stdout(also(stdout)));
+        if let Err(error) = changed {
+            error!("the log stays where it was: {error}");
+        }
     }
 }
 
