@@ -174,14 +174,20 @@ impl Settings {
     /// The keys whose values differ. Of a listener that only one of them has, that is `listener`, whatever stands under it.
     pub fn changed(&self, other: &Self) -> BTreeSet<&'static str> {
         let (mine, others) = (self.entries(), other.entries());
-        let has = |settings: &Self, place: &str| {
-            let mut listeners = settings.broker.listeners.iter();
-            place.is_empty() || listeners.any(|listener| listener.endpoint.to_string() == *place)
+        let count = |settings: &Self, place: &str| {
+            let places = settings.broker.listeners.iter().map(|listener| listener.endpoint.to_string());
+            places.filter(|known| known == place).count()
         };
+        let is_in_both = |place: &str| place.is_empty() || count(self, place) > 0 && count(other, place) > 0;
         let key = |(place, key, _): &(String, &'static str, String)| {
-            if has(self, place) && has(other, place) { *key } else { "listener" }
+            if is_in_both(place) { *key } else { "listener" }
         };
-        mine.symmetric_difference(&others).map(key).collect()
+        let mut changed: BTreeSet<_> = mine.symmetric_difference(&others).map(key).collect();
+        // Any number of them may have port 0.
+        if self.broker.listeners.len() != other.broker.listeners.len() {
+            changed.insert("listener");
+        }
+        changed
     }
 
     /// Has others keep what a broker that runs by these cannot change. Gives the keys whose values they lose.
