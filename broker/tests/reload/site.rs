@@ -23,6 +23,7 @@ pub(crate) struct Site {
     pub(crate) plain: SocketAddr,
     tls: SocketAddr,
     http: SocketAddr,
+    extra: Option<SocketAddr>,
     /// Which configuration holds.
     pub(crate) number: usize,
 }
@@ -95,7 +96,7 @@ impl Site {
         let line = sol.line("tells of itself on http://");
         let address = line.split("http://").nth(1).unwrap().split(',').next().unwrap();
         let http = address.parse().unwrap();
-        Self { files, sol, plain, tls, http, number: 0 }
+        Self { files, sol, plain, tls, http, extra: None, number: 0 }
     }
 
     /// Goes on to the next configuration: by a signal or by HTTP, in turn.
@@ -104,7 +105,6 @@ impl Site {
         self.files.write(n);
         if n.is_multiple_of(2) {
             self.sol.signal(Signal::HUP);
-            self.sol.line("`threads` has changed: that takes a restart");
         } else {
             let (status, answer) = self.ask();
             assert_eq!(status, 200, "{answer}");
@@ -117,12 +117,17 @@ impl Site {
                 assert!(changed.contains(&Some(key)), "{key}: {answer}");
             }
         }
+        if n % 2 == 1 {
+            self.extra = Some(listens_on(&self.sol.line(", too").replace(", too", "")));
+        }
+        self.sol.line("`threads` has changed: that takes a restart");
+        self.sol.line("read the configuration again, and its files");
         self.number = n;
     }
 
     /// Where the listener is that only every other configuration has, once it is there.
-    pub(crate) fn extra(&mut self) -> SocketAddr {
-        listens_on(&self.sol.line(", too").replace(", too", ""))
+    pub(crate) fn extra(&self) -> SocketAddr {
+        self.extra.unwrap()
     }
 
     /// One with an error, which changes nothing.
