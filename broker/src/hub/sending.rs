@@ -135,7 +135,6 @@ pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;
