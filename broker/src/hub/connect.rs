@@ -11,11 +11,12 @@ use parking_lot::Mutex;
 use super::auth::{Authenticated, Authentication, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
+use super::publish::is_the_brokers;
 use super::reached::{Times, Who};
 use super::{Batch, Client, ClientKey, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
-    decode,
+    decode, is_of_bridge,
 };
 use crate::session::{Expiry, Link, Session, Terms, Visit, Will, release};
 
@@ -46,8 +47,15 @@ impl Hub {
             Some(_) => self.authenticate(peer, (&connect, &terms), behind, now, batch)?,
         };
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, terms, authenticated.last_word.as_deref(), now, batch)
-            .map_err(Next::End)?;
+        self.handle_connect(
+            peer,
+            (&connect, is_of_bridge(bytes)),
+            terms,
+            authenticated.last_word.as_deref(),
+            now,
+            batch,
+        )
+        .map_err(Next::End)?;
         Ok(length + authenticated.handled)
     }
 
@@ -71,7 +79,7 @@ impl Hub {
     fn handle_connect(
         &self,
         peer: &mut Peer,
-        connect: &Connect<'_>,
+        (connect, is_bridge): (&Connect<'_>, bool),
         terms: Terms,
         last_word: Option<&str>,
         now: Instant,
@@ -84,9 +92,15 @@ impl Hub {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
+        if self.is_taken(&peer.origin, &grant.client_id) {
+            let what = "the client identifier is a bridge's here: take another";
+            return refuse((Reason::ClientIdentifierNotValid, what), batch);
+        }
         let user = connect.user_name.or(peer.authentication.as_deref().and_then(Authentication::user));
         let connection = self.next_number();
-        let mut will = connect.will.as_ref().map(Will::from);
+        // A bridge alone says in the broker's own topics that it is there.
+        let will = connect.will.as_ref().filter(|will| is_bridge || !is_the_brokers(will.topic));
+        let mut will = will.map(Will::from);
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
             will.retain &= self.limits.retain_available;
@@ -124,8 +138,8 @@ impl Hub {
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
-        let connected =
-            peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
+        let connected = Connected { client, connection, version, terms, keep_alive, is_greeted, is_bridge };
+        let connected = peer.connected.insert(connected);
         debug!(
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,

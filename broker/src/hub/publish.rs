@@ -35,7 +35,7 @@ impl Hub {
             }
             _ => {
                 let topic = self.topic(aliases, publish, &mut batch.tally)?;
-                (topic, self.refusal(topic, publish)?)
+                (topic, self.refusal(connected, topic, publish)?)
             }
         };
         let is_new = match publish.delivery {
@@ -48,7 +48,7 @@ impl Hub {
             Some(refusal) if is_new => refusal,
             // Clients may not write to the broker's own topics. The standard lets a server acknowledge
             // what it does not deliver [MQTT-3.3.5-2].
-            _ if !is_new || is_the_brokers(topic) => Reason::Success,
+            _ if !is_new || !may_publish(connected, topic) => Reason::Success,
             _ => {
                 let content = Content::new(topic, publish.payload, publish.delivery.qos())
                     .with(publish.properties, batch.now);
@@ -151,7 +151,12 @@ impl Hub {
     }
 
     /// Why a client of 5.0 may not publish this, if so. The others are not told.
-    fn refusal(&self, topic: Name<'_>, publish: &Publish<'_>) -> Result<Option<Reason>, Ending> {
+    fn refusal(
+        &self,
+        connected: &Connected,
+        topic: Name<'_>,
+        publish: &Publish<'_>,
+    ) -> Result<Option<Reason>, Ending> {
         let qos = publish.delivery.qos();
         if qos > self.limits.max_qos {
             let what = format!("PUBLISH at QoS {qos}, above Maximum QoS [MQTT-3.2.2-11]");
@@ -163,7 +168,7 @@ impl Hub {
                 "PUBLISH with RETAIN, which is not available [MQTT-3.2.2-14]",
             ));
         }
-        if is_the_brokers(topic) {
+        if !may_publish(connected, topic) {
             return Ok(Some(Reason::NotAuthorized));
         }
         if !self.limits.allow_topic(topic.as_str()) {
@@ -187,7 +192,8 @@ impl Hub {
     /// Publishes the will of a connection that ended without DISCONNECT [MQTT-3.1.2-8].
     pub(super) fn publish_will(&self, will: Option<Will>, from: ClientKey, batch: &mut Batch) {
         let Some(Will { message, retain, .. }) = will else { return };
-        if !is_the_brokers(message.topic()) {
+        // Of a client that is no bridge there is none to the broker's topics.
+        if !is_the_brokers(message.topic()) || is_bridge_state(message.topic()) {
             let content = Content::published(&message, batch.now);
             self.publish(content, retain, Some(from), &self.index.read(), batch);
         }
@@ -208,7 +214,7 @@ impl Hub {
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> bool {
-        let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
+        let _retained = retain.then(|| self.retain(&content, from, batch.now, &mut batch.tally));
         let Batch { routes, wakers, noted, bytes, tally, now, measured, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
         let limits = self.delivery_limits();
@@ -257,6 +263,16 @@ fn violation(reason: Reason, what: impl Into<Cow<'static, str>>) -> Ending {
 pub(super) fn is_as_said(payload: &[u8], properties: Properties<'_>) -> bool {
     properties.iter().all(|property| property != Property::PayloadFormatIndicator(true))
         || str::from_utf8(payload).is_ok()
+}
+
+/// Whether a client may publish to the topic: not to the broker's own. A bridge says there whether it is connected.
+fn may_publish(connected: &Connected, topic: Name<'_>) -> bool {
+    !is_the_brokers(topic) || (connected.is_bridge && is_bridge_state(topic))
+}
+
+/// Where bridges say whether they are connected.
+fn is_bridge_state(topic: Name<'_>) -> bool {
+    topic.as_str().starts_with("$SYS/broker/connection/")
 }
 
 /// The trees that the broker alone publishes to.
