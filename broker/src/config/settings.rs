@@ -12,8 +12,8 @@ use log::LevelFilter;
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
 use super::{
-    Bridge, BridgeStart, BridgeTls, Config, Endpoint, Http, Identifiers, Listener, Notifications, Persistence,
-    Problem, Proxy, PublishRate, Redirect, Secret, WebSocket,
+    Bridge, BridgeStart, BridgeTls, Config, Endpoint, Http, Identifiers, Listener, Notifications,
+    Persistence, Problem, Proxy, PublishRate, Redirect, Secret, WebSocket,
 };
 
 /// What a configuration file says: of the broker, and of the process around it.
