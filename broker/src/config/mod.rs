@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod bounds;
+mod bridge;
+mod bridges;
 mod http;
 mod import;
 mod include;
@@ -29,6 +31,9 @@ use std::time::Duration;
 pub use crate::auth::PublishRate;
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
+pub use bridge::{
+    Bridge, BridgeStart, BridgeTls, BridgeTopic, Direction, Notifications, RemoteAddress, Secret,
+};
 pub use http::Http;
 pub use import::Import;
 pub use keys::{KEYS, Key, Scope, key};
@@ -65,6 +70,8 @@ pub struct Config {
     pub redirect: Option<Redirect>,
     /// Where it tells of itself by HTTP.
     pub http: Http,
+    /// Other brokers that messages are exchanged with.
+    pub bridges: Vec<Bridge>,
 }
 
 impl Config {
@@ -87,6 +94,7 @@ impl Default for Config {
             response_information: None,
             redirect: None,
             http: Http::default(),
+            bridges: Vec::new(),
         }
     }
 }

@@ -310,16 +310,9 @@ fn a_row_and_the_table_of_keys_agree() {
         assert!(MOSQUITTO[..number].iter().all(|other| other.name != *name), "{name} twice");
         let is_key = keys::KEYS.iter().any(|key| key.name == *name);
         match fate {
-            Fate::Same(_) | Fate::Alias(..) if is_of_a_bridge(name) => {}
             Fate::Same(_) => assert!(is_key, "{name} is no key"),
             Fate::Alias(of, _) => assert!(!is_key && keys::key(of).is_some(), "{name}"),
             _ => assert!(!is_key, "{name} is a key as well"),
         }
     }
-}
-
-#[cfg(test)]
-fn is_of_a_bridge(name: &str) -> bool {
-    let place = |name| MOSQUITTO.iter().position(|option| option.name == name).unwrap();
-    name.starts_with("bridge_") || (place("connection")..=place("try_private")).contains(&place(name))
 }

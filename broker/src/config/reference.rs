@@ -19,6 +19,8 @@ fn belongs_to(scope: Scope) -> &'static str {
         Scope::Shared => "broker, or a listener",
         Scope::Plain => "plain listener",
         Scope::Opening => "opens a listener",
+        Scope::Connection => "opens a bridge",
+        Scope::Bridge => "bridge",
         Scope::Listener => "listener",
         Scope::Inherited => "listener, inherited",
         Scope::Access => "all listeners",
@@ -66,7 +68,7 @@ fn sample() -> String {
         "# Sol's configuration. What is not commented out is the default, but for persistence, which is\n\
          # off without this file. CONFIG.md says more.\n"
             .to_owned();
-    for Key { name, kind, default, example, meaning, .. } in KEYS {
+    for Key { name, scope, kind, default, example, meaning } in KEYS {
         sample.push('\n');
         let mut line = "#".to_owned();
         let text = format!("{meaning} Give {kind}.").replace('`', "");
@@ -80,6 +82,9 @@ fn sample() -> String {
         writeln!(sample, "{line}").unwrap();
         if default.is_empty() {
             writeln!(sample, "#{name} {example}").unwrap();
+        } else if *scope == Scope::Bridge {
+            // There is no bridge.
+            writeln!(sample, "#{name} {default}").unwrap();
         } else {
             let shipped = SHIPPED.iter().find(|(key, _)| key == name);
             writeln!(sample, "{name} {}", shipped.map_or(*default, |(_, value)| value)).unwrap();

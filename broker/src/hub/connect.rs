@@ -10,12 +10,13 @@ use log::{debug, info};
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
+use super::publish::is_the_brokers;
 use super::reached::{Limit, Times, Who};
 use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::auth::acl::Rights;
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
-    decode,
+    decode, is_of_bridge,
 };
 use crate::session::{Expiry, Link, Session, Terms, Visit, Will, release};
 use crate::topic::Name;
@@ -47,8 +48,15 @@ impl Hub {
             Some(_) => self.authenticate(peer, (&connect, &terms), behind, now, batch)?,
         };
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, terms, authenticated.last_word.as_deref(), now, batch)
-            .map_err(Next::End)?;
+        self.handle_connect(
+            peer,
+            (&connect, is_of_bridge(bytes)),
+            terms,
+            authenticated.last_word.as_deref(),
+            now,
+            batch,
+        )
+        .map_err(Next::End)?;
         Ok(length + authenticated.handled)
     }
 
@@ -72,7 +80,7 @@ impl Hub {
     fn handle_connect(
         &self,
         peer: &mut Peer,
-        connect: &Connect<'_>,
+        (connect, is_bridge): (&Connect<'_>, bool),
         terms: Terms,
         last_word: Option<&str>,
         now: Instant,
@@ -86,10 +94,16 @@ impl Hub {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
+        if self.is_taken(&peer.origin, &grant.client_id) {
+            let what = "the client identifier is a bridge's here: take another";
+            return refuse((Reason::ClientIdentifierNotValid, what), batch);
+        }
         let writer = self.writer(&peer.access, user, &grant.client_id);
         let rights = writer.as_ref().map(|writer| writer.rights());
         let connection = self.next_number();
-        let mut will = connect.will.as_ref().map(Will::from);
+        // A bridge alone says in the broker's own topics that it is there.
+        let will = connect.will.as_ref().filter(|will| is_bridge || !is_the_brokers(will.topic));
+        let mut will = will.map(Will::from);
         will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
@@ -129,8 +143,8 @@ impl Hub {
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
         peer.writer = writer;
-        let connected =
-            peer.connected.insert(Connected { client, connection, version, terms, keep_alive, is_greeted });
+        let connected = Connected { client, connection, version, terms, keep_alive, is_greeted, is_bridge };
+        let connected = peer.connected.insert(connected);
         debug!(
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,

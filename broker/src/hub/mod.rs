@@ -30,6 +30,7 @@ mod acknowledge;
 mod addresses;
 mod auth;
 mod batch;
+mod bridge;
 mod connack;
 mod connect;
 mod counters;
@@ -135,6 +136,8 @@ pub struct Hub {
     journal: Option<Arc<Journal>>,
     /// How the store is, for the statistics.
     store_status: Option<Arc<Status>>,
+    /// Client identifiers that bridges have here, and nobody else.
+    bridges: Box<[String]>,
 }
 
 /// By client identifier.
@@ -227,6 +230,7 @@ impl Hub {
             response_information: None,
             journal: None,
             store_status: None,
+            bridges: Box::default(),
         }
     }
 
@@ -243,6 +247,11 @@ impl Hub {
     /// With what tells how the store is.
     pub fn with_store_status(self, status: Arc<Status>) -> Self {
         Self { store_status: Some(status), ..self }
+    }
+
+    /// With bridges that have these client identifiers.
+    pub fn with_bridges(self, client_ids: impl IntoIterator<Item = String>) -> Self {
+        Self { bridges: client_ids.into_iter().collect(), ..self }
     }
 
     /// For the time of a batch: what is recorded meanwhile survives together. To be taken before all locks.

@@ -130,6 +130,7 @@ impl Reached {
             Who::Client(id) => self.hashes.hash_one((limit, 0, id)),
             Who::Origin(Origin::Tcp(address)) => self.hashes.hash_one((limit, 1, Source::from(address.ip()))),
             Who::Origin(Origin::Unix(path)) => self.hashes.hash_one((limit, 2, path)),
+            Who::Origin(Origin::Bridge(name)) => self.hashes.hash_one((limit, 3, name)),
             Who::The(what) => self.hashes.hash_one((limit, 3, what)),
         };
         self.said.lock().happened(what, times, now)

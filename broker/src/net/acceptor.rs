@@ -144,6 +144,6 @@ fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> 
                 TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
             socket.set_tcp_keepalive(&probes)
         }
-        Origin::Unix(_) => Ok(()),
+        Origin::Unix(_) | Origin::Bridge(_) => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ mod proxy;
 mod reactor;
 mod received;
 mod socket;
-mod tls;
+pub(crate) mod tls;
 mod unix;
 mod websocket;
 mod worker;
@@ -30,6 +30,7 @@ use thiserror::Error;
 
 use crate::auth::acl::{self, Acls};
 use crate::auth::{self, Access, Gate, Passwords};
+use crate::bridge::{self, Bridge, Bridges};
 use crate::config::{Config, Endpoint, Listener};
 use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
@@ -40,7 +41,7 @@ pub use http::check as check_http;
 use listener::Listening;
 use persistence::{Keeper, Store};
 use tls::Terms;
-pub use tls::{TlsError, check_tls};
+pub use tls::{TlsError, check_bridge_tls, check_tls};
 use worker::{Team, Worker};
 
 /// How often a stop looks whether the clients are gone.
@@ -65,6 +66,14 @@ pub enum StartError {
     Tls {
         /// The one asked for.
         endpoint: Endpoint,
+        /// Everything that is wrong with its files.
+        errors: Vec<TlsError>,
+    },
+    /// TLS cannot be spoken with another broker.
+    #[error("cannot speak TLS over the bridge {bridge}: {}", list(errors))]
+    BridgeTls {
+        /// Its name.
+        bridge: String,
         /// Everything that is wrong with its files.
         errors: Vec<TlsError>,
     },
@@ -154,6 +163,7 @@ pub struct Broker {
     http: Option<http::Server>,
     http_addresses: Vec<SocketAddr>,
     http_doorkeeper: Option<Arc<http::Doorkeeper>>,
+    bridges: Option<Bridges>,
 }
 
 impl Broker {
@@ -177,6 +187,12 @@ impl Broker {
             terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls, user_from)?)));
         }
         let http = http::Open::new(&config.http)?;
+        let mut bridges = Vec::new();
+        for bridge in config.bridges {
+            let errors = |errors| StartError::BridgeTls { bridge: bridge.name.clone(), errors };
+            let tls = bridge::read_tls(&bridge).map_err(errors)?;
+            bridges.push((bridge, tls));
+        }
         let store = config.persistence.as_ref().map(Store::open).transpose()?;
         let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
         for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
@@ -187,7 +203,9 @@ impl Broker {
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
-        let mut hub = Hub::new(config.limits).with_response_information(config.response_information);
+        let mut hub = Hub::new(config.limits)
+            .with_response_information(config.response_information)
+            .with_bridges(bridges.iter().map(|(bridge, _)| bridge.local_client_id()));
         if let Some(store) = &store {
             hub = hub.with_journal(Arc::clone(store.journal())).with_store_status(Arc::clone(store.status()));
         }
@@ -214,6 +232,7 @@ impl Broker {
             http: None,
             http_addresses: Vec::new(),
             http_doorkeeper: None,
+            bridges: None,
         };
         let is_ready = Arc::new(AtomicBool::new(false));
         if let Some(open) = http {
@@ -241,6 +260,11 @@ impl Broker {
         let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, config.stats_interval)
             .map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
+        if !bridges.is_empty() {
+            let bridges =
+                bridges.into_iter().map(|(bridge, tls)| Bridge::new(bridge, Arc::clone(&broker.hub), tls));
+            broker.bridges = Some(Bridges::start(bridges.collect()).map_err(StartError::Thread)?);
+        }
         is_ready.store(true, Ordering::Release);
         Ok(broker)
     }
@@ -390,6 +414,9 @@ impl Drop for Broker {
                 break;
             }
             thread::sleep(STOP_POLL);
+        }
+        if let Some(bridges) = self.bridges.take() {
+            joined(bridges.stop());
         }
         for worker in self.workers.drain(..) {
             joined(worker.stop());
