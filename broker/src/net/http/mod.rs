@@ -14,6 +14,7 @@
 //! | `health.rs` | `/healthz`, `/readyz` |
 //! | `api/` | `/api/v1/…`, but for |
 //! | `stream/` | what is told as it happens |
+//! | `page/` | what a browser shows of all this |
 
 mod answer;
 mod api;
@@ -22,6 +23,7 @@ mod connection;
 mod doorkeeper;
 mod health;
 mod metrics;
+mod page;
 mod query;
 mod route;
 mod state;

@@ -10,11 +10,12 @@ use log::debug;
 use super::answer::{Answer, Refusal};
 use super::query::decode;
 use super::state::State;
-use super::{api, body, health, metrics, stream};
+use super::{api, body, health, metrics, page, stream};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
 enum Resource {
+    Page,
     Alive,
     Ready,
     Metrics,
@@ -36,6 +37,7 @@ impl Resource {
         let parts: Vec<_> = parts.map(decode).collect::<Result<_, _>>()?;
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         Ok(Some(match *parts.as_slice() {
+            [""] => Self::Page,
             ["healthz"] => Self::Alive,
             ["readyz"] => Self::Ready,
             ["metrics"] => Self::Metrics,
@@ -62,9 +64,9 @@ impl Resource {
         }
     }
 
-    /// Everybody may ask: it is for supervisors, and tells nothing of the clients.
+    /// Everybody may ask: it is for supervisors, or asks who they are itself, and tells nothing of the clients.
     fn is_public(&self) -> bool {
-        matches!(self, Self::Alive | Self::Ready)
+        matches!(self, Self::Page | Self::Alive | Self::Ready)
     }
 }
 
@@ -98,6 +100,7 @@ async fn try_answer(
     }
     let query = request.uri().query();
     match resource {
+        Resource::Page => Ok(page::answer()),
         Resource::Alive => Ok(health::alive()),
         Resource::Ready => health::ready(state),
         Resource::Metrics => Ok(metrics::answer(state, request.headers())),

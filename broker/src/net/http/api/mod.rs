@@ -12,7 +12,7 @@ use hyper::StatusCode;
 pub(super) use payload::Payload;
 pub(super) use publish::publish;
 pub(super) use retained::{retained, unretain};
-pub(super) use status::status;
+pub(super) use status::{Store, status};
 pub(super) use subscriptions::subscriptions;
 
 use super::answer::Refusal;

@@ -1,0 +1,116 @@
+
+// How the broker is.
+
+const WORDS = {
+    dropped_queue_full: 'Messages: the client’s queue was full',
+    dropped_outbox_full: 'Messages of QoS 0: the client reads too slowly',
+    dropped_too_large: 'Messages: larger than the client takes',
+    dropped_memory_full: 'Messages: memory was short',
+    dropped_acl: 'Messages: the client may not publish there',
+    dropped_retained_full: 'Not retained: too many retained messages',
+    dropped_retained_memory_full: 'Not retained: memory was short',
+    messages_expired: 'Messages expired',
+    refused_connections: 'Connections refused: memory was short',
+    refused_connections_full: 'Connections refused: too many',
+    refused_address_full: 'Connections refused: too many of one address',
+    refused_address_rate: 'Connections refused: one address made them too fast',
+    refused_sessions_full: 'Clients refused: too many sessions',
+    refused_logins_full: 'Clients refused: too many logins waited',
+    refused_topics: 'Messages refused: topic too long or too deep',
+    refused_subscriptions: 'Subscriptions refused: memory was short',
+    refused_subscriptions_full: 'Subscriptions refused: the client had too many',
+    refused_total_subscriptions_full: 'Subscriptions refused: too many in total',
+    refused_filters_full: 'Subscriptions refused: too many in one SUBSCRIBE',
+    refused_filter_topics: 'Subscriptions refused: filter too long or too deep',
+    cut_connections: 'Clients disconnected: memory was short',
+    ended_packet_too_large: 'Clients disconnected: a packet was too large',
+    ended_silent: 'Connections closed: no CONNECT came in time',
+    ended_unread: 'Clients disconnected: read nothing for too long',
+}
+
+const inWords = (name) => WORDS[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll('_', ' ')
+
+const storeChart = chart('Store: wait for the disk', [['sync_p50', 'half below'], ['sync_p99', '99 % below']], milliseconds, { least: 0.001 })
+
+for (const { element } of [
+    chart('Messages a second', [['messages_in', 'in'], ['messages_out', 'out']], rate),
+    chart('Bytes a second', [['bytes_in', 'in'], ['bytes_out', 'out']], size, { least: 1024 }),
+    chart('Clients', [['clients_connected', 'connected'], ['sessions', 'sessions']], count, { least: 5 }),
+    chart('Messages that wait', [['queued', 'queued'], ['in_flight', 'in flight']], count, { least: 5 }),
+    chart('Lost and refused a second', [['dropped', 'messages lost'], ['refused', 'refused']], rate),
+    chart('Memory', [['memory_used', 'used'], ['resident', 'process']], size, { least: 1 << 20 }),
+    storeChart,
+    chart('Connections and logins a second', [['sockets', 'connections'], ['connects', 'logins']], rate, { least: 5 }),
+    chart('Latency: from read to written', [['latency_p50', 'half below'], ['latency_p99', '99 % below']], milliseconds, { least: 0.001 }),
+]) byId('charts').append(element)
+
+storeChart.element.hidden = true
+byId('window').onchange = drawCharts
+addEventListener('resize', drawCharts)
+
+// A row of a table; what is a number stands at the right.
+function row(...cells) {
+    return make('tr', {}, ...cells.map(([text, isNumber], n) =>
+        make(n === 0 ? 'th' : 'td', n === 0 ? { scope: 'row' } : { className: isNumber ? 'n' : '' }, text)))
+}
+
+const text = (value) => [value, false]
+const number = (value) => [value, true]
+
+let status = null
+
+// What changes seldom.
+async function lookAtStatus() {
+    status = await askJson('/api/v1/status').catch(() => status)
+    if (!status) return
+    const { version, started, threads, listeners, stats } = status
+    write(byId('facts'), `Sol ${version}, up ${ago(started)}, ${threads} thread${threads === 1 ? '' : 's'}, `
+        + `${count(stats.subscriptions + stats.shared_subscriptions)} subscriptions, ${count(stats.retained)} retained messages`)
+    const rows = listeners.map(({ address, protocol, tls, connections }) =>
+        row(text(address), text(`${protocol}${tls ? ' over TLS' : ''}`), number(count(connections))))
+    byId('listeners').tBodies[0].replaceChildren(...rows)
+}
+
+function showOverview(figures, reading) {
+    const recent = recentLosses()
+    if (!byId('view-overview').hidden) {
+        storeChart.element.hidden = !reading.store
+        drawCharts()
+        const names = Object.keys(figures.losses).sort((a, b) => recent[b] - recent[a] || figures.losses[b] - figures.losses[a])
+        const rows = names.map((name) => row(text(inWords(name)), number(count(recent[name])), number(count(figures.losses[name]))))
+        byId('losses').tBodies[0].replaceChildren(...rows)
+        byId('losses').hidden = rows.length === 0
+        byId('no-losses').hidden = rows.length > 0
+        const qos = figures.byQos.map(([received, sent], qos) =>
+            row(text(String(qos)), number(`${rate(received[0])}/s`), number(`${rate(sent[0])}/s`), number(count(received[1])), number(count(sent[1]))))
+        byId('qos').tBodies[0].replaceChildren(...qos)
+    }
+    alertTo(alerts(recent, reading))
+    const mark = byId('alerts').children.length ? '⚠ ' : ''
+    document.title = `${mark}${rate(figures.messages_in)} in, ${rate(figures.messages_out)} out – Sol`
+}
+
+const STAGES = {
+    reclaim: 'Memory is getting short: nobody gets more than a fair share.',
+    refuse: 'Memory is short: new clients and messages are refused.',
+    cut: 'Memory is out: clients are disconnected.',
+}
+
+// What somebody should know now.
+function alerts(recent, { stats, store }) {
+    const said = []
+    if (store?.is_failing) said.push(`The store cannot be written: ${store.error ?? 'see the log'}`)
+    if (STAGES[stats.memory_stage]) said.push(STAGES[stats.memory_stage])
+    const lost = losses(recent, /^dropped/)
+    if (lost > 0) said.push(`${count(lost)} message${lost === 1 ? '' : 's'} lost in the last minute: see “Lost and refused”.`)
+    return said
+}
+
+function alertTo(said) {
+    const items = said.map((text, n) => {
+        const item = byId('alerts').children[n] ?? make('li')
+        write(item, text)
+        return item
+    })
+    fill(byId('alerts'), items)
+}
