@@ -146,12 +146,12 @@ async function lookAtClient() {
         'Keep alive': client.keep_alive_seconds === null ? '–' : client.keep_alive_seconds ? `${client.keep_alive_seconds} s` : 'off',
         'Clean session': yes(client.clean_session),
         'Session outlives connection': client.session_expiry_seconds === null ? 'for ever' : span(client.session_expiry_seconds),
-        Queued: `${exact.format(client.queued)} messages, ${size(client.queued_bytes)}`,
+        Queued: `${counted(client.queued, 'message')}, ${size(client.queued_bytes)}`,
         'In flight': exact.format(client.in_flight),
         'Waits to be read': size(client.outbox_bytes),
         Lost: exact.format(client.dropped),
-        Received: `${exact.format(client.messages_received)} messages, ${size(client.bytes_received)} in all`,
-        Sent: `${exact.format(client.messages_sent)} messages, ${size(client.bytes_sent)} in all`,
+        Received: `${counted(client.messages_received, 'message')}, ${size(client.bytes_received)} in all`,
+        Sent: `${counted(client.messages_sent, 'message')}, ${size(client.bytes_sent)} in all`,
         Will: will ? `${will.topic}: ${line(payloadText(will))} (QoS ${will.qos}${will.retain ? ', retained' : ''}${will.delay_seconds ? `, after ${span(will.delay_seconds)}` : ''})` : 'none',
     }
     const body = byId('client-body')

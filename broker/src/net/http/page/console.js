@@ -67,7 +67,7 @@ function showMessages() {
     }
     const held = byId('messages-hold').checked && subscription.waiting.length > 0 ? `, ${subscription.waiting.length} held` : ''
     const lost = subscription.lost > 0 ? `, ${count(subscription.lost)} missed` : ''
-    write(byId('messages-count'), subscription.stop ? `${count(subscription.seen)} messages${held}${lost}` : 'Not subscribed.')
+    write(byId('messages-count'), subscription.stop ? `${counted(subscription.seen, 'message')}${held}${lost}` : 'Not subscribed.')
 }
 
 byId('messages-clear').onclick = () => {
@@ -84,7 +84,7 @@ byId('publish').onsubmit = (event) => {
             qos: Number(byId('publish-qos').value),
             retain: byId('publish-retain').checked,
         })
-        write(byId('published'), `${clock(Date.now())}: published to ${receivers} receiver${receivers === 1 ? '' : 's'}`)
+        write(byId('published'), `${clock(Date.now())}: published to ${counted(receivers, 'receiver')}`)
     })
 }
 

@@ -64,8 +64,8 @@ async function lookAtStatus() {
     status = await askJson('/api/v1/status').catch(() => status)
     if (!status) return
     const { version, started, threads, listeners, stats } = status
-    write(byId('facts'), `Sol ${version}, up ${ago(started)}, ${threads} thread${threads === 1 ? '' : 's'}, `
-        + `${count(stats.subscriptions + stats.shared_subscriptions)} subscriptions, ${count(stats.retained)} retained messages`)
+    write(byId('facts'), `Sol ${version}, up ${ago(started)}, ${counted(threads, 'thread')}, `
+        + `${counted(stats.subscriptions + stats.shared_subscriptions, 'subscription')}, ${counted(stats.retained, 'retained message')}`)
     const rows = listeners.map(({ address, protocol, tls, connections }) =>
         row(text(address), text(`${protocol}${tls ? ' over TLS' : ''}`), number(count(connections))))
     byId('listeners').tBodies[0].replaceChildren(...rows)
@@ -102,7 +102,7 @@ function alerts(recent, { stats, store }) {
     if (store?.is_failing) said.push(`The store cannot be written: ${store.error ?? 'see the log'}`)
     if (STAGES[stats.memory_stage]) said.push(STAGES[stats.memory_stage])
     const lost = losses(recent, /^dropped/)
-    if (lost > 0) said.push(`${count(lost)} message${lost === 1 ? '' : 's'} lost in the last minute: see “Lost and refused”.`)
+    if (lost > 0) said.push(`${counted(lost, 'message')} lost in the last minute: see “Lost and refused”.`)
     return said
 }
 

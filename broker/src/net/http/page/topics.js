@@ -113,7 +113,7 @@ function showTopics() {
     listTopics(topics.root, 0)
     const hidden = topics.unknown > 0 ? `, more than ${exact.format(MAX_TOPICS)} are not shown` : ''
     const missed = topics.lost > 0 ? `, ${count(topics.lost)} missed` : ''
-    write(byId('topics-count'), `${exact.format(topics.known)} topics${hidden}${topics.stop ? `, ${count(topics.seen)} messages seen${missed}` : ''}`)
+    write(byId('topics-count'), `${counted(topics.known, 'topic')}${hidden}${topics.stop ? `, ${counted(topics.seen, 'message')} seen${missed}` : ''}`)
     if (!topics.rows.includes(topics.focused)) topics.focused = topics.selected ?? topics.rows[0] ?? null
     for (const node of topics.rows) writeTopic(node)
     fill(byId('tree'), topics.rows.map(({ row }) => row))
@@ -219,7 +219,7 @@ function showTopic() {
     const facts = message
         ? [size(message.bytes), `QoS ${message.qos}`, node.isRetained && 'retained', node.time && `came at ${clock(node.time)}`, message.truncated && 'only the begin is shown',
             message.payload_base64 !== undefined && 'in hexadecimal digits']
-        : [`${exact.format(node.beneath)} topics below`]
+        : [`${counted(node.beneath, 'topic')} below`]
     write(about, facts.filter(Boolean).join(' · '))
     write(payload, message ? pretty(message) : '')
     payload.hidden = !message

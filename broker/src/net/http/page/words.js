@@ -6,6 +6,8 @@ const exact = new Intl.NumberFormat('en')
 
 const count = (n) => (n === null || n === undefined ? '–' : Math.abs(n) < 10_000 ? exact.format(Math.round(n)) : short.format(n))
 
+const counted = (n, word) => `${count(n)} ${word}${n === 1 ? '' : 's'}`
+
 const rate = (n) => (n === null || n === undefined ? '–' : n > 0 && n < 10 ? String(+n.toFixed(1)) : count(n))
 
 // As in the configuration, 1 KB is 1,024 bytes.
