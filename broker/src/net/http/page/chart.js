@@ -36,15 +36,14 @@ function chart(title, lines, words, { least = 1 } = {}) {
     const self = { element, drawing, draw }
     drawing.onpointermove = (event) => {
         const { left, width } = drawing.getBoundingClientRect()
-        point(Date.now() - (1 - (event.clientX - left) / width) * shownSeconds() * 1000)
+        point(latest() - (1 - (event.clientX - left) / width) * shownSeconds() * 1000)
     }
     drawing.onpointerleave = drawing.onblur = () => point(null)
     drawing.onkeydown = (event) => {
         const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
         if (!step) return
         event.preventDefault()
-        const from = pointed ?? history.at(-1)?.time ?? Date.now()
-        point(Math.min(from + (step * shownSeconds() * 1000) / 60, Date.now()))
+        point(Math.min((pointed ?? latest()) + (step * shownSeconds() * 1000) / 60, latest()))
     }
     charts.push(self)
     return self
@@ -115,6 +114,8 @@ function runs(shown, name, step) {
 
 const nearest = (shown, time) =>
     shown.reduce((best, one) => (Math.abs(one.time - time) < Math.abs(best.time - time) ? one : best), shown[0])
+
+const latest = () => history.at(-1)?.time ?? 0
 
 function point(time) {
     pointed = time

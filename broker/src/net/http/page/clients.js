@@ -83,7 +83,7 @@ async function lookAtClients() {
         if (cell.dataset.sort) cell.setAttribute('aria-sort', cell.dataset.sort === sort ? 'descending' : 'none')
     }
     const asked = { limit: 100, sort, match: byId('clients-match').value, state: byId('clients-state').value, after: clients.after }
-    const page = await askJson(`/api/v1/clients?${query(asked)}`)
+    const page = await askJson(`api/v1/clients?${query(asked)}`)
     if (turn !== clients.turn) return
     const now = performance.now()
     const before = clients.shown

@@ -11,7 +11,7 @@ function subscribe() {
     subscription.stop = null
     fill(byId('subscribed'), subscription.filters.map(subscribed))
     if (subscription.filters.length === 0) return
-    subscription.stop = follow(`/api/v1/messages?${query({ filter: subscription.filters })}`, {
+    subscription.stop = follow(`api/v1/messages?${query({ filter: subscription.filters })}`, {
         event(name, message) {
             if (name === 'dropped') subscription.lost += message.messages
             // What is retained comes again with each new subscription, for the others too.
@@ -44,7 +44,7 @@ byId('subscribe').onsubmit = (event) => {
     if (subscription.filters.length >= MAX_FILTERS) return toast(`At most ${MAX_FILTERS} at a time.`, true)
     attempt(async () => {
         // Says what is wrong with it before the others are given up.
-        await ask(`/api/v1/subscriptions?${query({ filter, limit: 1 })}`)
+        await ask(`api/v1/subscriptions?${query({ filter, limit: 1 })}`)
         subscription.filters.push(filter)
         subscription.fresh = [filter]
         subscribe()

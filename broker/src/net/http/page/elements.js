@@ -31,8 +31,11 @@ function toast(text, isError = false) {
     const element = byId('toast')
     element.className = isError ? 'bad' : ''
     element.textContent = text
+    // Above a dialog that was opened since.
+    element.hidePopover()
+    element.showPopover()
     clearTimeout(toast.timer)
-    toast.timer = setTimeout(() => (element.textContent = ''), isError ? 10_000 : 4_000)
+    toast.timer = setTimeout(() => element.hidePopover(), isError ? 10_000 : 4_000)
 }
 
 // Does it, and tells if it fails.

@@ -33,6 +33,7 @@ function losses(stats, pattern) {
 function take(reading) {
     const { stats, store } = reading
     const time = Date.parse(reading.time)
+    skew = time - Date.now()
     const seconds = last ? (time - last.time) / 1000 : 0
     // A broker that was started anew counts from 0.
     const isSame = last && seconds > 0 && stats.sockets >= last.stats.sockets && stats.messages_received >= last.stats.messages_received

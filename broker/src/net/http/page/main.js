@@ -15,7 +15,7 @@ function route() {
         else link.removeAttribute('aria-current')
     }
     if (view === 'topics') openTopics()
-    else stopTopics()
+    else leaveTopics()
     if (view === 'clients') attempt(lookAtClients)
     if (view === 'overview') drawCharts()
 }
@@ -35,7 +35,7 @@ async function keepStatus() {
 addEventListener('hashchange', route)
 route()
 
-follow('/api/v1/events', {
+follow('api/v1/events', {
     open: () => linked(true, 'Live'),
     event: (name, reading) => showOverview(take(reading), reading),
     lost: (error) => linked(false, `${error.message} Trying again …`),

@@ -2,11 +2,11 @@
 // How the broker is.
 
 const WORDS = {
-    dropped_queue_full: 'Messages: the client’s queue was full',
-    dropped_outbox_full: 'Messages of QoS 0: the client reads too slowly',
-    dropped_too_large: 'Messages: larger than the client takes',
-    dropped_memory_full: 'Messages: memory was short',
-    dropped_acl: 'Messages: the client may not publish there',
+    dropped_queue_full: 'Messages lost: the client’s queue was full',
+    dropped_outbox_full: 'Messages of QoS 0 lost: the client reads too slowly',
+    dropped_too_large: 'Messages lost: larger than the client takes',
+    dropped_memory_full: 'Messages lost: memory was short',
+    dropped_acl: 'Messages refused: the client may not publish there',
     dropped_retained_full: 'Not retained: too many retained messages',
     dropped_retained_memory_full: 'Not retained: memory was short',
     messages_expired: 'Messages expired',
@@ -30,7 +30,7 @@ const WORDS = {
 
 const inWords = (name) => WORDS[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll('_', ' ')
 
-const storeChart = chart('Store: wait for the disk', [['sync_p50', 'half below'], ['sync_p99', '99 % below']], milliseconds, { least: 0.001 })
+const storeChart = chart('Store: wait for the disk', [['sync_p50', 'median'], ['sync_p99', '99th percentile']], milliseconds, { least: 0.001 })
 
 for (const { element } of [
     chart('Messages a second', [['messages_in', 'in'], ['messages_out', 'out']], rate),
@@ -41,7 +41,7 @@ for (const { element } of [
     chart('Memory', [['memory_used', 'used'], ['resident', 'process']], size, { least: 1 << 20 }),
     storeChart,
     chart('Connections and logins a second', [['sockets', 'connections'], ['connects', 'logins']], rate, { least: 5 }),
-    chart('Latency: from read to written', [['latency_p50', 'half below'], ['latency_p99', '99 % below']], milliseconds, { least: 0.001 }),
+    chart('Latency: from read to written', [['latency_p50', 'median'], ['latency_p99', '99th percentile']], milliseconds, { least: 0.001 }),
 ]) byId('charts').append(element)
 
 storeChart.element.hidden = true
@@ -61,11 +61,11 @@ let status = null
 
 // What changes seldom.
 async function lookAtStatus() {
-    status = await askJson('/api/v1/status').catch(() => status)
+    status = await askJson('api/v1/status').catch(() => status)
     if (!status) return
     const { version, started, threads, listeners, stats } = status
     write(byId('facts'), `Sol ${version}, up ${ago(started)}, ${counted(threads, 'thread')}, `
-        + `${counted(stats.subscriptions + stats.shared_subscriptions, 'subscription')}, ${counted(stats.retained, 'retained message')}`)
+        + `${counted(stats.subscriptions + stats.shared_subscriptions, 'subscription')}, ${counted(stats.retained, 'retained message')}, may use ${size(stats.memory_budget)}`)
     const rows = listeners.map(({ address, protocol, tls, connections }) =>
         row(text(address), text(`${protocol}${tls ? ' over TLS' : ''}`), number(count(connections))))
     byId('listeners').tBodies[0].replaceChildren(...rows)
@@ -101,8 +101,9 @@ function alerts(recent, { stats, store }) {
     const said = []
     if (store?.is_failing) said.push(`The store cannot be written: ${store.error ?? 'see the log'}`)
     if (STAGES[stats.memory_stage]) said.push(STAGES[stats.memory_stage])
-    const lost = losses(recent, /^dropped/)
-    if (lost > 0) said.push(`${counted(lost, 'message')} lost in the last minute: see “Lost and refused”.`)
+    // Without figures: what is new each second is read out each second.
+    const lost = Object.keys(recent).filter((name) => name.startsWith('dropped') && recent[name] > 0)
+    said.push(...lost.map((name) => `${inWords(name)}, in the last minute.`))
     return said
 }
 

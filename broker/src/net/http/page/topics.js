@@ -6,8 +6,10 @@ const MAX_ROWS = 1_000
 // Above so many messages a second nothing is watched without being asked for.
 const MAX_CALM_RATE = 2_000
 const MAX_PAST = 120
+// Characters; of base64 a multiple of four.
+const MAX_KEPT = 8192
 
-const topics = { root: null, known: 0, unknown: 0, seen: 0, lost: 0, stop: null, filter: null, rows: [], selected: null, isDirty: false, focused: null }
+const topics = { root: null, known: 0, unknown: 0, seen: 0, lost: 0, stop: null, filter: null, rows: [], selected: null, isDirty: false, focused: null, run: null }
 
 const topicNode = (name, path, parent) =>
     ({ name, path, parent, children: new Map(), beneath: 0, message: null, isOpen: undefined, row: null, past: [] })
@@ -34,10 +36,18 @@ function topicAt(topic) {
     return node
 }
 
+// All of them are kept, so that of each only the begin is.
+function cut(message) {
+    for (const name of ['payload', 'payload_base64']) {
+        if (message[name]?.length > MAX_KEPT) message = { ...message, [name]: message[name].slice(0, MAX_KEPT), truncated: true }
+    }
+    return message
+}
+
 function takeMessage(message, isRetained) {
     const node = topicAt(message.topic)
     if (!node) return (topics.unknown += 1)
-    node.message = message
+    node.message = cut(message)
     node.isRetained ||= isRetained
     node.time = isRetained ? null : message.time
     const value = Number(message.payload)
@@ -57,16 +67,17 @@ async function startTopics() {
     byId('topic').hidden = true
     let after = null
     do {
-        const page = await askJson(`/api/v1/retained?${query({ filter, limit: 1000, after })}`)
+        const page = await askJson(`api/v1/retained?${query({ filter, limit: 1000, after })}`)
         if (topics.run !== run) return
         for (const message of page.retained) takeMessage(message, true)
         after = page.next
     } while (after && topics.known < MAX_TOPICS)
+    topics.run = null
     if (byId('topics-live').checked) watchTopics()
 }
 
 function watchTopics() {
-    topics.stop = follow(`/api/v1/messages?${query({ filter: topics.filter })}`, {
+    topics.stop = follow(`api/v1/messages?${query({ filter: topics.filter })}`, {
         event(name, message) {
             if (name === 'dropped') topics.lost += message.messages
             else if (name === 'message') {
@@ -82,6 +93,12 @@ function watchTopics() {
 function stopTopics() {
     topics.stop?.()
     topics.stop = null
+}
+
+function leaveTopics() {
+    stopTopics()
+    // What did not come whole is asked for again.
+    if (topics.run) topics.root = topics.run = null
 }
 
 // On coming to this view.
@@ -107,7 +124,7 @@ byId('topics-live').onchange = (event) => {
 // The tree.
 
 function showTopics() {
-    if (!topics.isDirty || byId('view-topics').hidden) return
+    if (!topics.isDirty || !topics.root || byId('view-topics').hidden) return
     topics.isDirty = false
     topics.rows = []
     listTopics(topics.root, 0)
@@ -203,7 +220,7 @@ topicParts.use.onclick = () => {
 }
 topicParts.remove.onclick = () => attempt(async () => {
     const node = topics.selected
-    await ask(`/api/v1/retained?${query({ topic: node.path })}`, { method: 'DELETE' })
+    await ask(`api/v1/retained?${query({ topic: node.path })}`, { method: 'DELETE' })
     node.isRetained = false
     topics.isDirty = true
     toast(`${node.path}: no longer retained`)

@@ -35,7 +35,7 @@ function query(values) {
     return given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')
 }
 
-const clientPath = (id) => `/api/v1/clients/${encodeURIComponent(id)}`
+const clientPath = (id) => `api/v1/clients/${encodeURIComponent(id)}`
 
 let signingIn = null
 
@@ -95,7 +95,7 @@ function follow(path, on) {
                 if (signal.aborted) return
                 on.lost?.(error)
                 // What it refuses it refuses again.
-                if (error.status >= 400 && error.status < 500) return
+                if (error.status === 400) return
             }
             await pause(wait)
         }
@@ -114,7 +114,7 @@ function tell(part, on) {
 }
 
 const publish = (message) =>
-    askJson('/api/v1/publish', {
+    askJson('api/v1/publish', {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify(message),

@@ -40,7 +40,10 @@ function span(seconds) {
     return parts.join(' ')
 }
 
-const ago = (time) => (time ? span((Date.now() - new Date(time)) / 1000) : '–')
+// How far the broker's clock is ahead of this one's.
+let skew = 0
+
+const ago = (time) => (time ? span((Date.now() + skew - new Date(time)) / 1000) : '–')
 
 const clock = (time) => new Date(time).toLocaleTimeString('en-GB')
 
