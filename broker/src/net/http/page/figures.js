@@ -8,8 +8,8 @@ const history = []
 
 let last = null
 
-// What is lost or refused is counted under names that begin so.
-const LOSS = /^(dropped|refused|ended|cut|messages_expired)/
+// What is lost, refused or held back is counted under names that begin so.
+const LOSS = /^(dropped|refused|ended|cut|messages_expired|publish_held)/
 
 const QUANTITIES = ['clients_connected', 'sessions', 'queued', 'in_flight', 'memory_used', 'memory_budget']
 

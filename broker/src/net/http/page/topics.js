@@ -11,6 +11,9 @@ const MAX_KEPT = 8192
 
 const topics = { root: null, known: 0, unknown: 0, seen: 0, lost: 0, stop: null, filter: null, rows: [], selected: null, isDirty: false, focused: null, run: null }
 
+// With 2 before 10.
+const byName = new Intl.Collator('en', { numeric: true })
+
 const topicNode = (name, path, parent) =>
     ({ name, path, parent, children: new Map(), beneath: 0, message: null, isOpen: undefined, row: null, past: [] })
 
@@ -102,7 +105,12 @@ function leaveTopics() {
 }
 
 // On coming to this view.
-function openTopics() {
+async function openTopics() {
+    // The first rate is known with the second reading.
+    while (!topics.root && history.length < 2) {
+        await pause(100)
+        if (byId('view-topics').hidden) return
+    }
     const busy = history.at(-1)?.messages_in ?? 0
     if (!topics.root && busy > MAX_CALM_RATE) {
         byId('topics-live').checked = false
@@ -129,8 +137,9 @@ function showTopics() {
     topics.rows = []
     listTopics(topics.root, 0)
     const hidden = topics.unknown > 0 ? `, more than ${exact.format(MAX_TOPICS)} are not shown` : ''
+    const lines = topics.rows.length >= MAX_ROWS ? `, the first ${exact.format(MAX_ROWS)} lines` : ''
     const missed = topics.lost > 0 ? `, ${count(topics.lost)} missed` : ''
-    write(byId('topics-count'), `${counted(topics.known, 'topic')}${hidden}${topics.stop ? `, ${counted(topics.seen, 'message')} seen${missed}` : ''}`)
+    write(byId('topics-count'), `${counted(topics.known, 'topic')}${hidden}${lines}${topics.stop ? `, ${counted(topics.seen, 'message')} seen${missed}` : ''}`)
     if (!topics.rows.includes(topics.focused)) topics.focused = topics.selected ?? topics.rows[0] ?? null
     for (const node of topics.rows) writeTopic(node)
     fill(byId('tree'), topics.rows.map(({ row }) => row))
@@ -138,7 +147,7 @@ function showTopics() {
 }
 
 function listTopics(node, depth) {
-    const children = [...node.children.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+    const children = [...node.children.values()].sort((a, b) => byName.compare(a.name, b.name))
     for (const child of children) {
         if (topics.rows.length >= MAX_ROWS) return
         child.depth = depth
