@@ -1,4 +1,3 @@
-
 // Lines over time, as SVG.
 
 const HEIGHT = 110
@@ -15,8 +14,10 @@ function svg(tag, attributes = {}) {
     return element
 }
 
-// A chart of `lines`: `[name in the history, what it is called]`, of which `words` makes text.
-function chart(title, lines, words, { least = 1 } = {}) {
+// A chart of `called`, `{name in the history: what it is called}`; `words` makes text of a figure. It goes up to `least`
+// where there is less.
+function chart(title, called, words, least) {
+    const lines = Object.entries(called)
     const legend = make('dl')
     const figures = lines.map(([, label], n) => {
         const value = make('dd')
@@ -33,7 +34,6 @@ function chart(title, lines, words, { least = 1 } = {}) {
     const mark = svg('path', { class: 'mark' })
     drawing.append(floor, ...areas, ...paths, mark, top, begin, end)
     const element = make('article', { className: 'chart' }, make('h2', {}, title), legend, drawing)
-    const self = { element, drawing, draw }
     drawing.onpointermove = (event) => {
         const { left, width } = drawing.getBoundingClientRect()
         point(latest() - (1 - (event.clientX - left) / width) * shownSeconds() * 1000)
@@ -45,6 +45,7 @@ function chart(title, lines, words, { least = 1 } = {}) {
         event.preventDefault()
         point(Math.min((pointed ?? latest()) + (step * shownSeconds() * 1000) / 60, latest()))
     }
+    const self = { element, draw }
     charts.push(self)
     return self
 
@@ -67,9 +68,14 @@ function chart(title, lines, words, { least = 1 } = {}) {
         end.setAttribute('x', width)
         for (const [n, [name]] of lines.entries()) {
             const parts = runs(shown, name, Math.ceil(shown.length / Math.max(width, 1)))
-            const points = parts.map((run) => run.map(([time, value]) => `${x(time).toFixed(1)} ${y(value).toFixed(1)}`))
+            const points = parts.map((run) =>
+                run.map(([time, value]) => `${x(time).toFixed(1)} ${y(value).toFixed(1)}`),
+            )
             // A figure alone is a dot.
-            paths[n].setAttribute('d', points.map((run) => `M${run.join('L')}${run.length > 1 ? '' : 'h0.1'}`).join(''))
+            paths[n].setAttribute(
+                'd',
+                points.map((run) => `M${run.join('L')}${run.length > 1 ? '' : 'h0.1'}`).join(''),
+            )
             const area = points.map((run, part) => {
                 const times = parts[part].map(([time]) => x(time).toFixed(1))
                 return `M${times[0]} ${y(0)}L${run.join('L')}L${times.at(-1)} ${y(0)}Z`
@@ -87,7 +93,9 @@ function chart(title, lines, words, { least = 1 } = {}) {
 // A little more, and round.
 function nice(value) {
     const power = 10 ** Math.floor(Math.log10(value))
-    return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((limit) => limit >= value * 0.999)
+    return [1, 1.5, 2, 3, 4, 5, 6, 8, 10]
+        .map((factor) => factor * power)
+        .find((limit) => limit >= value * 0.999)
 }
 
 // What a size is told in: 1 KB is 1,024 bytes.
@@ -99,7 +107,10 @@ function runs(shown, name, step) {
     let run = null
     let before = 0
     for (let n = 0; n < shown.length; n += step) {
-        const values = shown.slice(n, n + step).map((figures) => figures[name]).filter((value) => value !== null && value !== undefined)
+        const values = shown
+            .slice(n, n + step)
+            .map((figures) => figures[name])
+            .filter((value) => value !== null && value !== undefined)
         const { time } = shown[n]
         if (values.length === 0) run = null
         else {
@@ -113,7 +124,10 @@ function runs(shown, name, step) {
 }
 
 const nearest = (shown, time) =>
-    shown.reduce((best, one) => (Math.abs(one.time - time) < Math.abs(best.time - time) ? one : best), shown[0])
+    shown.reduce(
+        (best, one) => (Math.abs(one.time - time) < Math.abs(best.time - time) ? one : best),
+        shown[0],
+    )
 
 const latest = () => history.at(-1)?.time ?? 0
 

@@ -1,4 +1,3 @@
-
 // Who is there, those with the most trouble first.
 
 const CLIENTS_EVERY_MS = 2_000
@@ -37,7 +36,6 @@ function clientRow(id) {
     open.onclick = () => openClient(id)
     const about = make('small')
     const kick = make('button', { type: 'button', className: 'danger' }, 'Disconnect')
-    kick.setAttribute('aria-label', `Disconnect ${id}`)
     kick.onclick = () => askToKick(id)
     const cells = COLUMNS.map(([name, sort]) => {
         const cell = make('td', { className: sort && sort !== 'since' ? 'n' : '' })
@@ -54,12 +52,22 @@ function clientRow(id) {
 function writeClient(shown, client, now) {
     const { cells, about, before, kick, element } = shown
     const seconds = before ? (now - before.now) / 1000 : 0
-    const rateOf = (name) => before && client.since === before.client.since && seconds > 0.5
-        ? Math.max(0, client[name] - before.client[name]) / seconds
-        : before?.rates[name] ?? null
+    const rateOf = (name) =>
+        before && client.since === before.client.since && seconds > 0.5
+            ? Math.max(0, client[name] - before.client[name]) / seconds
+            : (before?.rates[name] ?? null)
     const rates = { messages_received: rateOf('messages_received'), messages_sent: rateOf('messages_sent') }
-    write(about, [client.connected ? client.address : 'away', client.user && `user ${client.user}`, client.protocol && `MQTT ${client.protocol}`]
-        .filter(Boolean).join(' · '))
+    write(
+        about,
+        [
+            client.connected ? client.address : 'away',
+            client.user && `user ${client.user}`,
+            client.protocol && `MQTT ${client.protocol}`,
+            client.traced && 'traced',
+        ]
+            .filter(Boolean)
+            .join(' · '),
+    )
     const figures = [
         client.queued ? `${count(client.queued)} (${size(client.queued_bytes)})` : '0',
         count(client.in_flight),
@@ -73,6 +81,7 @@ function writeClient(shown, client, now) {
     cells[3].classList.toggle('bad', client.dropped > 0)
     element.classList.toggle('away', !client.connected)
     write(kick, client.connected ? 'Disconnect' : 'End session')
+    kick.setAttribute('aria-label', `${kick.textContent} ${client.id}`)
     shown.before = { now, client, rates }
 }
 
@@ -80,9 +89,16 @@ async function lookAtClients() {
     const turn = (clients.turn += 1)
     const sort = byId('clients-sort').value
     for (const cell of head.cells) {
-        if (cell.dataset.sort) cell.setAttribute('aria-sort', cell.dataset.sort === sort ? 'descending' : 'none')
+        if (cell.dataset.sort)
+            cell.setAttribute('aria-sort', cell.dataset.sort === sort ? 'descending' : 'none')
     }
-    const asked = { limit: 100, sort, match: byId('clients-match').value, state: byId('clients-state').value, after: clients.after }
+    const asked = {
+        limit: 100,
+        sort,
+        match: byId('clients-match').value,
+        state: byId('clients-state').value,
+        after: clients.after,
+    }
     const page = await askJson(`api/v1/clients?${query(asked)}`)
     if (turn !== clients.turn) return
     const now = performance.now()
@@ -93,9 +109,15 @@ async function lookAtClients() {
         writeClient(shown, client, now)
         clients.shown.set(client.id, shown)
     }
-    fill(byId('clients-table').tBodies[0], [...clients.shown.values()].map(({ element }) => element))
+    fill(
+        byId('clients-table').tBodies[0],
+        [...clients.shown.values()].map(({ element }) => element),
+    )
     byId('clients-table').hidden = page.clients.length === 0
-    write(byId('clients-count'), page.total === 0 ? 'Nobody.' : `${exact.format(page.clients.length)} of ${exact.format(page.total)}`)
+    write(
+        byId('clients-count'),
+        page.total === 0 ? 'Nobody.' : `${exact.format(page.clients.length)} of ${exact.format(page.total)}`,
+    )
     byId('clients-first').hidden = !clients.after
     byId('clients-next').hidden = !page.next
     byId('clients-next').onclick = () => {
@@ -143,33 +165,72 @@ async function lookAtClient() {
         Listener: client.listener ?? '–',
         User: client.user ?? '–',
         Protocol: client.protocol ? `MQTT ${client.protocol}` : '–',
-        'Keep alive': client.keep_alive_seconds === null ? '–' : client.keep_alive_seconds ? `${client.keep_alive_seconds} s` : 'off',
+        'Keep alive':
+            client.keep_alive_seconds === null
+                ? '–'
+                : client.keep_alive_seconds
+                  ? `${client.keep_alive_seconds} s`
+                  : 'off',
         'Clean session': yes(client.clean_session),
-        'Session outlives connection': client.session_expiry_seconds === null ? 'for ever' : span(client.session_expiry_seconds),
+        'Session outlives connection':
+            client.session_expiry_seconds === null ? 'for ever' : span(client.session_expiry_seconds),
         Queued: `${counted(client.queued, 'message')}, ${size(client.queued_bytes)}`,
         'In flight': exact.format(client.in_flight),
         'Waits to be read': size(client.outbox_bytes),
         Lost: exact.format(client.dropped),
         Received: `${counted(client.messages_received, 'message')}, ${size(client.bytes_received)} in all`,
         Sent: `${counted(client.messages_sent, 'message')}, ${size(client.bytes_sent)} in all`,
-        Will: will ? `${will.topic}: ${line(payloadText(will))} (QoS ${will.qos}${will.retain ? ', retained' : ''}${will.delay_seconds ? `, after ${span(will.delay_seconds)}` : ''})` : 'none',
+        Will: will
+            ? `${will.topic}: ${line(payloadText(will))} (QoS ${will.qos}${will.retain ? ', retained' : ''}${will.delay_seconds ? `, after ${span(will.delay_seconds)}` : ''})`
+            : 'none',
     }
     const body = byId('client-body')
     if (body.children.length === 0) {
-        const kick = make('button', { type: 'button', className: 'danger' }, client.connected ? 'Disconnect' : 'End session')
+        const kick = make(
+            'button',
+            { type: 'button', className: 'danger' },
+            client.connected ? 'Disconnect' : 'End session',
+        )
         kick.onclick = () => askToKick(id)
-        body.append(make('dl', { className: 'facts' }), make('h3'), make('table', {}, make('tbody')), make('div', { className: 'bar end' }, kick))
+        body.append(
+            make('dl', { className: 'facts' }),
+            make('h3'),
+            make('table', {}, make('tbody')),
+            make('div', { className: 'bar end' }, make('button', { type: 'button' }), kick),
+        )
     }
-    const [list, title, table] = body.children
+    const [list, title, table, { firstChild: trace }] = body.children
+    write(trace, client.traced ? 'Stop tracing' : 'Trace to the log')
+    trace.onclick = () =>
+        attempt(async () => {
+            await ask(`${clientPath(id)}/trace`, { method: client.traced ? 'DELETE' : 'PUT' })
+            await lookAtClient()
+        })
     const terms = Object.entries(facts).flatMap(([name, value], n) => {
-        const pair = list.children[2 * n] ? [list.children[2 * n], list.children[2 * n + 1]] : [make('dt', {}, name), make('dd')]
+        const pair = list.children[2 * n]
+            ? [list.children[2 * n], list.children[2 * n + 1]]
+            : [make('dt', {}, name), make('dd')]
         write(pair[1], value)
         return pair
     })
     fill(list, terms)
     write(title, `Subscriptions: ${exact.format(client.subscriptions)}`)
-    const rows = client.subscription_list.map(({ filter, qos, no_local: noLocal, retain_as_published: asPublished, identifier }) =>
-        row(text(filter), text(`QoS ${qos}`), text([noLocal && 'no local', asPublished && 'retain as published', identifier && `identifier ${identifier}`].filter(Boolean).join(', '))))
+    const rows = client.subscription_list.map(
+        ({ filter, qos, no_local: noLocal, retain_as_published: asPublished, identifier }) =>
+            row(
+                text(filter),
+                text(`QoS ${qos}`),
+                text(
+                    [
+                        noLocal && 'no local',
+                        asPublished && 'retain as published',
+                        identifier && `identifier ${identifier}`,
+                    ]
+                        .filter(Boolean)
+                        .join(', '),
+                ),
+            ),
+    )
     table.tBodies[0].replaceChildren(...rows)
 }
 
@@ -191,8 +252,13 @@ byId('kick').onclose = () => {
     const id = clients.kicked
     const session = byId('kick-session').checked
     attempt(async () => {
-        const { disconnected, session_ended: ended } = await askJson(`${clientPath(id)}${session ? '?session=true' : ''}`, { method: 'DELETE' })
-        toast(`${id}: ${[disconnected ? 'disconnected' : 'was away', ended && 'session ended'].filter(Boolean).join(', ')}`)
+        const { disconnected, session_ended: ended } = await askJson(
+            `${clientPath(id)}${session ? '?session=true' : ''}`,
+            { method: 'DELETE' },
+        )
+        toast(
+            `${id}: ${[disconnected ? 'disconnected' : 'was away', ended && 'session ended'].filter(Boolean).join(', ')}`,
+        )
         if (byId('client').open) byId('client').close()
         await lookAtClients()
     })

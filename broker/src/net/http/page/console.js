@@ -1,4 +1,3 @@
-
 // A client in the page.
 
 const MAX_MESSAGES = 500
@@ -15,7 +14,10 @@ function subscribe() {
         event(name, message) {
             if (name === 'dropped') subscription.lost += message.messages
             // What is retained comes again with each new subscription, for the others too.
-            else if (name === 'message' && (!message.retain || subscription.fresh.some((filter) => covers(filter, message.topic)))) {
+            else if (
+                name === 'message' &&
+                (!message.retain || subscription.fresh.some((filter) => covers(filter, message.topic)))
+            ) {
                 subscription.seen += 1
                 subscription.waiting.push(message)
                 if (subscription.waiting.length > MAX_MESSAGES) subscription.waiting.shift()
@@ -52,11 +54,25 @@ byId('subscribe').onsubmit = (event) => {
 }
 
 function messageItem(message) {
-    const about = [clock(message.time), `QoS ${message.qos}`, message.retain && 'retained', message.truncated && `${size(message.bytes)}, cut`]
-    return make('li', {},
+    const about = [
+        clock(message.time),
+        `QoS ${message.qos}`,
+        message.retain && 'retained',
+        message.truncated && `${size(message.bytes)}, cut`,
+    ]
+    return make(
+        'li',
+        {},
         make('small', {}, about.filter(Boolean).join(' · ')),
         make('b', {}, message.topic),
-        make('pre', {}, line(payloadText(message), 4000) === payloadText(message) ? payloadText(message) : payloadText(message).slice(0, 4000)))
+        make(
+            'pre',
+            {},
+            line(payloadText(message), 4000) === payloadText(message)
+                ? payloadText(message)
+                : payloadText(message).slice(0, 4000),
+        ),
+    )
 }
 
 function showMessages() {
@@ -65,9 +81,15 @@ function showMessages() {
         list.prepend(...subscription.waiting.splice(0).reverse().map(messageItem))
         while (list.children.length > MAX_MESSAGES) list.lastChild.remove()
     }
-    const held = byId('messages-hold').checked && subscription.waiting.length > 0 ? `, ${subscription.waiting.length} held` : ''
+    const held =
+        byId('messages-hold').checked && subscription.waiting.length > 0
+            ? `, ${subscription.waiting.length} held`
+            : ''
     const lost = subscription.lost > 0 ? `, ${count(subscription.lost)} missed` : ''
-    write(byId('messages-count'), subscription.stop ? `${counted(subscription.seen, 'message')}${held}${lost}` : 'Not subscribed.')
+    write(
+        byId('messages-count'),
+        subscription.stop ? `${counted(subscription.seen, 'message')}${held}${lost}` : 'Not subscribed.',
+    )
 }
 
 byId('messages-clear').onclick = () => {

@@ -1,4 +1,3 @@
-
 const byId = (id) => document.getElementById(id)
 
 // An element with these properties. Children that are no elements become text, never markup.
@@ -19,7 +18,9 @@ function write(element, text) {
 
 // Makes these the children, and keeps the focus where it is.
 function fill(parent, children) {
-    const same = parent.children.length === children.length && children.every((child, n) => parent.children[n] === child)
+    const same =
+        parent.children.length === children.length &&
+        children.every((child, n) => parent.children[n] === child)
     if (same) return
     const focused = document.activeElement
     parent.replaceChildren(...children)

@@ -1,4 +1,3 @@
-
 // From counters to what happens in a second.
 
 const KEEP_SECONDS = 3600
@@ -11,7 +10,7 @@ let last = null
 // What is lost, refused or held back is counted under names that begin so.
 const LOSS = /^(dropped|refused|ended|cut|messages_expired|publish_held)/
 
-const QUANTITIES = ['clients_connected', 'sessions', 'queued', 'in_flight', 'memory_used', 'memory_budget']
+const QUANTITIES = ['clients_connected', 'sessions', 'queued', 'in_flight', 'memory_used']
 
 const RATES = {
     messages_in: (stats) => stats.publish_received,
@@ -36,21 +35,34 @@ function take(reading) {
     skew = time - Date.now()
     const seconds = last ? (time - last.time) / 1000 : 0
     // A broker that was started anew counts from 0.
-    const isSame = last && seconds > 0 && stats.sockets >= last.stats.sockets && stats.messages_received >= last.stats.messages_received
+    const isSame =
+        last &&
+        seconds > 0 &&
+        stats.sockets >= last.stats.sockets &&
+        stats.messages_received >= last.stats.messages_received
     const figures = { time, resident: reading.resident_bytes ?? null }
-    for (const part of ['p50', 'p99']) figures[`latency_${part}`] = reading.latency_us ? reading.latency_us[part] / 1e6 : null
+    for (const part of ['p50', 'p99'])
+        figures[`latency_${part}`] = reading.latency_us ? reading.latency_us[part] / 1e6 : null
     for (const name of QUANTITIES) figures[name] = stats[name]
     for (const [name, of] of Object.entries(RATES)) {
         figures[name] = isSame ? Math.max(0, of(stats) - of(last.stats)) / seconds : null
     }
-    const counts = isSame && store && last.store ? store.sync_counts.map((n, place) => n - last.store.sync_counts[place]) : []
-    for (const [name, part] of [['sync_p50', 0.5], ['sync_p99', 0.99]]) {
+    const counts =
+        isSame && store && last.store
+            ? store.sync_counts.map((n, place) => n - last.store.sync_counts[place])
+            : []
+    for (const [name, part] of [
+        ['sync_p50', 0.5],
+        ['sync_p99', 0.99],
+    ]) {
         figures[name] = quantile(counts, store?.sync_bounds_seconds, part)
     }
-    figures.byQos = [0, 1, 2].map((qos) => ['received', 'sent'].map((way) => {
-        const of = (from) => from[`publish_${way}_by_qos`][qos]
-        return [isSame ? Math.max(0, of(stats) - of(last.stats)) / seconds : null, of(stats)]
-    }))
+    figures.byQos = [0, 1, 2].map((qos) =>
+        ['received', 'sent'].map((way) => {
+            const of = (from) => from[`publish_${way}_by_qos`][qos]
+            return [isSame ? Math.max(0, of(stats) - of(last.stats)) / seconds : null, of(stats)]
+        }),
+    )
     figures.losses = Object.fromEntries(Object.entries(stats).filter(([name, n]) => LOSS.test(name) && n > 0))
     if (last && !isSame) history.length = 0
     last = { time, stats, store }

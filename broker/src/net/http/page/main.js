@@ -1,4 +1,3 @@
-
 // Which view is shown, and what keeps them up to date.
 
 const VIEWS = ['overview', 'clients', 'topics', 'console']

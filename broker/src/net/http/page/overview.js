@@ -1,4 +1,3 @@
-
 // How the broker is.
 
 const WORDS = {
@@ -34,28 +33,39 @@ const WORDS = {
 
 const inWords = (name) => WORDS[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll('_', ' ')
 
-const storeChart = chart('Store: wait for the disk', [['sync_p50', 'median'], ['sync_p99', '99th percentile']], milliseconds, { least: 0.001 })
-
-for (const { element } of [
-    chart('Messages a second', [['messages_in', 'in'], ['messages_out', 'out']], rate),
-    chart('Bytes a second', [['bytes_in', 'in'], ['bytes_out', 'out']], size, { least: 1024 }),
-    chart('Clients', [['clients_connected', 'connected'], ['sessions', 'sessions']], count, { least: 5 }),
-    chart('Messages that wait', [['queued', 'queued'], ['in_flight', 'in flight']], count, { least: 5 }),
-    chart('Lost and refused a second', [['dropped', 'messages lost'], ['refused', 'refused']], rate),
-    chart('Memory', [['memory_used', 'used'], ['resident', 'process']], size, { least: 1 << 20 }),
+const storeChart = chart(
+    'Store: wait for the disk',
+    { sync_p50: 'median', sync_p99: '99th percentile' },
+    milliseconds,
+    0.001,
+)
+const all = [
+    chart('Messages a second', { messages_in: 'in', messages_out: 'out' }, rate, 1),
+    chart('Bytes a second', { bytes_in: 'in', bytes_out: 'out' }, size, 1024),
+    chart('Clients', { clients_connected: 'connected', sessions: 'sessions' }, count, 5),
+    chart('Messages that wait', { queued: 'queued', in_flight: 'in flight' }, count, 5),
+    chart('Lost and refused a second', { dropped: 'messages lost', refused: 'refused' }, rate, 1),
+    chart('Memory', { memory_used: 'used', resident: 'process' }, size, 1 << 20),
     storeChart,
-    chart('Connections and logins a second', [['sockets', 'connections'], ['connects', 'logins']], rate, { least: 5 }),
-    chart('Latency: from read to written', [['latency_p50', 'median'], ['latency_p99', '99th percentile']], milliseconds, { least: 0.001 }),
-]) byId('charts').append(element)
-
+    chart('Connections and logins a second', { sockets: 'connections', connects: 'logins' }, rate, 5),
+    chart(
+        'Latency: from read to written',
+        { latency_p50: 'median', latency_p99: '99th percentile' },
+        milliseconds,
+        0.001,
+    ),
+]
+byId('charts').append(...all.map(({ element }) => element))
 storeChart.element.hidden = true
 byId('window').onchange = drawCharts
 addEventListener('resize', drawCharts)
 
 // A row of a table; what is a number stands at the right.
 function row(...cells) {
-    return make('tr', {}, ...cells.map(([text, isNumber], n) =>
-        make(n === 0 ? 'th' : 'td', n === 0 ? { scope: 'row' } : { className: isNumber ? 'n' : '' }, text)))
+    const made = cells.map(([text, isNumber], n) =>
+        n === 0 ? make('th', { scope: 'row' }, text) : make('td', { className: isNumber ? 'n' : '' }, text),
+    )
+    return make('tr', {}, ...made)
 }
 
 const text = (value) => [value, false]
@@ -68,10 +78,17 @@ async function lookAtStatus() {
     status = await askJson('api/v1/status').catch(() => status)
     if (!status) return
     const { version, started, threads, listeners, stats } = status
-    write(byId('facts'), `Sol ${version}, up ${ago(started)}, ${counted(threads, 'thread')}, `
-        + `${counted(stats.subscriptions + stats.shared_subscriptions, 'subscription')}, ${counted(stats.retained, 'retained message')}, may use ${size(stats.memory_budget)}`)
+    const facts = [
+        `Sol ${version}, up ${ago(started)}`,
+        counted(threads, 'thread'),
+        counted(stats.subscriptions + stats.shared_subscriptions, 'subscription'),
+        counted(stats.retained, 'retained message'),
+        `at most ${size(stats.memory_budget)} of memory`,
+    ]
+    write(byId('facts'), facts.join(', '))
     const rows = listeners.map(({ address, protocol, tls, connections }) =>
-        row(text(address), text(`${protocol}${tls ? ' over TLS' : ''}`), number(count(connections))))
+        row(text(address), text(`${protocol}${tls ? ' over TLS' : ''}`), number(count(connections))),
+    )
     byId('listeners').tBodies[0].replaceChildren(...rows)
 }
 
@@ -80,13 +97,24 @@ function showOverview(figures, reading) {
     if (!byId('view-overview').hidden) {
         storeChart.element.hidden = !reading.store
         drawCharts()
-        const names = Object.keys(figures.losses).sort((a, b) => recent[b] - recent[a] || figures.losses[b] - figures.losses[a])
-        const rows = names.map((name) => row(text(inWords(name)), number(count(recent[name])), number(count(figures.losses[name]))))
+        const names = Object.keys(figures.losses).sort(
+            (a, b) => recent[b] - recent[a] || figures.losses[b] - figures.losses[a],
+        )
+        const rows = names.map((name) =>
+            row(text(inWords(name)), number(count(recent[name])), number(count(figures.losses[name]))),
+        )
         byId('losses').tBodies[0].replaceChildren(...rows)
         byId('losses').hidden = rows.length === 0
         byId('no-losses').hidden = rows.length > 0
         const qos = figures.byQos.map(([received, sent], qos) =>
-            row(text(String(qos)), number(`${rate(received[0])}/s`), number(`${rate(sent[0])}/s`), number(count(received[1])), number(count(sent[1]))))
+            row(
+                text(String(qos)),
+                number(`${rate(received[0])}/s`),
+                number(`${rate(sent[0])}/s`),
+                number(count(received[1])),
+                number(count(sent[1])),
+            ),
+        )
         byId('qos').tBodies[0].replaceChildren(...qos)
     }
     alertTo(alerts(recent, reading))

@@ -1,4 +1,3 @@
-
 // What is published where: what is retained, and then what comes.
 
 const MAX_TOPICS = 5_000
@@ -9,13 +8,35 @@ const MAX_PAST = 120
 // Characters; of base64 a multiple of four.
 const MAX_KEPT = 8192
 
-const topics = { root: null, known: 0, unknown: 0, seen: 0, lost: 0, stop: null, filter: null, rows: [], selected: null, isDirty: false, focused: null, run: null }
+const topics = {
+    root: null,
+    known: 0,
+    unknown: 0,
+    seen: 0,
+    lost: 0,
+    stop: null,
+    filter: null,
+    rows: [],
+    selected: null,
+    isDirty: false,
+    focused: null,
+    run: null,
+}
 
 // With 2 before 10.
 const byName = new Intl.Collator('en', { numeric: true })
 
-const topicNode = (name, path, parent) =>
-    ({ name, path, parent, children: new Map(), beneath: 0, message: null, isOpen: undefined, row: null, past: [] })
+const topicNode = (name, path, parent) => ({
+    name,
+    path,
+    parent,
+    children: new Map(),
+    beneath: 0,
+    message: null,
+    isOpen: undefined,
+    row: null,
+    past: [],
+})
 
 // The node of a topic, if there is room for it.
 function topicAt(topic) {
@@ -42,7 +63,8 @@ function topicAt(topic) {
 // All of them are kept, so that of each only the begin is.
 function cut(message) {
     for (const name of ['payload', 'payload_base64']) {
-        if (message[name]?.length > MAX_KEPT) message = { ...message, [name]: message[name].slice(0, MAX_KEPT), truncated: true }
+        if (message[name]?.length > MAX_KEPT)
+            message = { ...message, [name]: message[name].slice(0, MAX_KEPT), truncated: true }
     }
     return message
 }
@@ -66,7 +88,16 @@ async function startTopics() {
     stopTopics()
     const filter = byId('topics-filter').value
     const run = (topics.run = {})
-    Object.assign(topics, { root: topicNode('', '', null), known: 0, unknown: 0, seen: 0, lost: 0, filter, selected: null, isDirty: true })
+    Object.assign(topics, {
+        root: topicNode('', '', null),
+        known: 0,
+        unknown: 0,
+        seen: 0,
+        lost: 0,
+        filter,
+        selected: null,
+        isDirty: true,
+    })
     byId('topic').hidden = true
     let after = null
     do {
@@ -80,6 +111,7 @@ async function startTopics() {
 }
 
 function watchTopics() {
+    stopTopics()
     topics.stop = follow(`api/v1/messages?${query({ filter: topics.filter })}`, {
         event(name, message) {
             if (name === 'dropped') topics.lost += message.messages
@@ -114,7 +146,9 @@ async function openTopics() {
     const busy = history.at(-1)?.messages_in ?? 0
     if (!topics.root && busy > MAX_CALM_RATE) {
         byId('topics-live').checked = false
-        toast(`${rate(busy)} messages a second come in: watching them all is work for the broker. Give a filter, or watch anyway.`)
+        toast(
+            `${rate(busy)} messages a second come in: watching them all is work for the broker. Give a filter, or watch anyway.`,
+        )
     }
     if (!topics.root) attempt(startTopics)
     else if (byId('topics-live').checked && !topics.stop) watchTopics()
@@ -139,10 +173,16 @@ function showTopics() {
     const hidden = topics.unknown > 0 ? `, more than ${exact.format(MAX_TOPICS)} are not shown` : ''
     const lines = topics.rows.length >= MAX_ROWS ? `, the first ${exact.format(MAX_ROWS)} lines` : ''
     const missed = topics.lost > 0 ? `, ${count(topics.lost)} missed` : ''
-    write(byId('topics-count'), `${counted(topics.known, 'topic')}${hidden}${lines}${topics.stop ? `, ${counted(topics.seen, 'message')} seen${missed}` : ''}`)
+    write(
+        byId('topics-count'),
+        `${counted(topics.known, 'topic')}${hidden}${lines}${topics.stop ? `, ${counted(topics.seen, 'message')} seen${missed}` : ''}`,
+    )
     if (!topics.rows.includes(topics.focused)) topics.focused = topics.selected ?? topics.rows[0] ?? null
     for (const node of topics.rows) writeTopic(node)
-    fill(byId('tree'), topics.rows.map(({ row }) => row))
+    fill(
+        byId('tree'),
+        topics.rows.map(({ row }) => row),
+    )
     showTopic()
 }
 
@@ -165,7 +205,8 @@ function writeTopic(node) {
         node.row.style.setProperty('--depth', node.depth)
         node.row.setAttribute('aria-level', node.depth + 1)
         node.row.onclick = () => {
-            if (node.children.size > 0 && (!node.message || topics.selected === node)) node.isOpen = !node.isOpen
+            if (node.children.size > 0 && (!node.message || topics.selected === node))
+                node.isOpen = !node.isOpen
             select(node)
         }
         write(name, node.name || '(empty)')
@@ -219,21 +260,27 @@ const topicParts = {
     remove: make('button', { type: 'button', className: 'danger' }, 'Remove what is retained'),
 }
 topicParts.drawing.append(svg('path', { class: 'line line-0' }))
-byId('topic').append(topicParts.title, topicParts.about, topicParts.drawing, topicParts.payload,
-    make('div', { className: 'bar end' }, topicParts.use, topicParts.remove))
+byId('topic').append(
+    topicParts.title,
+    topicParts.about,
+    topicParts.drawing,
+    topicParts.payload,
+    make('div', { className: 'bar end' }, topicParts.use, topicParts.remove),
+)
 
 topicParts.use.onclick = () => {
     byId('publish-topic').value = topics.selected.path
     location.hash = '#console'
     byId('publish-payload').focus()
 }
-topicParts.remove.onclick = () => attempt(async () => {
-    const node = topics.selected
-    await ask(`api/v1/retained?${query({ topic: node.path })}`, { method: 'DELETE' })
-    node.isRetained = false
-    topics.isDirty = true
-    toast(`${node.path}: no longer retained`)
-})
+topicParts.remove.onclick = () =>
+    attempt(async () => {
+        const node = topics.selected
+        await ask(`api/v1/retained?${query({ topic: node.path })}`, { method: 'DELETE' })
+        node.isRetained = false
+        topics.isDirty = true
+        toast(`${node.path}: no longer retained`)
+    })
 
 function showTopic() {
     const node = topics.selected
@@ -243,8 +290,14 @@ function showTopic() {
     const { title, about, drawing, payload, use, remove } = topicParts
     write(title, node.path || '(empty)')
     const facts = message
-        ? [size(message.bytes), `QoS ${message.qos}`, node.isRetained && 'retained', node.time && `came at ${clock(node.time)}`, message.truncated && 'only the begin is shown',
-            message.payload_base64 !== undefined && 'in hexadecimal digits']
+        ? [
+              size(message.bytes),
+              `QoS ${message.qos}`,
+              node.isRetained && 'retained',
+              node.time && `came at ${clock(node.time)}`,
+              message.truncated && 'only the begin is shown',
+              message.payload_base64 !== undefined && 'in hexadecimal digits',
+          ]
         : [`${counted(node.beneath, 'topic')} below`]
     write(about, facts.filter(Boolean).join(' · '))
     write(payload, message ? pretty(message) : '')
@@ -254,7 +307,10 @@ function showTopic() {
     drawing.toggleAttribute('hidden', past.length < 2)
     if (past.length < 2) return
     const [low, high] = [Math.min(...past), Math.max(...past)]
-    const points = past.map((value, n) => `${(n / (past.length - 1)) * 100} ${high === low ? 20 : 38 - ((value - low) / (high - low)) * 36}`)
+    const points = past.map(
+        (value, n) =>
+            `${(n / (past.length - 1)) * 100} ${high === low ? 20 : 38 - ((value - low) / (high - low)) * 36}`,
+    )
     drawing.setAttribute('viewBox', '0 0 100 40')
     drawing.setAttribute('preserveAspectRatio', 'none')
     drawing.setAttribute('aria-label', `The last ${past.length} values, from ${low} to ${high}`)

@@ -1,4 +1,3 @@
-
 // What is asked of the broker.
 
 const KEY = 'sol.authorization'
@@ -82,7 +81,7 @@ function follow(path, on) {
                 const answer = await ask(path, { signal })
                 on.open?.()
                 const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
-                for (let rest = ''; ; ) {
+                for (let rest = ''; ;) {
                     const { value, done } = await reader.read()
                     if (done) break
                     wait = 500

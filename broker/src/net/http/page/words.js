@@ -1,10 +1,10 @@
-
 // Figures and times in words.
 
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 })
 const exact = new Intl.NumberFormat('en')
 
-const count = (n) => (n === null || n === undefined ? '–' : Math.abs(n) < 10_000 ? exact.format(Math.round(n)) : short.format(n))
+const count = (n) =>
+    n === null || n === undefined ? '–' : Math.abs(n) < 10_000 ? exact.format(Math.round(n)) : short.format(n)
 
 const counted = (n, word) => `${count(n)} ${word}${n === 1 ? '' : 's'}`
 
@@ -14,7 +14,8 @@ const rate = (n) => (n === null || n === undefined ? '–' : n > 0 && n < 10 ? S
 function size(bytes) {
     if (bytes === null || bytes === undefined) return '–'
     for (const unit of ['B', 'KB', 'MB', 'GB']) {
-        if (bytes < 1000) return `${unit === 'B' || bytes >= 100 ? Math.round(bytes) : +bytes.toFixed(bytes < 10 ? 2 : 1)} ${unit}`
+        if (bytes < 1000)
+            return `${unit === 'B' || bytes >= 100 ? Math.round(bytes) : +bytes.toFixed(bytes < 10 ? 2 : 1)} ${unit}`
         bytes /= 1024
     }
     return `${+bytes.toFixed(1)} TB`
@@ -28,7 +29,12 @@ function milliseconds(seconds) {
 
 // The two largest units of it.
 function span(seconds) {
-    const units = [['d', 86_400], ['h', 3_600], ['min', 60], ['s', 1]]
+    const units = [
+        ['d', 86_400],
+        ['h', 3_600],
+        ['min', 60],
+        ['s', 1],
+    ]
     const n = units.findIndex(([, length]) => seconds >= length)
     if (n < 0) return '0 s'
     const parts = []
