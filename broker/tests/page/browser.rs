@@ -90,7 +90,12 @@ impl Tab {
         Self { socket, calls: 0, problems: Vec::new() }
     }
 
+    #[track_caller]
     fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.try_call(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.calls += 1;
         let call = json!({ "id": self.calls, "method": method, "params": parameters });
         self.socket.send(Message::text(call.to_string())).unwrap();
@@ -98,8 +103,8 @@ impl Tab {
             let Message::Text(text) = self.socket.read().unwrap() else { continue };
             let mut said: Value = serde_json::from_str(&text).unwrap();
             if said["id"] == self.calls {
-                assert!(said["error"].is_null(), "{method}: {said}");
-                return said["result"].take();
+                let error = said["error"].take();
+                return if error.is_null() { Ok(said["result"].take()) } else { Err(error) };
             }
             let is_error = said["params"]["entry"]["level"] == "error";
             if said["method"] == "Runtime.exceptionThrown" || is_error {
@@ -116,27 +121,35 @@ impl Tab {
     /// What an expression comes to, when it has.
     #[track_caller]
     pub(crate) fn value(&mut self, expression: &str) -> Value {
-        let mut result = self.try_value(expression);
+        let mut result = self.call("Runtime.evaluate", evaluation(expression));
         assert!(result["exceptionDetails"].is_null(), "{expression}: {}", result["exceptionDetails"]);
         result["result"]["value"].take()
     }
 
-    fn try_value(&mut self, expression: &str) -> Value {
-        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        self.call("Runtime.evaluate", parameters)
+    /// None, too, where it fails, or the page goes meanwhile.
+    fn try_value(&mut self, expression: &str) -> Option<Value> {
+        let result = self.try_call("Runtime.evaluate", evaluation(expression)).ok()?;
+        Some(result["result"]["value"].clone())
     }
 
     /// Waits until it is so; what fails is not so yet.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.try_value(expression)["result"]["value"] != true {
+        while self.try_value(expression) != Some(Value::Bool(true)) {
             if Instant::now() > deadline {
                 let text = self.try_value("document.body.innerText");
-                panic!("never: {expression}\n{}\n{:?}", text["result"]["value"], self.problems);
+                panic!("never: {expression}\n{text:?}\n{:?}", self.problems);
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
+    }
+
+    /// Loads it again; the page before is gone then.
+    pub(crate) fn reload(&mut self) {
+        self.value("document.title = 'before'");
+        self.call("Page.reload", json!({}));
+        self.until("document.title !== 'before'");
     }
 
     /// Presses a key.
@@ -222,4 +235,8 @@ impl Tab {
         self.value("0");
         std::mem::take(&mut self.problems)
     }
+}
+
+fn evaluation(expression: &str) -> Value {
+    json!({ "expression": expression, "awaitPromise": true, "returnByValue": true })
 }
