@@ -167,9 +167,6 @@ fn what_is_read_over_is_told_with_its_reason() {
         "autosave_interval",
         "autosave_on_changes",
         "queue_qos0_messages false",
-        "connection_messages",
-        "log_timestamp",
-        "log_timestamp_format",
     ];
     assert_eq!(told, expected, "{stderr}");
 }
