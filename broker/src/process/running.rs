@@ -46,8 +46,7 @@ impl Running<'_> {
                 Some(Event::Signal(Signal::Usr1)) => self.log.reopen(),
                 Some(Event::Signal(Signal::Usr2)) => self.summarise(),
                 Some(Event::Signal(signal)) => {
-                    let grace = self.settings.broker.limits.stop_timeout.as_secs();
-                    info!("stops on {signal:?}: clients have {grace} s to take what is left for them");
+                    info!("stops on {signal:?}");
                     return Ok(());
                 }
                 Some(Event::Watchdog) => {
@@ -127,6 +126,7 @@ impl Running<'_> {
 /// at once.
 pub(super) async fn has_drained(broker: &Broker, signals: &mut Signals) -> io::Result<bool> {
     let mut poll = Timer::interval(DRAIN_POLL);
+    let mut is_told = false;
     while !broker.has_stopped() {
         let signal = async { signals.next().await.transpose() };
         let due = async {
@@ -139,6 +139,11 @@ pub(super) async fn has_drained(broker: &Broker, signals: &mut Signals) -> io::R
                 return Ok(false);
             }
             _ => service::alive(),
+        }
+        if !std::mem::replace(&mut is_told, true) && !broker.has_stopped() {
+            info!(
+                "waits for clients to take what is left for them (`shutdown_grace`); a second signal ends it at once"
+            );
         }
     }
     Ok(true)

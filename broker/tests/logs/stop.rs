@@ -65,7 +65,7 @@ fn who_acknowledges_too_late_is_told() {
 fn a_second_signal_ends_it_at_once() {
     let (mut sol, mut reader, _) = with_one_in_flight("1h", Version::V311);
     sol.signal(Signal::TERM);
-    sol.line("stops on Term: clients have 3600 s to take what is left for them");
+    sol.line("waits for clients to take what is left for them (`shutdown_grace`)");
     sol.signal(Signal::TERM);
     reader.expect_closed();
     let (code, log) = sol.end();

@@ -56,7 +56,7 @@ fn play(sol: &Sol, client_id: &str, version: Version) {
 
 #[test]
 fn each_packet_of_a_traced_client_is_a_line_and_of_no_other() {
-    let (mut sol, http) = start("log_level error\n");
+    let (mut sol, http) = start("");
     let path = "/api/v1/clients/one%2Fa/trace";
     let (status, answer) = ask(http, "PUT", path);
     assert_eq!((status, &answer["traced"], &answer["known"]), (200, &true.into(), &false.into()));
@@ -64,7 +64,7 @@ fn each_packet_of_a_traced_client_is_a_line_and_of_no_other() {
     play(&sol, "one/a", Version::V311);
     let mut told = Vec::new();
     while told.len() < 11 {
-        told.push(sol.line(""));
+        told.push(sol.line("TRACE"));
     }
     let expected = [
         "sent CONNECT (p2, c1, k0, u'anna')",
@@ -92,6 +92,13 @@ fn each_packet_of_a_traced_client_is_a_line_and_of_no_other() {
     assert_eq!(log.lines().filter(|line| line.starts_with("TRACE")).count(), expected.len(), "{log}");
 }
 
+/// The client hears itself, and has an answer.
+fn hear(client: &mut Client) {
+    client.send(&[Packet::Publish(publish("t", b"hello", AtMostOnce)), Packet::Pingreq]);
+    assert_eq!(client.message(), b"hello");
+    client.expect(Packet::Pingresp);
+}
+
 #[test]
 fn a_client_that_is_connected_is_traced_from_now_on() {
     let (mut sol, http) = start("log_format mosquitto\nconnection_messages false\n");
@@ -99,14 +106,14 @@ fn a_client_that_is_connected_is_traced_from_now_on() {
     let (status, answer) = ask(http, "PUT", "/api/v1/clients/one/trace");
     assert_eq!((status, &answer["known"]), (200, &true.into()));
     assert_eq!(ask(http, "GET", "/api/v1/clients/one").1["traced"], true);
-    client.publish("t", b"hello");
+    hear(&mut client);
     let said = "PUBLISH from one (d0, q0, r0, m0, 't', ... (5 bytes))";
     assert_eq!(sol.line("PUBLISH from"), format!("Received {said}"));
     assert_eq!(sol.line("PUBLISH to"), format!("Sending {}", said.replace("from", "to")));
     assert_eq!(sol.line("PINGRESP"), "Sending PINGRESP to one");
     assert_eq!(ask(http, "DELETE", "/api/v1/clients/one/trace").0, 200);
     assert_eq!(ask(http, "GET", "/api/v1/clients/one").1["traced"], false);
-    client.publish("t", b"hello");
+    hear(&mut client);
     sol.signal(Signal::TERM);
     let (_, log) = sol.end();
     assert_eq!(log.lines().filter(|line| line.contains("PUBLISH")).count(), 2, "{log}");
