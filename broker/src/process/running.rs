@@ -126,7 +126,7 @@ impl Running<'_> {
 /// at once.
 pub(super) async fn has_drained(broker: &Broker, signals: &mut Signals) -> io::Result<bool> {
     let mut poll = Timer::interval(DRAIN_POLL);
-    let mut is_told = false;
+    let (is_watched, mut is_told) = (service::watchdog().is_some(), false);
     while !broker.has_stopped() {
         let signal = async { signals.next().await.transpose() };
         let due = async {
@@ -138,7 +138,8 @@ pub(super) async fn has_drained(broker: &Broker, signals: &mut Signals) -> io::R
                 info!("ends at once on {signal:?}");
                 return Ok(false);
             }
-            _ => service::alive(),
+            _ if is_watched => service::alive(),
+            _ => {}
         }
         if !std::mem::replace(&mut is_told, true) && !broker.has_stopped() {
             info!(
