@@ -425,6 +425,42 @@ pub const KEYS: &[Key] = &[
                   more important is always logged. Read again on SIGHUP.",
     },
     Key {
+        name: "log_format",
+        scope: Scope::Broker,
+        kind: Kind::LogFormat,
+        default: "text",
+        example: "",
+        meaning: "How a line of the log is: for people (`text`); an object with `time`, `level`, `message` and, where they \
+                  are known, `event`, `client`, `address` and others (`json`); or as mosquitto has it, for tools that \
+                  read its log (`mosquitto`). Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_timestamp",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether each line of the log begins with its time. Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_timestamp_format",
+        scope: Scope::Broker,
+        kind: Kind::TimeFormat,
+        default: "",
+        example: "%Y-%m-%dT%H:%M:%S",
+        meaning: "How that time is written, in the words of strftime, as local time. Without it, as RFC 3339 has it, in \
+                  UTC; with `log_format mosquitto`, seconds since 1970. Read again on SIGHUP.",
+    },
+    Key {
+        name: "connection_messages",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "",
+        example: "true",
+        meaning: "Whether clients that come and go are told of at INFO. Without it they are with `log_format mosquitto`; \
+                  otherwise DEBUG tells of all, and INFO of those that did something wrong. Read again on SIGHUP.",
+    },
+    Key {
         name: "persistence",
         scope: Scope::Broker,
         kind: Kind::Truth,
@@ -833,6 +869,15 @@ pub const KEYS: &[Key] = &[
         default: "",
         example: "2",
         meaning: "Threads that serve the connections. Without it, one a core.",
+    },
+    Key {
+        name: "shutdown_grace",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: 3600 },
+        default: "5s",
+        example: "",
+        meaning: "How long a stop waits for clients to take what is left for them, and to acknowledge what is in flight. \
+                  Meanwhile nobody new is let in, and `/readyz` says so. A second signal ends it.",
     },
     Key {
         name: "pid_file",

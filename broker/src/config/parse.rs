@@ -897,6 +897,13 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
     match key {
         "log_level" => process.log_level = value::level(text).unwrap_or(process.log_level),
         "log_path" => process.log_path = Some(text.into()),
+        "log_format" => {
+            process.log_lines.format = value::log_format(text).unwrap_or(process.log_lines.format);
+        }
+        "log_timestamp" => truth(&mut process.log_lines.has_time),
+        "log_timestamp_format" => process.log_lines.time_format = Some(text.to_owned()),
+        "connection_messages" => process.log_lines.connections = value::truth(text),
+        "shutdown_grace" => limits.stop_timeout = value::time(text).unwrap_or(limits.stop_timeout),
         "pid_file" => process.pid_file = Some(text.into()),
         "user" => process.user = Some(text.to_owned()),
         "group" => process.group = Some(text.to_owned()),

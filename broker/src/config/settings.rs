@@ -12,7 +12,7 @@ use log::LevelFilter;
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
 use super::{
-    Bridge, BridgeStart, BridgeTls, CertificateName, Config, Endpoint, Http, Identifiers, Listener,
+    Bridge, BridgeStart, BridgeTls, CertificateName, Config, Endpoint, Http, Identifiers, Listener, LogLines,
     Notifications, Persistence, Problem, Proxy, PublishRate, Redirect, Secret, WebSocket,
 };
 
@@ -32,6 +32,8 @@ pub struct Settings {
 pub struct Process {
     /// The least important that is logged.
     pub log_level: LevelFilter,
+    /// How its lines are.
+    pub log_lines: LogLines,
     /// The log on disk.
     pub log_path: Option<PathBuf>,
     /// Where else the log goes; none is to standard error while there is somebody to read it.
@@ -57,6 +59,7 @@ impl Default for Process {
     fn default() -> Self {
         Self {
             log_level: LevelFilter::Info,
+            log_lines: LogLines::default(),
             log_path: None,
             console: None,
             pid_file: None,
@@ -240,6 +243,11 @@ impl Settings {
                 }
             }
         }
+        let LogLines { format, has_time, time_format, connections } = &process.log_lines;
+        lines.push(("log_format", format.name().to_owned()));
+        lines.push(("log_timestamp", has_time.to_string()));
+        lines.extend(time_format.iter().map(|format| ("log_timestamp_format", quote(format))));
+        lines.extend(connections.iter().map(|is_told| ("connection_messages", is_told.to_string())));
         lines.push(("persistence", persistence.is_some().to_string()));
         if let Some(Persistence { directory, sync, max_backlog_bytes }) = persistence {
             push_path(&mut lines, "persistence_location", Some(directory));
@@ -296,6 +304,7 @@ impl Settings {
             lines.push(("server_moved", is_permanent.to_string()));
         }
         lines.push(("threads", threads.to_string()));
+        lines.push(("shutdown_grace", time(Some(limits.stop_timeout))));
         push_path(&mut lines, "pid_file", process.pid_file.as_ref());
         let names = [("user", &process.user), ("group", &process.group)];
         lines.extend(names.into_iter().filter_map(|(key, name)| Some((key, quote(name.as_deref()?)))));

@@ -97,6 +97,7 @@ fn the_broker_s_keys_are_set() {
     assert_eq!((limits.max_memory_bytes, limits.max_packet_bytes), (64 << 20, 1 << 20));
     let expected = Process {
         log_level: LevelFilter::Info,
+        log_lines: LogLines::default(),
         log_path: None,
         console: None,
         pid_file: Some("sol.pid".into()),
@@ -787,6 +788,19 @@ fn any_persistence() -> impl Strategy<Value = Persistence> {
     })
 }
 
+fn any_log_lines() -> impl Strategy<Value = LogLines> {
+    let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json), Just(LogFormat::Mosquitto)];
+    let time_format = option::of(prop_oneof![Just("%s"), Just("%Y-%m-%d %H:%M:%S"), Just("\"%H\"")]);
+    (format, any::<bool>(), time_format, option::of(any::<bool>())).prop_map(
+        |(format, has_time, time_format, connections)| LogLines {
+            format,
+            has_time,
+            time_format: time_format.map(str::to_owned),
+            connections,
+        },
+    )
+}
+
 prop_compose! {
     fn any_settings()(
         listener in any_listener(),
@@ -803,12 +817,13 @@ prop_compose! {
             prop_oneof![Just(usize::MAX), 1..=(1_usize << 50)],
             option::of((any::<bool>(), any::<bool>())),
         ),
+        log_lines in any_log_lines(),
         names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
     ) -> Settings {
         let (user, group) = names.unzip();
         let console = console.map(|(stderr, stdout)| Console { stderr, stdout });
         let mut settings = Settings {
-            process: Process { log_level, log_path, console, pid_file, user, group: group.flatten() },
+            process: Process { log_level, log_lines, log_path, console, pid_file, user, group: group.flatten() },
             ..Settings::default()
         };
         settings.broker.listeners = vec![listener];

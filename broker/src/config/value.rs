@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::format::StrftimeItems;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use super::{BridgeTopic, Endpoint, RemoteAddress, SyncPolicy, TlsVersions, line};
+use super::{BridgeTopic, Endpoint, LogFormat, RemoteAddress, SyncPolicy, TlsVersions, line};
 use crate::codec::Version;
 
 /// The longest interval between syncs, in seconds.
@@ -18,6 +19,8 @@ const MAX_SYNC_INTERVAL: u64 = 3600;
 const MAX_PREFIX_BYTES: usize = 50;
 /// The longest wait between attempts to connect, in seconds.
 const MAX_PAUSE: u64 = 3600;
+/// Of the time in each line of the log.
+const MAX_TIME_FORMAT_BYTES: usize = 100;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
 
@@ -55,6 +58,10 @@ pub enum Kind {
     LogType,
     /// Where the log goes. It may be two words.
     LogDest,
+    /// How a line of the log is.
+    LogFormat,
+    /// How a time is written, as strftime has it. It may be two words.
+    TimeFormat,
     /// Bytes.
     Size {
         /// The least.
@@ -144,6 +151,8 @@ impl fmt::Display for Kind {
             Self::Level => f.write_str("DEBUG, INFO, WARNING or ERROR"),
             Self::LogType => f.write_str("error, warning, notice, information, debug or all"),
             Self::LogDest => f.write_str("stderr, stdout, none, or file and its path"),
+            Self::LogFormat => f.write_str("text, json or mosquitto"),
+            Self::TimeFormat => f.write_str("a time as strftime has it, such as %Y-%m-%dT%H:%M:%S"),
             Self::Size { min, max } => {
                 write!(f, "a size from {} to {}, in B, KB, MB or GB", Size(min), Size(max))
             }
@@ -199,7 +208,7 @@ impl Kind {
     /// How many words a value may have.
     pub(super) fn words(self) -> usize {
         match self {
-            Self::Listener | Self::Sync | Self::LogDest | Self::Pauses => 2,
+            Self::Listener | Self::Sync | Self::LogDest | Self::TimeFormat | Self::Pauses => 2,
             Self::Addresses | Self::BridgeTopic | Self::Words => usize::MAX,
             _ => 1,
         }
@@ -245,6 +254,8 @@ impl Kind {
                 }
                 _ => log_dest(text).is_some(),
             },
+            Self::LogFormat => log_format(text).is_some(),
+            Self::TimeFormat => is_time_format(text),
             Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
             Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),
             Self::Age { max } => match age(text) {
@@ -350,6 +361,18 @@ pub(super) fn log_type(text: &str) -> Option<LevelFilter> {
         "debug" | "subscribe" | "unsubscribe" | "websockets" | "internal" | "all" => Some(LevelFilter::Debug),
         _ => None,
     }
+}
+
+pub(super) fn log_format(text: &str) -> Option<LogFormat> {
+    [LogFormat::Text, LogFormat::Json, LogFormat::Mosquitto].into_iter().find(|format| format.name() == text)
+}
+
+fn is_time_format(text: &str) -> bool {
+    let is_known = |item| !matches!(item, chrono::format::Item::Error);
+    !text.is_empty()
+        && text.len() <= MAX_TIME_FORMAT_BYTES
+        && !text.contains(char::is_control)
+        && StrftimeItems::new(text).all(is_known)
 }
 
 /// Where the log goes.

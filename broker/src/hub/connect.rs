@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use log::{debug, info};
+use log::{Level, debug, log};
 
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal};
 use super::peer::{Connected, Shown};
 use super::publish::is_the_brokers;
 use super::reached::{Limit, Times, Who};
-use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use super::{Batch, CONNECTIONS, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::auth::acl::Rights;
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
@@ -57,6 +57,9 @@ impl Hub {
             batch,
         )
         .map_err(Next::End)?;
+        if let Some(connected) = &peer.connected {
+            self.trace_newcomer(&connected.client, Packet::Connect(connect), batch);
+        }
         Ok(length + authenticated.handled)
     }
 
@@ -132,6 +135,11 @@ impl Hub {
                 // out before the new connection's first message.
                 Linked::TookOver(mine, will, client) => {
                     link = mine;
+                    debug!(
+                        target: CONNECTIONS,
+                        event = "takeover", client = &*grant.client_id, address:% = peer.origin;
+                        "{} takes over {}", peer.origin, Shown(&grant.client_id)
+                    );
                     self.publish_will(will, &client, batch);
                 }
             }
@@ -146,6 +154,9 @@ impl Hub {
         let connected = Connected { client, connection, version, terms, keep_alive, is_greeted, is_bridge };
         let connected = peer.connected.insert(connected);
         debug!(
+            target: CONNECTIONS,
+            event = "connected", client = connected.client.id(), address:% = peer.origin,
+            user = visit.user.as_deref().unwrap_or_default(), protocol:% = version, clean = is_clean, keep_alive;
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,
             Shown(connected.client.id()),
@@ -333,10 +344,16 @@ impl Hub {
         if let Some(entrance) = &peer.entrance {
             entrance.left();
         }
-        match self.to_be_told(&peer, ending, now) {
-            Some(times) => info!("{peer} disconnected: {ending}{}", Times(times)),
-            None => debug!("{peer} disconnected: {ending}"),
-        }
+        let (level, times) = match self.to_be_told(&peer, ending, now) {
+            Some(times) => (Level::Info, times),
+            None => (Level::Debug, 1),
+        };
+        let client = peer.connected.as_ref().map_or("", |connected| connected.client.id());
+        log!(
+            target: CONNECTIONS, level,
+            event = "disconnected", client, address:% = peer.origin, reason = ending.kind(), why:% = ending;
+            "{peer} disconnected: {ending}{}", Times(times)
+        );
         batch.tally.charge(peer.aliases.bytes(), 0);
         let Some(Connected { client, connection, .. }) = peer.connected else { return };
         self.linked.fetch_sub(1, Ordering::AcqRel);
@@ -385,10 +402,10 @@ impl Hub {
         is_current
     }
 
-    /// Asks every connection to end once its outbox is written. The wills go out first, while there is somebody to hear
-    /// them; those that wait for their time too, if the sessions end with the broker. Where sessions survive it, a will
-    /// with a delay is stored with its session and waits on, so that nobody hears it of a client that is back in time;
-    /// the standard lets a server that shuts down put off wills until its restart (§3.1.2.5).
+    /// Asks every connection to end once its outbox is written and nothing is in flight to it. The wills go out first,
+    /// while there is somebody to hear them; those that wait for their time too, if the sessions end with the broker. Where
+    /// sessions survive it, a will with a delay is stored with its session and waits on, so that nobody hears it of a
+    /// client that is back in time; the standard lets a server that shuts down put off wills until its restart (§3.1.2.5).
     pub fn stop(&self, batch: &mut Batch) {
         let clients: Vec<_> = {
             let sessions = self.sessions.lock();
@@ -415,6 +432,17 @@ impl Hub {
         for client in &clients {
             if let Some(link) = &mut client.session.lock().link {
                 link.ending = true;
+                batch.touched(link.wake());
+            }
+        }
+    }
+
+    /// A stop waits no longer for what clients have not acknowledged.
+    pub fn hurry(&self, batch: &mut Batch) {
+        let clients: Vec<_> = self.sessions.lock().values().cloned().collect();
+        self.hurries.store(true, Ordering::Release);
+        for client in &clients {
+            if let Some(link) = &mut client.session.lock().link {
                 batch.touched(link.wake());
             }
         }

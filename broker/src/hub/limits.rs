@@ -104,7 +104,7 @@ pub struct Limits {
     pub login_delay: DelayLimits,
     /// A client that reads nothing for so long, although something waits for it, is disconnected.
     pub write_timeout: Duration,
-    /// How long a stop waits for clients to read what is left.
+    /// How long a stop waits for clients to read what is left, and to acknowledge what is in flight.
     pub stop_timeout: Duration,
 }
 

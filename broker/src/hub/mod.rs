@@ -60,6 +60,7 @@ mod stored;
 mod subscribe;
 mod subscriptions;
 mod topics;
+mod trace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
 #[cfg(test)]
 pub(crate) use topics::names as statistics;
+pub use trace::{MOST_TRACED, TRACE, TooManyTraced};
 
 use crate::auth::{Access, Delays, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
@@ -97,6 +99,10 @@ use retained::RetainedStore;
 use schedule::Schedule;
 use subscriptions::SubscriptionIndex;
 use topics::Topics;
+use trace::Traces;
+
+/// The target of the lines of the log that tell of connections, with facts beside them for forms of it that machines read.
+pub const CONNECTIONS: &str = "sol::connections";
 
 /// The heart of the broker. See the module's documentation.
 pub struct Hub {
@@ -116,9 +122,12 @@ pub struct Hub {
     session_count: AtomicUsize,
     retained_count: AtomicUsize,
     stopping: AtomicBool,
+    /// A stop has waited long enough.
+    hurries: AtomicBool,
     counters: Counters,
     reached: Reached,
     latency: Latency,
+    traces: Traces,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
     /// How often the rights of connected clients have changed.
@@ -150,13 +159,16 @@ type ClientKey = u64;
 struct Client {
     id: Arc<str>,
     key: ClientKey,
+    /// Changed and looked at beside all locks.
+    is_traced: AtomicBool,
     session: Mutex<Session>,
     restriction: Restriction,
 }
 
 impl Client {
     fn new(id: Arc<str>, key: ClientKey, session: Session) -> Self {
-        Self { id, key, session: Mutex::new(session), restriction: Restriction::default() }
+        let (is_traced, restriction) = (AtomicBool::new(false), Restriction::default());
+        Self { id, key, is_traced, session: Mutex::new(session), restriction }
     }
 
     fn id(&self) -> &str {
@@ -219,9 +231,11 @@ impl Hub {
             session_count: AtomicUsize::new(0),
             retained_count: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            hurries: AtomicBool::new(false),
             counters: Counters::default(),
             reached: Reached::default(),
             latency: Latency::new(),
+            traces: Traces::default(),
             addresses: Mutex::default(),
             rights_generation: AtomicU64::new(0),
             topics: Mutex::default(),
@@ -319,6 +333,7 @@ impl Hub {
         };
         let published = batch.tally.publish_received;
         batch.measured = self.latency.due(now);
+        let is_traced = connected.client.is_traced();
         let mut held = Held::Nothing;
         let mut topic = None;
         let next = loop {
@@ -338,6 +353,9 @@ impl Hub {
                     }
                     consumed += length;
                     batch.tally.messages_received += 1;
+                    if is_traced {
+                        batch.trace(&connected.client, true, packet);
+                    }
                     let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;

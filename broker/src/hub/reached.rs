@@ -235,6 +235,7 @@ impl Hub {
 
     /// Tells the log what a batch noted. No lock may be held: a log can be slow.
     pub(super) fn tell_noted(&self, batch: &mut Batch) {
+        self.tell_traced(batch);
         let not_retained = u64::try_from(batch.tally.dropped_retained_full).unwrap_or(0);
         if not_retained > 0 {
             self.reached.tell(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{Level, debug, log_enabled};
 use smol::future::or;
 use smol::lock::Semaphore;
 use smol::{LocalExecutor, Timer, channel};
@@ -16,7 +16,7 @@ use super::housekeeping;
 use super::listener::Listening;
 use super::proxy::{self, Refusal};
 use super::worker::{Accepted, Team};
-use crate::hub::{Hub, Limits, Origin};
+use crate::hub::{CONNECTIONS, Hub, Limits, Origin, Peer};
 
 /// How long to wait for descriptors to come free when there are none.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -129,7 +129,17 @@ async fn greet_all<'l>(
 fn admit(listener: &Listening, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
     let Some(peer) = hub.accept(origin, listener.access(), Instant::now()) else { return };
     let peer = peer.by(listener.entrance());
+    tell(&socket, &peer);
     team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
+}
+
+fn tell(socket: &Socket, peer: &Peer) {
+    if !log_enabled!(target: CONNECTIONS, Level::Debug) {
+        return;
+    }
+    let local = socket.local_addr().ok().and_then(|address| address.as_socket());
+    let port = local.map_or(0, |address| address.port());
+    debug!(target: CONNECTIONS, event = "accepted", address:% = peer, port; "{peer} comes to port {port}");
 }
 
 fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> {

@@ -46,6 +46,8 @@ use worker::{Team, Worker};
 
 /// How often a stop looks whether the clients are gone.
 const STOP_POLL: Duration = Duration::from_millis(5);
+/// How long clients get to read that it is over, after they had their time.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -164,6 +166,8 @@ pub struct Broker {
     http_addresses: Vec<SocketAddr>,
     http_doorkeeper: Option<Arc<http::Doorkeeper>>,
     bridges: Option<Bridges>,
+    /// When a stop that has begun waits for clients no longer.
+    stops_at: Option<Instant>,
 }
 
 impl Broker {
@@ -233,6 +237,7 @@ impl Broker {
             http_addresses: Vec::new(),
             http_doorkeeper: None,
             bridges: None,
+            stops_at: None,
         };
         let is_ready = Arc::new(AtomicBool::new(false));
         if let Some(open) = http {
@@ -326,11 +331,39 @@ impl Broker {
         Stats { connections_moved: self.team.moved(), ..self.hub.stats() }
     }
 
-    /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends. What survives
-    /// is on stable storage then.
+    /// Stops accepting, sends the wills of the connected clients, and has each go that has taken and acknowledged what is
+    /// left for it. Returns at once: [`Broker::stop`] waits for that.
+    pub fn begin_stop(&mut self) {
+        if self.stops_at.is_some() {
+            return;
+        }
+        self.stops_at = Some(Instant::now() + self.hub.limits().stop_timeout);
+        if let Some(acceptor) = self.acceptor.take() {
+            joined(acceptor.stop());
+        }
+        let mut batch = Batch::new(Instant::now());
+        self.hub.stop(&mut batch);
+        self.hub.absorb(&mut batch);
+        batch.wake();
+    }
+
+    /// Whether a stop that has begun waits for nobody any more: all clients are gone, or their time is over.
+    pub fn has_stopped(&self) -> bool {
+        self.stops_at.is_some_and(|at| self.hub.linked() == 0 || at <= Instant::now())
+    }
+
+    /// Stops accepting, sends the wills of the connected clients, writes what is left for them and waits for them to
+    /// acknowledge it, and ends. What survives is on stable storage then.
     ///
-    /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
+    /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout), less what has passed since
+    /// [`Broker::begin_stop`], and a moment.
     pub fn stop(self) {}
+
+    /// The same, but waits for no client.
+    pub fn stop_at_once(mut self) {
+        self.begin_stop();
+        self.stops_at = Some(Instant::now());
+    }
 }
 
 /// Whom a listener lets in, and what they may do. Several may share a file.
@@ -386,6 +419,13 @@ fn once<T>(
     Ok(file)
 }
 
+/// A thread that was stopped.
+fn joined(end: thread::Result<()>) {
+    if end.is_err() {
+        warn!("a thread ended by a panic");
+    }
+}
+
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
     match endpoint {
         Endpoint::Tcp(address) => Some(*address),
@@ -396,24 +436,21 @@ fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let joined = |end: thread::Result<()>| {
-            if end.is_err() {
-                warn!("a thread ended by a panic");
-            }
-        };
-        if let Some(acceptor) = self.acceptor.take() {
-            joined(acceptor.stop());
-        }
-        let mut batch = Batch::new(Instant::now());
-        self.hub.stop(&mut batch);
-        batch.wake();
-        let deadline = Instant::now() + self.hub.limits().stop_timeout;
-        while self.hub.linked() > 0 {
-            if Instant::now() >= deadline {
-                warn!("{} clients have not read what was left for them", self.hub.linked());
-                break;
-            }
+        self.begin_stop();
+        while !self.has_stopped() {
             thread::sleep(STOP_POLL);
+        }
+        let left = self.hub.linked();
+        if left > 0 {
+            warn!("{left} clients have not taken, or not acknowledged, what was left for them");
+            // Those that only acknowledge too late are told.
+            let mut batch = Batch::new(Instant::now());
+            self.hub.hurry(&mut batch);
+            batch.wake();
+            self.stops_at = Some(Instant::now() + LAST_WORDS);
+            while !self.has_stopped() {
+                thread::sleep(STOP_POLL);
+            }
         }
         if let Some(bridges) = self.bridges.take() {
             joined(bridges.stop());

@@ -39,7 +39,7 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
     let log = Log::start(&settings.process, !is_background)?;
     // Whoever starts it looks at standard error.
     let is_unseen = is_background || settings.process.console.is_some_and(|console| !console.stderr);
-    let (broker, signals, _pid_file) = start(&settings).map_err(|failure| failure.log(is_unseen))?;
+    let (mut broker, mut signals, _pid_file) = start(&settings).map_err(|failure| failure.log(is_unseen))?;
     settings.warnings().iter().for_each(|warning| warn!("{warning}"));
     if is_background && settings.process.log_path.is_none() && settings.process.console.is_none() {
         eprintln!("sol: nothing is logged in the background without `log_path`");
@@ -47,11 +47,20 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
     starter.ready();
     service::ready();
     let running = Running { broker: &broker, log: &log, source, settings };
-    let ended = smol::block_on(running.until_stopped(signals));
-    service::stopping();
-    broker.stop();
+    let ended = smol::block_on(running.until_stopped(&mut signals)).and_then(|()| {
+        service::stopping();
+        broker.begin_stop();
+        smol::block_on(running::has_drained(&broker, &mut signals))
+    });
+    match ended {
+        Ok(true) => broker.stop(),
+        _ => broker.stop_at_once(),
+    }
     info!("stopped");
-    ended.map_err(|error| Failure::run("cannot wait for signals", error).log(is_unseen))
+    match ended {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::run("cannot wait for signals", error).log(is_unseen)),
+    }
 }
 
 /// Opens everything, then gives up the rights to do so.

@@ -56,7 +56,7 @@ pub(crate) fn awaits_state(at: SocketAddr, topic: &str, state: &[u8]) {
 
 /// The other end of a bridge.
 pub(crate) enum Remote {
-    Sol(Broker),
+    Sol(Box<Broker>),
     Mosquitto(Mosquitto),
 }
 
@@ -71,7 +71,7 @@ impl Remote {
 
 /// One of each kind.
 pub(crate) fn remotes() -> Vec<Remote> {
-    let mut remotes = vec![Remote::Sol(broker(Limits::default()))];
+    let mut remotes = vec![Remote::Sol(broker(Limits::default()).into())];
     if has_mosquitto_broker() {
         remotes.push(Remote::Mosquitto(Mosquitto::start("allow_anonymous true")));
     }

@@ -283,5 +283,5 @@ fn a_stranger_cannot_take_the_session_of_a_bridge() {
     let Packet::Connack(connack) = stranger.receive() else { panic!() };
     assert_eq!(connack.reason.return_code(), 2);
     stranger.expect_closed();
-    _ = Remote::Sol(remote);
+    _ = Remote::Sol(remote.into());
 }

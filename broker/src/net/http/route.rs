@@ -22,6 +22,7 @@ enum Resource {
     Status,
     Clients,
     Client(String),
+    Trace(String),
     Subscriptions,
     Retained,
     Publish,
@@ -44,6 +45,7 @@ impl Resource {
             ["api", "v1", "status"] => Self::Status,
             ["api", "v1", "clients"] => Self::Clients,
             ["api", "v1", "clients", id] => Self::Client(id.to_owned()),
+            ["api", "v1", "clients", id, "trace"] => Self::Trace(id.to_owned()),
             ["api", "v1", "subscriptions"] => Self::Subscriptions,
             ["api", "v1", "retained"] => Self::Retained,
             ["api", "v1", "publish"] => Self::Publish,
@@ -57,6 +59,7 @@ impl Resource {
     fn methods(&self) -> &'static [Method] {
         match self {
             Self::Client(_) | Self::Retained => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Trace(_) => &[Method::PUT, Method::DELETE],
             Self::Publish => &[Method::POST],
             // They do not end.
             Self::Messages | Self::Events => &[Method::GET],
@@ -108,6 +111,8 @@ async fn try_answer(
         Resource::Clients => api::clients(state, query),
         Resource::Client(id) if *method == Method::DELETE => api::dismiss(state, &id, query),
         Resource::Client(id) => api::client(state, &id),
+        Resource::Trace(id) if *method == Method::DELETE => api::end_trace(state, &id),
+        Resource::Trace(id) => api::trace(state, &id),
         Resource::Subscriptions => api::subscriptions(state, query),
         Resource::Retained if *method == Method::DELETE => api::unretain(state, query),
         Resource::Retained => api::retained(state, query),

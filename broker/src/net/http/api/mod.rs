@@ -7,7 +7,7 @@ mod retained;
 mod status;
 mod subscriptions;
 
-pub(super) use clients::{client, clients, dismiss};
+pub(super) use clients::{client, clients, dismiss, end_trace, trace};
 use hyper::StatusCode;
 pub(super) use payload::Payload;
 pub(super) use publish::publish;
