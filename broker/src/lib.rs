@@ -28,5 +28,5 @@ pub mod topic;
 pub use config::{Config, Limits, Redirect};
 pub use hub::Stats;
 pub use net::{
-    Broker, ReloadError, StartError, StoreError, TlsError, check_bridge_tls, check_http, check_tls,
+    Broker, Inherited, ReloadError, StartError, StoreError, TlsError, check_bridge_tls, check_http, check_tls,
 };

@@ -1,6 +1,7 @@
 //! The command `sol`: a broker until it is told to stop.
 
 mod importing;
+mod manual;
 mod passwd;
 mod process;
 mod stored;
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
         Some(Command::Passwd(arguments)) => return passwd::run(arguments),
         Some(Command::Store(arguments)) => return stored::run(arguments),
         Some(Command::ImportMosquitto(arguments)) => return importing::run(arguments),
+        Some(Command::Completions(arguments)) => return manual::complete(arguments),
+        Some(Command::Man(arguments)) => return manual::write(arguments),
         None => {}
     }
     let source = Source::new(&arguments);

@@ -1,6 +1,8 @@
 //! The table of all keys: what reads a file, what proposes a name for a misspelt one, and what the reference page
 //! and the shipped `sol.conf` are made from.
 
+use std::fmt;
+
 use super::value::Kind;
 
 /// A key of the configuration file.
@@ -42,6 +44,23 @@ pub enum Scope {
     /// All listeners, wherever it stands; with `per_listener_settings true` as for [`Scope::Listener`]. mosquitto has its
     /// keys of who may connect so.
     Access,
+}
+
+/// As the reference page has it.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broker => "broker",
+            Self::Shared => "broker, or a listener",
+            Self::Plain => "plain listener",
+            Self::Opening => "opens a listener",
+            Self::Connection => "opens a bridge",
+            Self::Bridge => "bridge",
+            Self::Listener => "listener",
+            Self::Inherited => "listener, inherited",
+            Self::Access => "all listeners",
+        })
+    }
 }
 
 /// Finds a key.

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::{env, fs};
 
-use super::{Fate, ForeignOption, KEYS, Key, MOSQUITTO, Overrides, Persistence, Scope, Settings, bounds};
+use super::{Fate, ForeignOption, KEYS, Key, MOSQUITTO, Overrides, Persistence, Settings, bounds};
 
 /// What the shipped file says instead of the default: whoever installs a broker does not want it to forget.
 const SHIPPED: [(&str, &str); 1] = [("persistence", "true")];
@@ -13,26 +13,12 @@ const SHIPPED: [(&str, &str); 1] = [("persistence", "true")];
 /// Characters a line of `sol.conf` may have.
 const WIDTH: usize = 100;
 
-fn belongs_to(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Broker => "broker",
-        Scope::Shared => "broker, or a listener",
-        Scope::Plain => "plain listener",
-        Scope::Opening => "opens a listener",
-        Scope::Connection => "opens a bridge",
-        Scope::Bridge => "bridge",
-        Scope::Listener => "listener",
-        Scope::Inherited => "listener, inherited",
-        Scope::Access => "all listeners",
-    }
-}
-
 fn page() -> String {
     let mut page = include_str!("reference.md").to_owned();
     page.push_str("| key | value | default | of | meaning |\n|---|---|---|---|---|\n");
     for Key { name, scope, kind, default, meaning, .. } in KEYS {
         let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
-        writeln!(page, "| `{name}` | {kind} | {default} | {} | {meaning} |", belongs_to(*scope)).unwrap();
+        writeln!(page, "| `{name}` | {kind} | {default} | {scope} | {meaning} |").unwrap();
     }
     page + &bounds::table() + &options()
 }

@@ -5,6 +5,7 @@ mod balance;
 mod connection;
 mod housekeeping;
 mod http;
+mod inherited;
 mod listener;
 mod logins;
 mod persistence;
@@ -38,6 +39,7 @@ use crate::store::files::DirectoryError;
 use acceptor::Acceptor;
 use housekeeping::resident_bytes;
 pub use http::check as check_http;
+pub use inherited::Inherited;
 use listener::Listening;
 use persistence::{Keeper, Store};
 use tls::Terms;
@@ -79,6 +81,12 @@ pub enum StartError {
         /// Everything that is wrong with its files.
         errors: Vec<TlsError>,
     },
+    /// A socket was inherited that no listener is for.
+    #[error(
+        "a socket that listens on {0} was handed over at the start, and no listener is for it: add one, or take it out \
+         of the socket unit"
+    )]
+    NobodysSocket(Endpoint),
     /// A password file cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Passwords(Vec<auth::Error>),
@@ -178,6 +186,15 @@ impl Broker {
     /// A certificate, key, password or ACL file or a store that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
     /// started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, Inherited::default())
+    }
+
+    /// As [`Broker::start`], but listens on the sockets that are open already where a listener is for one.
+    ///
+    /// # Errors
+    ///
+    /// As there; and a socket that no listener is for.
+    pub fn start_on(config: Config, mut inherited: Inherited) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
         let (mut terms, mut accesses) = (Vec::new(), Vec::new());
         let (mut passwords, mut acls) = (Vec::new(), Vec::new());
@@ -200,12 +217,16 @@ impl Broker {
         let store = config.persistence.as_ref().map(Store::open).transpose()?;
         let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
         for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
-            let (socket, endpoint) = Listening::open(listener, terms.clone(), access)?;
+            let (socket, endpoint) =
+                Listening::open(listener, inherited.take(&listener.endpoint), terms.clone(), access)?;
             listening.push(socket);
             endpoints.push(endpoint);
         }
         if listening.is_empty() {
             return Err(StartError::NoListener);
+        }
+        if let Some(endpoint) = inherited.left() {
+            return Err(StartError::NobodysSocket(endpoint));
         }
         let mut hub = Hub::new(config.limits)
             .with_response_information(config.response_information)

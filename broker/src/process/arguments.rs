@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{importing, passwd, stored};
+use crate::{importing, manual, passwd, stored};
 
 /// An MQTT broker: MQTT 3.1, 3.1.1 and 5.0.
 ///
@@ -52,4 +52,8 @@ pub(crate) enum Command {
     Passwd(passwd::Arguments),
     Store(stored::Arguments),
     ImportMosquitto(importing::Arguments),
+    Completions(manual::Completions),
+    // For whoever makes packages.
+    #[command(hide = true)]
+    Man(manual::Pages),
 }
