@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::{env, fs};
 
-use super::{Fate, ForeignOption, KEYS, Key, MOSQUITTO, Overrides, Persistence, Settings, bounds};
+use super::{Fate, ForeignOption, KEYS, Key, MOSQUITTO, Overrides, Persistence, Scope, Settings, bounds};
 
 /// What the shipped file says instead of the default: whoever installs a broker does not want it to forget.
 const SHIPPED: [(&str, &str); 1] = [("persistence", "true")];

@@ -207,7 +207,7 @@ impl Broker {
             let user_from = listener.user_from_certificate;
             terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls, user_from)?)));
         }
-        let http = http::Open::new(&config.http)?;
+        let http = http::Open::new(&config.http, &mut inherited)?;
         let mut bridges = Vec::new();
         for bridge in config.bridges {
             let errors = |errors| StartError::BridgeTls { bridge: bridge.name.clone(), errors };

@@ -42,6 +42,7 @@ use log::error;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Timer, channel};
 
+use super::inherited::Inherited;
 use super::StartError;
 use super::listener::listen;
 use super::tls::Terms;
@@ -66,8 +67,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Reads the files and opens the sockets; none if there is no HTTP.
-    pub(super) fn new(settings: &Http) -> Result<Option<Self>, StartError> {
+    /// Reads the files and opens the sockets, but for those that are open already; none if there is no HTTP.
+    pub(super) fn new(settings: &Http, inherited: &mut Inherited) -> Result<Option<Self>, StartError> {
         let Some(first) = settings.addresses.first() else { return Ok(None) };
         if let Some(address) = settings.unguarded() {
             return Err(StartError::HttpUnguarded(address));
@@ -77,7 +78,7 @@ impl Open {
             settings.tls.clone().map(|tls| Terms::new(Endpoint::Tcp(*first), tls, None)).transpose()?;
         let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
         for address in &settings.addresses {
-            let (socket, address) = open(*address)
+            let (socket, address) = open(*address, inherited)
                 .map_err(|source| StartError::Listen { endpoint: Endpoint::Tcp(*address), source })?;
             sockets.push(socket);
             addresses.push(address);
@@ -101,8 +102,15 @@ impl Open {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<(Async<TcpListener>, SocketAddr)> {
-    let socket = TcpListener::from(listen(address, true, BACKLOG)?);
+fn open(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> io::Result<(Async<TcpListener>, SocketAddr)> {
+    let socket = match inherited.take(&Endpoint::Tcp(address)) {
+        Some(socket) => socket,
+        None => listen(address, true, BACKLOG)?,
+    };
+    let socket = TcpListener::from(socket);
     let address = socket.local_addr()?;
     Ok((Async::new(socket)?, address))
 }
