@@ -19,6 +19,9 @@ pub mod auth;
 mod bridge;
 pub mod codec;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 mod net;
 pub mod session;

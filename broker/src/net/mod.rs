@@ -3,6 +3,8 @@
 mod acceptor;
 mod balance;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod housekeeping;
 mod http;
 mod inherited;

@@ -21,6 +21,8 @@ mod api;
 mod body;
 mod connection;
 mod doorkeeper;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod health;
 mod metrics;
 mod page;
@@ -42,8 +44,8 @@ use log::error;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Timer, channel};
 
-use super::inherited::Inherited;
 use super::StartError;
+use super::inherited::Inherited;
 use super::listener::listen;
 use super::tls::Terms;
 use crate::config::{Endpoint, Http};
@@ -102,10 +104,7 @@ impl Open {
     }
 }
 
-fn open(
-    address: SocketAddr,
-    inherited: &mut Inherited,
-) -> io::Result<(Async<TcpListener>, SocketAddr)> {
+fn open(address: SocketAddr, inherited: &mut Inherited) -> io::Result<(Async<TcpListener>, SocketAddr)> {
     let socket = match inherited.take(&Endpoint::Tcp(address)) {
         Some(socket) => socket,
         None => listen(address, true, BACKLOG)?,

@@ -14,7 +14,7 @@ use super::{api, body, health, metrics, page, stream};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
-enum Resource {
+pub(super) enum Resource {
     Page,
     Alive,
     Ready,
@@ -31,7 +31,7 @@ enum Resource {
 }
 
 impl Resource {
-    fn at(path: &str) -> Result<Option<Self>, Refusal> {
+    pub(super) fn at(path: &str) -> Result<Option<Self>, Refusal> {
         let mut parts = path.split('/');
         // Before the first slash.
         parts.next();
@@ -56,7 +56,7 @@ impl Resource {
     }
 
     /// How it may be asked.
-    fn methods(&self) -> &'static [Method] {
+    pub(super) fn methods(&self) -> &'static [Method] {
         match self {
             Self::Client(_) | Self::Retained => &[Method::GET, Method::HEAD, Method::DELETE],
             Self::Trace(_) => &[Method::PUT, Method::DELETE],
