@@ -33,7 +33,7 @@ if [ "${1:-}" != inside ]; then
     # What the package depends on; from here on there is no network.
     chroot "$work/root" apt-get -qq update
     chroot "$work/root" apt-get -qq install --yes --no-install-recommends adduser libgcc-s1 >/dev/null
-    unshare --mount --net --pid --fork --kill-child -- bash "$0" inside "$work/root"
+    unshare --mount-proc --net --pid --fork --kill-child -- bash "$0" inside "$work/root"
     exit
 fi
 
@@ -53,7 +53,7 @@ start() {
     local directory
     for directory in $(unit RuntimeDirectory); do inside install -d -o "$(unit User)" -g "$(unit Group)" "/run/$directory"; done
     read -ra command <<<"$(unit ExecStart)"
-    inside setpriv --reuid "$(unit User)" --regid "$(unit Group)" --init-groups --no-new-privs --bounding-set=-all \
+    chroot "$root" setpriv --reuid "$(unit User)" --regid "$(unit Group)" --init-groups --no-new-privs --bounding-set=-all \
         "${command[@]}" 2>"$root/log" &
     broker=$!
     until grep -q ' listens on ' "$root/log"; do
@@ -92,7 +92,7 @@ start
 mosquitto_pub -h 127.0.0.1 -t greeting -m hello -r -q 1
 said hello
 grep -q 'durable:' "$root/log" || fail "nothing would survive"
-[ "$(stat -c %U:%G "/proc/$(pgrep -x sol)/fd" 2>/dev/null || true)" != root:root ] || fail "it runs as root"
+[ "$(stat -c %u "/proc/$broker")" = "$(inside id -u sol)" ] || fail "it does not run as sol"
 
 step "upgraded"
 echo '# The administrator was here.' >>"$root/etc/sol/sol.conf"

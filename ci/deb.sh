@@ -8,12 +8,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 profile=${SOL_PROFILE:-dist}
-directory=${CARGO_TARGET_DIR:-target}/$profile
-if [ "$profile" = dev ]; then directory=${CARGO_TARGET_DIR:-target}/debug; fi
+target=${CARGO_TARGET_DIR:-target}
+# cargo deb takes it from here, whatever the profile.
+package=$target/release/package
 
 cargo build --quiet --locked -p sol --profile "$profile" >&2
-"$directory/sol" man "$directory/package/man"
-"$directory/sol" completions bash >"$directory/package/sol.bash"
-"$directory/sol" completions zsh >"$directory/package/_sol"
-"$directory/sol" completions fish >"$directory/package/sol.fish"
-cargo deb --quiet -p sol --no-build --profile "$profile" "$@"
+rm -rf "$package"
+mkdir -p "$package"
+strip -o "$package/sol" "$target/${profile/#dev/debug}/sol"
+"$package/sol" man "$package/man"
+gzip -9n "$package"/man/*
+"$package/sol" completions bash >"$package/sol.bash"
+"$package/sol" completions zsh >"$package/_sol"
+"$package/sol" completions fish >"$package/sol.fish"
+cargo deb --quiet -p sol --no-build "$@"

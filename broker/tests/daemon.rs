@@ -313,7 +313,7 @@ fn sockets_that_systemd_opened_are_served() {
     let address = tcp.local_addr().unwrap();
     let unix = UnixListener::bind(place.path("sock")).unwrap();
     // One that nobody opened is beside them.
-    place.configure(&format!("ip_port {}\nunix_socket $D/sock\nlistener 0 127.0.0.1\n", address.port()));
+    place.configure(&format!("ip_port {}\nunix_socket $D/sock\nhttp_listener 127.0.0.1:0\n", address.port()));
     // Who comes before the start waits.
     let mut early = UnixStream::connect(place.path("sock")).unwrap();
     let mut sol = Sol::spawn(activated(&place, tcp, unix));
