@@ -53,8 +53,9 @@ start() {
     local directory
     for directory in $(unit RuntimeDirectory); do inside install -d -o "$(unit User)" -g "$(unit Group)" "/run/$directory"; done
     read -ra command <<<"$(unit ExecStart)"
+    : >"$root/log"
     chroot "$root" setpriv --reuid "$(unit User)" --regid "$(unit Group)" --init-groups --no-new-privs --bounding-set=-all \
-        "${command[@]}" 2>"$root/log" &
+        "${command[@]}" 2>>"$root/log" &
     broker=$!
     until grep -q ' listens on ' "$root/log"; do
         kill -0 "$broker" 2>/dev/null || { cat "$root/log"; fail "it does not start"; }
@@ -65,6 +66,8 @@ start() {
 stop() {
     kill "$broker"
     wait "$broker" || { cat "$root/log"; fail "it does not stop in order"; }
+    # As systemd does.
+    rm -r "$root/run/sol"
 }
 
 said() {
