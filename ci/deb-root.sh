@@ -13,6 +13,10 @@ if [ "${1:-}" != inside ]; then
     work=$(mktemp -d)
     trap 'rm -rf --one-file-system "$work"' EXIT
     step() { printf '\n== %s\n' "$*"; }
+    for program in debootstrap cargo-deb mosquitto_sub; do
+        command -v "$program" >/dev/null || { echo "$program is not installed: see the head of $0" >&2; exit 1; }
+    done
+    [ "$(id -u)" = 0 ] || { echo "this makes a root directory, which takes root" >&2; exit 1; }
     step "packages"
     ci/deb.sh --output "$work/one.deb" >/dev/null
     version=$(dpkg-deb -f "$work/one.deb" Version)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::auth;
+pub use crate::auth::acl::fuzzing::acl;
 use crate::codec::{Decoded, MAX_PACKET_BYTES, Version, decode};
 use crate::config::{Overrides, Settings};
 pub use crate::net::fuzzing::*;
@@ -63,7 +64,8 @@ mod tests {
 
     type Target = (fn(&[u8]), &'static [&'static [u8]]);
 
-    const TARGETS: [Target; 6] = [
+    const TARGETS: [Target; 7] = [
+        (acl, &[b"anna\0id\0house/a\0topic read news/#\nuser anna\ntopic deny house/b\ntopic house/#\npattern write d/%c/+/%u\n"]),
         (
             codec,
             &[
