@@ -316,7 +316,7 @@ fn sockets_that_systemd_opened_are_served() {
     place.configure(&format!("ip_port {}\nunix_socket $D/sock\nhttp_listener 127.0.0.1:0\n", address.port()));
     // Who comes before the start waits.
     let mut early = UnixStream::connect(place.path("sock")).unwrap();
-    let mut sol = Sol::spawn(activated(&place, tcp, unix));
+    let sol = Sol::spawn(activated(&place, tcp, unix));
     early.set_read_timeout(Some(PATIENCE)).unwrap();
     early.write_all(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me").unwrap();
     let mut connack = [0; 4];
