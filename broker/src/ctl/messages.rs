@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use super::answers::{Message, Published};
@@ -19,20 +19,21 @@ const MAX_PAYLOAD_BYTES: u64 = 1 << 20;
 
 /// A message.
 #[derive(Args)]
-#[group(id = "content", required = true, multiple = false, args = ["payload", "file", "empty"])]
+#[command(group(ArgGroup::new("content").required(true)))]
 pub(super) struct Publish {
     /// Where to
     topic: String,
 
     /// What it says
+    #[arg(group = "content", allow_negative_numbers = true)]
     payload: Option<String>,
 
     /// A file with what it says; - is standard input
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, group = "content", value_name = "FILE")]
     file: Option<PathBuf>,
 
     /// It says nothing; with --retain, what was retained is removed
-    #[arg(short, long)]
+    #[arg(short, long, group = "content")]
     empty: bool,
 
     /// 0, 1 or 2
