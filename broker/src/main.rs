@@ -1,5 +1,6 @@
 //! The command `sol`: a broker until it is told to stop.
 
+mod ctl;
 mod importing;
 mod manual;
 mod passwd;
@@ -18,6 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match &arguments.command {
+        Some(Command::Ctl(arguments)) => return ctl::run(arguments),
         Some(Command::Passwd(arguments)) => return passwd::run(arguments),
         Some(Command::Store(arguments)) => return stored::run(arguments),
         Some(Command::ImportMosquitto(arguments)) => return importing::run(arguments),
