@@ -15,7 +15,7 @@ use common::{Client, PATIENCE, connect, eventually, publish, running};
 use serde_json::{Value, json};
 use sol::codec::{Connect, Packet, QoS};
 
-const OPEN: &str = "listener 0 127.0.0.1\nhttp_listener 127.0.0.1:0\n";
+const OPEN: &str = "allow_anonymous true\nlistener 0 127.0.0.1\nhttp_listener 127.0.0.1:0\n";
 const NOT_REACHED: i32 = 69;
 const NOT_LET_IN: i32 = 77;
 

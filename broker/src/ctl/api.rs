@@ -158,16 +158,20 @@ impl Api {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 Failure::NoListener(url)
             }
-            ureq::Error::Protocol(_) => {
+            // What rustls finds wrong comes as either.
+            ureq::Error::Rustls(_) => self.untrusted(error),
+            ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => self.untrusted(error),
+            ureq::Error::Protocol(_) | ureq::Error::Io(_) => {
                 let why = format!("{error}: is this the address of `http_listener`, and not https?");
-                Failure::Unreachable { url, why }
-            }
-            ureq::Error::Rustls(_) => {
-                let why = format!("{error}: --cafile names the authority of its certificate");
                 Failure::Unreachable { url, why }
             }
             _ => Failure::Unreachable { url, why: error.to_string() },
         }
+    }
+
+    fn untrusted(&self, error: &ureq::Error) -> Failure {
+        let why = format!("{error}: --cafile names the authority of its certificate");
+        Failure::Unreachable { url: self.url.clone(), why }
     }
 
     fn strange(&self, why: impl ToString) -> Failure {
