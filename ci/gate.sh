@@ -18,6 +18,8 @@ install_peers() {
     need mosquitto mosquitto
     need mosquitto_pub mosquitto-clients
     need ss iproute2
+    need curl curl
+    need openssl openssl
     need chromium chromium
     if ! python3 -c 'import paho.mqtt.enums, prometheus_client' 2>/dev/null; then
         # Debian's Python wants to hear that it is meant.
@@ -56,10 +58,28 @@ done
 
 step "dependencies"
 # Building it takes longer than all the rest, so it is used where it is; the workflow on GitHub has it.
-if command -v cargo-deny >/dev/null; then
+if ! command -v cargo-deny >/dev/null; then
+    echo "skipped: cargo-deny is not installed"
+elif [ -n "${SOL_ADVISORY_DB:-}" ]; then
+    # A checkout of RustSec's advisory-db, where it cannot be fetched. cargo deny looks under a name made of its address.
+    deny=$(mktemp -d)
+    ln -s "$(realpath "$SOL_ADVISORY_DB")" "$deny/advisory-db-3157b0e258782691"
+    sed "s|^\[advisories\]|&\ndb-path = \"$deny\"|" deny.toml >"$deny/deny.toml"
+    cargo deny --offline --config "$deny/deny.toml" check
+    rm -rf "$deny"
+elif timeout 120 cargo deny fetch db; then
     cargo deny check
 else
-    echo "skipped: cargo-deny is not installed"
+    cargo deny check bans licenses sources
+    echo "skipped: advisories: no database can be fetched, and SOL_ADVISORY_DB names none"
+fi
+
+step "the systemd unit"
+if command -v systemd-analyze >/dev/null; then
+    # In tenths: the unit is at 1.5, where 10 is a program that may do anything.
+    systemd-analyze security --offline=yes --threshold=20 --no-pager broker/sol.service | tail -1
+else
+    echo "skipped: systemd-analyze is not installed"
 fi
 
 step "documentation"
@@ -75,9 +95,12 @@ step "tests of sockets, with the poller of other systems"
 cargo test -p sol --features portable-poller \
     --test behaviour --test parallel --test survival --test tls --test unix_socket --test websocket
 
-step "the gate of other brokers, on this one"
+step "the first five minutes of the README"
 cargo build --quiet -p sol -p conformance
 directory=${CARGO_TARGET_DIR:-target}/debug
+SOL_PROGRAM=$(realpath "$directory/sol") ci/first-minutes
+
+step "the gate of other brokers, on this one"
 log=$directory/gate-broker.log
 "$directory/sol" -p 0 2>"$log" &
 broker=$!

@@ -7,7 +7,7 @@
 //!
 //! | floor | modules | what it knows |
 //! |---|---|---|
-//! | 4 | [`config`], `net` | sockets, timers, threads |
+//! | 4 | [`config`], `net`, `bridge` | sockets, timers, threads |
 //! | 3 | [`hub`], [`auth`] | who is connected, who gets what; who may connect |
 //! | 2 | [`session`] | one client's state |
 //! | 1½ | [`store`] | what survives the process |
@@ -16,8 +16,12 @@
 //! Below `net` there is no socket, no thread and no async, and no clock but the store's.
 
 pub mod auth;
+mod bridge;
 pub mod codec;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 mod net;
 pub mod session;
@@ -27,6 +31,6 @@ pub mod topic;
 pub use config::{Config, Limits, Redirect};
 pub use hub::Stats;
 pub use net::{
-    Broker, Changes, ReloadError, ReloadRequest, Reloaded, StartError, StoreError, TlsError, check_http,
-    check_tls,
+    Broker, Changes, Inherited, ReloadError, ReloadRequest, Reloaded, StartError, StoreError, TlsError,
+    check_bridge_tls, check_http, check_tls,
 };

@@ -1,6 +1,8 @@
 //! The command `sol`: a broker until it is told to stop.
 
+mod ctl;
 mod importing;
+mod manual;
 mod passwd;
 mod process;
 mod stored;
@@ -17,9 +19,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match &arguments.command {
+        Some(Command::Ctl(arguments)) => return ctl::run(arguments),
         Some(Command::Passwd(arguments)) => return passwd::run(arguments),
         Some(Command::Store(arguments)) => return stored::run(arguments),
         Some(Command::ImportMosquitto(arguments)) => return importing::run(arguments),
+        Some(Command::Completions(arguments)) => return manual::complete(arguments),
+        Some(Command::Man(arguments)) => return manual::write(arguments),
         None => {}
     }
     let source = Source::new(&arguments);

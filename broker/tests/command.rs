@@ -55,6 +55,23 @@ fn sigint_and_sigterm_stop_it_in_order() {
 }
 
 #[test]
+fn what_packages_install_is_printed_and_written() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, stderr) = said(output(&["completions", shell]));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.contains("import-mosquitto") && script.contains("test-config"), "{script}");
+    }
+    let place = Place::new("");
+    let pages = place.path("man/pages");
+    assert_eq!(said(output(&["man", pages.to_str().unwrap()])), (Some(0), String::new(), String::new()));
+    assert!(place.read("man/pages/sol.1").contains("test\\-config"));
+    assert!(place.read("man/pages/sol.conf.5").contains("persistence"));
+    let (code, _, stderr) = said(output(&["man", "/dev/null/none"]));
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("sol: cannot write to /dev/null/none: "), "{stderr}");
+}
+
+#[test]
 fn a_port_in_use_is_said_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

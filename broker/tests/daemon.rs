@@ -8,10 +8,12 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use common::peers::may;
 use common::process::{Place, Sol, listens_on, output, said, sol};
@@ -293,6 +295,49 @@ fn the_watchdog_hears_of_it_again_and_again() {
     for _ in 0..5 {
         assert_eq!(told(&socket), "WATCHDOG=1\n");
     }
+}
+
+/// `sol` with two sockets, handed over as systemd does.
+fn activated(place: &Place, tcp: TcpListener, unix: UnixListener) -> Command {
+    let mut command = Command::new("sh");
+    let handing = "LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" -c \"$1\" 3<&0 4<&1 0</dev/null 1>/dev/null";
+    command.args(["-c", handing, env!("CARGO_BIN_EXE_sol"), &place.config()]);
+    command.stdin(OwnedFd::from(tcp)).stdout(OwnedFd::from(unix));
+    command
+}
+
+#[test]
+fn sockets_that_systemd_opened_are_served() {
+    let place = Place::new("");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let unix = UnixListener::bind(place.path("sock")).unwrap();
+    // One that nobody opened is beside them.
+    place.configure(&format!("ip_port {}\nunix_socket $D/sock\nhttp_listener 127.0.0.1:0\n", address.port()));
+    // Who comes before the start waits.
+    let mut early = UnixStream::connect(place.path("sock")).unwrap();
+    let sol = Sol::spawn(activated(&place, tcp, unix));
+    early.set_read_timeout(Some(PATIENCE)).unwrap();
+    early.write_all(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me").unwrap();
+    let mut connack = [0; 4];
+    early.read_exact(&mut connack).unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    Client::connect(address, "you").ping();
+    sol.signal(Signal::TERM);
+    assert_eq!(sol.end().0, Some(0));
+    assert!(place.path("sock").exists(), "it is systemd's");
+}
+
+#[test]
+fn a_socket_of_systemd_that_no_listener_is_for_is_refused() {
+    let place = Place::new("ip_port 0\n");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let unix = UnixListener::bind(place.path("sock")).unwrap();
+    place.configure(&format!("ip_port {}\n", address.port()));
+    let (code, log) = Sol::spawn(activated(&place, tcp, unix)).end();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("/sock was handed over at the start, and no listener is for it"), "{log}");
 }
 
 // Other users

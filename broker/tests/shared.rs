@@ -11,7 +11,6 @@ mod outbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use outbox::{drain, packets_in};

@@ -26,7 +26,11 @@ impl<'a> Connack<'a> {
     }
 
     pub(super) fn decode(version: Version, body: &'a [u8]) -> Result<Self, Error> {
-        let session_present = map_res(u8, session_present);
+        let session_present = map_res(u8, |flags| match version {
+            // Reserved, and not used.
+            Version::V31 => Ok(false),
+            Version::V311 | Version::V5 => session_present(flags),
+        });
         let reason = map_res(u8, |code| match version {
             Version::V5 => Reason::decode(PACKET, code),
             Version::V31 | Version::V311 => Reason::of_return_code(code),
@@ -73,7 +77,7 @@ fn session_present(flags: u8) -> Result<bool, Error> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{assert_both_ways, encoded, error, error_in_5};
-    use super::super::{Packet, PropertiesBuf, Property};
+    use super::super::{Decoded, MAX_PACKET_BYTES, Packet, PropertiesBuf, Property, decode};
     use super::*;
 
     #[test]
@@ -92,6 +96,9 @@ mod tests {
     fn session_present_is_for_accepted_connections_of_3_1_1() {
         let resumed = Packet::Connack(Connack::new(true, Reason::Success));
         assert_eq!(encoded(Version::V31, &resumed), [0x20, 2, 0, 0]);
+        let accepted = Packet::Connack(Connack::new(false, Reason::Success));
+        let decoded = decode(&[0x20, 2, 1, 0], Some(Version::V31), MAX_PACKET_BYTES);
+        assert_eq!(decoded, Ok(Decoded::Packet { packet: accepted, length: 4 }));
         let refused = Packet::Connack(Connack::new(true, Reason::ServerUnavailable));
         assert_eq!(encoded(Version::V311, &refused), [0x20, 2, 0, 3]);
         assert_eq!(error(&[0x20, 2, 1, 3]), Error::SessionPresentInRefusal);

@@ -25,6 +25,10 @@ const WILL_RETAIN: u8 = 0b0010_0000;
 const HAS_PASSWORD: u8 = 0b0100_0000;
 const HAS_USER_NAME: u8 = 0b1000_0000;
 
+/// In the protocol level of 3.1 and 3.1.1: the client is a bridge. The standard does not know it; mosquitto made it up,
+/// and no version has such a level.
+const BRIDGE: u8 = 0b1000_0000;
+
 /// A client's first packet. Its `Debug` hides the password.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Connect<'a> {
@@ -129,6 +133,27 @@ pub fn connect_version(bytes: &[u8]) -> Option<Version> {
     map_res((binary, u8), |(name, level)| version(name, level)).parse(body).ok().map(|(_, version)| version)
 }
 
+/// Whether the first packet is a CONNECT of 3.1 or 3.1.1 whose protocol level says that the client is a bridge.
+pub fn is_of_bridge(bytes: &[u8]) -> bool {
+    let is_older = matches!(connect_version(bytes), Some(Version::V31 | Version::V311));
+    is_older && protocol_level(bytes).and_then(|at| bytes.get(at)).is_some_and(|level| level & BRIDGE != 0)
+}
+
+/// Says so in an encoded CONNECT of 3.1 or 3.1.1.
+pub fn tell_of_bridge(connect: &mut [u8]) {
+    if let Some(level) = protocol_level(connect).and_then(|at| connect.get_mut(at)) {
+        *level |= BRIDGE;
+    }
+}
+
+/// Where the protocol level stands in a CONNECT.
+fn protocol_level(bytes: &[u8]) -> Option<usize> {
+    let (_, rest) = bytes.split_first()?;
+    let (_, body) = remaining_length(rest).ok()??;
+    let name_len = u16::from_be_bytes(*body.first_chunk()?);
+    Some(bytes.len() - body.len() + 2 + usize::from(name_len))
+}
+
 fn connect(input: &[u8]) -> Parsed<'_, Connect<'_>> {
     let (input, version) = map_res((binary, u8), |(name, level)| version(name, level)).parse(input)?;
     let (input, flags) = map_res(u8, ConnectFlags::parse).parse(input)?;
@@ -165,8 +190,8 @@ fn protocol(version: Version) -> (&'static [u8], u8) {
 
 fn version(name: &[u8], level: u8) -> Result<Version, Error> {
     match (name, level) {
-        (b"MQIsdp", 3) => Ok(Version::V31),
-        (b"MQTT", 4) => Ok(Version::V311),
+        (b"MQIsdp", 3 | 0x83) => Ok(Version::V31),
+        (b"MQTT", 4 | 0x84) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
         // [MQTT-3.1.2-2]
         (b"MQIsdp" | b"MQTT", _) => Err(Error::ProtocolLevel(level)),
@@ -254,6 +279,27 @@ mod tests {
 
     const PACKET: PacketType = PacketType::Connect;
 
+    #[test]
+    fn a_bridge_says_so_in_the_protocol_level_of_3_x() {
+        for version in [Version::V31, Version::V311] {
+            let mut bytes = Vec::new();
+            Packet::Connect(plain(version)).encode(version, &mut bytes).unwrap();
+            assert!(!is_of_bridge(&bytes));
+            let before = bytes.clone();
+            tell_of_bridge(&mut bytes);
+            assert!(is_of_bridge(&bytes) && bytes != before);
+            let Ok(Decoded::Packet { packet, .. }) = decode(&bytes, None, usize::MAX) else { panic!() };
+            assert_eq!(packet, Packet::Connect(plain(version)));
+        }
+        let mut bytes = Vec::new();
+        Packet::Connect(plain(Version::V5)).encode(Version::V5, &mut bytes).unwrap();
+        tell_of_bridge(&mut bytes);
+        assert_eq!(decode(&bytes, None, usize::MAX), Err(Error::ProtocolLevel(0x85)));
+        for bytes in [&b""[..], b"\x10", b"\x10\x02\x00", b"\xff\xff\xff\xff\xff"] {
+            assert!(!is_of_bridge(bytes));
+        }
+    }
+
     fn plain(version: Version) -> Connect<'static> {
         Connect {
             version,
@@ -326,10 +372,10 @@ mod tests {
         let connect = |name: &[u8], level| {
             frame(0x10, &[&[0, name.len() as u8], name, &[level, 2, 0, 60, 0, 1, b'c']].concat())
         };
-        for level in (0..=255).filter(|&level| level != 4 && level != 5) {
+        for level in (0..=255).filter(|level| ![4, 4 | BRIDGE, 5].contains(level)) {
             assert_eq!(error(&connect(b"MQTT", level)), Error::ProtocolLevel(level));
         }
-        for level in (0..=255).filter(|&level| level != 3) {
+        for level in (0..=255).filter(|level| ![3, 3 | BRIDGE].contains(level)) {
             assert_eq!(error(&connect(b"MQIsdp", level)), Error::ProtocolLevel(level));
         }
         for name in [&b""[..], b"mqtt", b"MQT", b"MQTTT", b"MQIsdq", b"\xff\xff"] {

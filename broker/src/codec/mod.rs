@@ -27,7 +27,7 @@ use std::num::NonZeroU16;
 
 pub use ack::{Ack, AckType, encode_ack, encode_ack_reason};
 pub use connack::Connack;
-pub use connect::{Connect, Will, connect_version};
+pub use connect::{Connect, Will, connect_version, is_of_bridge, tell_of_bridge};
 pub use control::{Auth, Disconnect, encode_pingreq, encode_pingresp};
 pub use error::{EncodeError, Error};
 pub use fixed_header::PacketType;

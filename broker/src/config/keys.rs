@@ -1,6 +1,8 @@
 //! The table of all keys: what reads a file, what proposes a name for a misspelt one, and what the reference page
 //! and the shipped `sol.conf` are made from.
 
+use std::fmt;
+
 use super::value::Kind;
 
 /// A key of the configuration file.
@@ -33,11 +35,32 @@ pub enum Scope {
     Shared,
     /// The listener whose line it stands under; above the first `listener` line, the plain form.
     Listener,
+    /// The `connection` line of a bridge itself.
+    Connection,
+    /// The bridge whose `connection` line it stands under.
+    Bridge,
     /// As for [`Scope::Listener`], but above the first `listener` line it is the default of all listeners.
     Inherited,
     /// All listeners, wherever it stands; with `per_listener_settings true` as for [`Scope::Listener`]. mosquitto has its
     /// keys of who may connect so.
     Access,
+}
+
+/// As the reference page has it.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broker => "broker",
+            Self::Shared => "broker, or a listener",
+            Self::Plain => "plain listener",
+            Self::Opening => "opens a listener",
+            Self::Connection => "opens a bridge",
+            Self::Bridge => "bridge",
+            Self::Listener => "listener",
+            Self::Inherited => "listener, inherited",
+            Self::Access => "all listeners",
+        })
+    }
 }
 
 /// Finds a key.
@@ -419,6 +442,42 @@ pub const KEYS: &[Key] = &[
         meaning: "What is logged, as mosquitto has it, in place of `log_level`: `error`, `warning`, `notice`, \
                   `information`, `debug` or `all`; may be given several times. The most talkative decides: what is \
                   more important is always logged. Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_format",
+        scope: Scope::Broker,
+        kind: Kind::LogFormat,
+        default: "text",
+        example: "",
+        meaning: "How a line of the log is: for people (`text`); an object with `time`, `level`, `message` and, where they \
+                  are known, `event`, `client`, `address` and others (`json`); or as mosquitto has it, for tools that \
+                  read its log (`mosquitto`). Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_timestamp",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether each line of the log begins with its time. Read again on SIGHUP.",
+    },
+    Key {
+        name: "log_timestamp_format",
+        scope: Scope::Broker,
+        kind: Kind::TimeFormat,
+        default: "",
+        example: "%Y-%m-%dT%H:%M:%S",
+        meaning: "How that time is written, in the words of strftime, as local time. Without it, as RFC 3339 has it, in \
+                  UTC; with `log_format mosquitto`, seconds since 1970. Read again on SIGHUP.",
+    },
+    Key {
+        name: "connection_messages",
+        scope: Scope::Broker,
+        kind: Kind::Truth,
+        default: "",
+        example: "true",
+        meaning: "Whether clients that come and go are told of at INFO. Without it they are with `log_format mosquitto`; \
+                  otherwise DEBUG tells of all, and INFO of those that did something wrong. Read again on SIGHUP.",
     },
     Key {
         name: "persistence",
@@ -831,6 +890,15 @@ pub const KEYS: &[Key] = &[
         meaning: "Threads that serve the connections. Without it, one a core.",
     },
     Key {
+        name: "shutdown_grace",
+        scope: Scope::Broker,
+        kind: Kind::Time { max: 3600 },
+        default: "5s",
+        example: "",
+        meaning: "How long a stop waits for clients to take what is left for them, and to acknowledge what is in flight. \
+                  Meanwhile nobody new is let in, and `/readyz` says so. A second signal ends it.",
+    },
+    Key {
         name: "pid_file",
         scope: Scope::Broker,
         kind: Kind::Path,
@@ -866,5 +934,287 @@ pub const KEYS: &[Key] = &[
                   machine's, IPv4 and IPv6; `localhost` is 127.0.0.1. `listener 0 /path` is a UNIX socket. May be \
                   given any number of times. With it the plain form listens only if one of its keys is given. Nobody \
                   gets in without a password unless `allow_anonymous true` says so.",
+    },
+    Key {
+        name: "connection",
+        scope: Scope::Connection,
+        kind: Kind::Name,
+        default: "",
+        example: "office",
+        meaning: "A bridge: this broker is a client of another one, and hands messages on. What stands under \
+                  it is for it alone; it needs `address` and `topic`. May be given any number of times, each \
+                  with another name. Keys and meanings are mosquitto's. The session here is an ordinary one \
+                  that no client of the network may take: it keeps its messages as `max_queued_messages` and \
+                  the other limits allow, in the store if there is one, while the other broker is away.",
+    },
+    Key {
+        name: "address",
+        scope: Scope::Bridge,
+        kind: Kind::Addresses,
+        default: "",
+        example: "broker.example.org:8883",
+        meaning: "Where the other broker is, or several places where it may be. \
+                  Without a port it is 1883, or 8883 with TLS.",
+    },
+    Key {
+        name: "round_robin",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether each attempt goes to the next of several addresses. Without it each begins with the \
+                  first.",
+    },
+    Key {
+        name: "bridge_bind_address",
+        scope: Scope::Bridge,
+        kind: Kind::Address,
+        default: "",
+        example: "192.0.2.1",
+        meaning: "The address of this machine to connect from.",
+    },
+    Key {
+        name: "topic",
+        scope: Scope::Bridge,
+        kind: Kind::BridgeTopic,
+        default: "",
+        example: "sensors/# out 1 \"\" site/",
+        meaning: "What goes over the bridge: a topic filter; `out` to the other broker, `in` from there, or \
+                  `both`; the highest QoS (0); what stands before it here, and there. `\"\"` is no prefix, or \
+                  no filter where the prefixes are whole topics. Of those that match a message the first \
+                  holds. May be given several times.",
+    },
+    Key {
+        name: "local_clientid",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "bridge.office",
+        meaning: "The client identifier of its session here. Without it `bridge.` and the name.",
+    },
+    Key {
+        name: "local_username",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "bridge",
+        meaning: "Accepted, and without effect: a bridge may publish and subscribe to everything here.",
+    },
+    Key {
+        name: "local_password",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "secret",
+        meaning: "Accepted, and without effect.",
+    },
+    Key {
+        name: "remote_clientid",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "berlin.office",
+        meaning: "The client identifier that it has on the other broker. Without it \
+                  this host's name, a dot and the name.",
+    },
+    Key {
+        name: "remote_username",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "berlin",
+        meaning: "Who it is on the other broker.",
+    },
+    Key {
+        name: "remote_password",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "secret",
+        meaning: "Its password there. Let nobody else read the file.",
+    },
+    Key {
+        name: "bridge_protocol_version",
+        scope: Scope::Bridge,
+        kind: Kind::Version,
+        default: "mqttv311",
+        example: "",
+        meaning: "The version of MQTT spoken with the other broker. With 5.0 properties go over the bridge, \
+                  too; topics in them are not changed.",
+    },
+    Key {
+        name: "try_private",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether a bridge of 3.1 or 3.1.1 tells the other broker that it is one, by a bit of the \
+                  protocol level that mosquitto and Sol know: messages then do not come back by `both`, and \
+                  RETAIN is kept. Where that is refused it goes on without. 5.0 has options of subscriptions \
+                  for it.",
+    },
+    Key {
+        name: "cleansession",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether the session on the other broker ends with the connection, so that what is published \
+                  there while it is away does not come.",
+    },
+    Key {
+        name: "local_cleansession",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "",
+        example: "false",
+        meaning: "The same for the session here, so that nothing is kept for the other broker while it is \
+                  away. Without it, as `cleansession`.",
+    },
+    Key {
+        name: "keepalive_interval",
+        scope: Scope::Bridge,
+        kind: Kind::Time { max: 65_535 },
+        default: "60s",
+        example: "",
+        meaning: "The longest silence before the other broker is asked whether it is there, 5 s at least; \
+                  after one and a half times that without an answer the connection is given up.",
+    },
+    Key {
+        name: "restart_timeout",
+        scope: Scope::Bridge,
+        kind: Kind::Pauses,
+        default: "5s 30s",
+        example: "",
+        meaning: "How long to wait before the next attempt to connect: always the same, or from the first to \
+                  the second, doubling, each a little at random.",
+    },
+    Key {
+        name: "start_type",
+        scope: Scope::Bridge,
+        kind: Kind::Start,
+        default: "automatic",
+        example: "",
+        meaning: "`automatic` connects at the start and whenever the connection was lost, `once` at the start \
+                  and not again after a loss, `lazy` when `threshold` messages wait, until `idle_timeout` is \
+                  over.",
+    },
+    Key {
+        name: "threshold",
+        scope: Scope::Bridge,
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        default: "10",
+        example: "",
+        meaning: "For `start_type lazy`: connect when so many messages wait.",
+    },
+    Key {
+        name: "idle_timeout",
+        scope: Scope::Bridge,
+        kind: Kind::Time { max: 86_400 },
+        default: "60s",
+        example: "",
+        meaning: "For `start_type lazy`: disconnect when no message has gone either way for so long.",
+    },
+    Key {
+        name: "notifications",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether it is published, retained, here and on the other broker, whether the bridge is \
+                  connected (1) or not (0).",
+    },
+    Key {
+        name: "notification_topic",
+        scope: Scope::Bridge,
+        kind: Kind::Words,
+        default: "",
+        example: "bridges/office",
+        meaning: "Where to. Without it `$SYS/broker/connection/CLIENT/state`, with the client identifier on \
+                  the other broker.",
+    },
+    Key {
+        name: "notifications_local_only",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether that is published here only.",
+    },
+    Key {
+        name: "bridge_attempt_unsubscribe",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether the other broker is sent UNSUBSCRIBE for topics that only go out, in case an earlier \
+                  configuration had them come in.",
+    },
+    Key {
+        name: "bridge_outgoing_retain",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "true",
+        example: "",
+        meaning: "Whether messages that were published with RETAIN go out with it.",
+    },
+    Key {
+        name: "bridge_max_packet_size",
+        scope: Scope::Bridge,
+        kind: Kind::Size { min: KB, max: 256 * MB },
+        default: "",
+        example: "256KB",
+        meaning: "The largest packet that goes over the bridge; a larger message is passed over, and the log \
+                  says so. Inward `max_request_size` bounds it, too.",
+    },
+    Key {
+        name: "bridge_cafile",
+        scope: Scope::Bridge,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/office-ca.pem",
+        meaning: "Authorities (PEM), one of which signed the other broker's certificate. It turns TLS on.",
+    },
+    Key {
+        name: "bridge_certfile",
+        scope: Scope::Bridge,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/bridge.pem",
+        meaning: "A certificate (PEM) to show to the other broker. It needs `bridge_cafile` and \
+                  `bridge_keyfile`.",
+    },
+    Key {
+        name: "bridge_keyfile",
+        scope: Scope::Bridge,
+        kind: Kind::Path,
+        default: "",
+        example: "/etc/sol/bridge.key",
+        meaning: "The private key of `bridge_certfile` (PEM).",
+    },
+    Key {
+        name: "bridge_insecure",
+        scope: Scope::Bridge,
+        kind: Kind::Truth,
+        default: "false",
+        example: "",
+        meaning: "Whether the other broker's certificate may be for another name than `address` has. It must \
+                  be signed all the same.",
+    },
+    Key {
+        name: "bridge_tls_version",
+        scope: Scope::Bridge,
+        kind: Kind::Protocols,
+        default: "tlsv1_2,tlsv1_3",
+        example: "",
+        meaning: "Versions of TLS, as in `tls_protocols`.",
+    },
+    Key {
+        name: "bridge_alpn",
+        scope: Scope::Bridge,
+        kind: Kind::Text,
+        default: "",
+        example: "mqtt",
+        meaning: "The protocol to ask the other broker for within TLS (ALPN).",
     },
 ];

@@ -4,12 +4,15 @@
 
 #[cfg(test)]
 mod bounds;
+mod bridge;
+mod bridges;
 mod http;
 mod import;
 mod include;
 mod keys;
 mod line;
 mod listener;
+mod log_lines;
 mod mosquitto;
 mod parse;
 mod persistence;
@@ -29,10 +32,14 @@ use std::time::Duration;
 pub use crate::auth::PublishRate;
 pub use crate::hub::{Limits, Redirect};
 pub use crate::store::SyncPolicy;
+pub use bridge::{
+    Bridge, BridgeStart, BridgeTls, BridgeTopic, Direction, Notifications, RemoteAddress, Secret,
+};
 pub use http::Http;
 pub use import::Import;
 pub use keys::{KEYS, Key, Scope, key};
 pub use listener::{CertificateName, Endpoint, Identifiers, Listener, Proxy, Tls, TlsVersions, WebSocket};
+pub use log_lines::{LogFormat, LogLines};
 pub use mosquitto::{Fate, ForeignOption, MOSQUITTO};
 pub use parse::Overrides;
 pub use persistence::Persistence;
@@ -65,6 +72,8 @@ pub struct Config {
     pub redirect: Option<Redirect>,
     /// Where it tells of itself by HTTP.
     pub http: Http,
+    /// Other brokers that messages are exchanged with.
+    pub bridges: Vec<Bridge>,
 }
 
 impl Config {
@@ -87,6 +96,7 @@ impl Default for Config {
             response_information: None,
             redirect: None,
             http: Http::default(),
+            bridges: Vec::new(),
         }
     }
 }

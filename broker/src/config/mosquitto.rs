@@ -109,18 +109,18 @@ pub const MOSQUITTO: &[ForeignOption] = &[
         "whether the subscriber may read a retained message is checked when it gets it",
     ),
     nearly("clientid_prefixes", "May be given several times."),
-    ignored(
-        "connection_messages",
-        "`log_level DEBUG` tells of connections, and INFO of those that were wrong",
-    ),
+    nearly("connection_messages", "Without it they are told of with `log_format mosquitto` alone."),
     nearly("include_dir", "A path that is not absolute begins at the file that it stands in."),
     nearly(
         "log_dest",
         "`syslog` is refused: systemd takes standard error into its journal, so give `stderr`. `topic` and `dlt` are refused.",
     ),
     ignored("log_facility", "it is for syslog alone, which the log does not go to"),
-    ignored("log_timestamp", "each line of the log has its time"),
-    ignored("log_timestamp_format", "the log has its times as RFC 3339 has them"),
+    same("log_timestamp"),
+    nearly(
+        "log_timestamp_format",
+        "Without it the time is written as RFC 3339 has it, unless there is `log_format mosquitto`.",
+    ),
     nearly(
         "log_type",
         "What is more important than what is asked for is logged too. `subscribe`, `unsubscribe`, `websockets` and `internal` \
@@ -310,16 +310,9 @@ fn a_row_and_the_table_of_keys_agree() {
         assert!(MOSQUITTO[..number].iter().all(|other| other.name != *name), "{name} twice");
         let is_key = keys::KEYS.iter().any(|key| key.name == *name);
         match fate {
-            Fate::Same(_) | Fate::Alias(..) if is_of_a_bridge(name) => {}
             Fate::Same(_) => assert!(is_key, "{name} is no key"),
             Fate::Alias(of, _) => assert!(!is_key && keys::key(of).is_some(), "{name}"),
             _ => assert!(!is_key, "{name} is a key as well"),
         }
     }
-}
-
-#[cfg(test)]
-fn is_of_a_bridge(name: &str) -> bool {
-    let place = |name| MOSQUITTO.iter().position(|option| option.name == name).unwrap();
-    name.starts_with("bridge_") || (place("connection")..=place("try_private")).contains(&place(name))
 }

@@ -64,8 +64,8 @@ pub(super) fn read(
     let mut parser = Parser { sources, problems: Vec::new(), refused: Vec::new() };
     let lines = parser.lines(0, text);
     let lines = parser.unfolded(lines);
-    let (plain, listeners) = parser.sections(&lines);
-    let mut settings = parser.settings(&(plain, listeners), overrides);
+    let sections = parser.sections(&lines);
+    let mut settings = parser.settings(&sections, overrides);
     settings.sources = parser.sources;
     (settings, parser.problems, parser.refused)
 }
@@ -80,44 +80,58 @@ struct Line {
 }
 
 /// A value that is of its key's kind, or all values of a list.
-struct Given {
+pub(super) struct Given {
     values: Vec<String>,
-    place: Place,
+    pub(super) place: Place,
 }
 
-/// What stands above the first `listener` line, or under one.
+/// A file by its parts.
+struct Sections {
+    /// Above the first `listener` line, and the broker's keys wherever they stand.
+    plain: Section,
+    listeners: Vec<Section>,
+    bridges: Vec<Section>,
+}
+
+/// What stands above the first `listener` line, under one, or under a `connection` line.
 #[derive(Default)]
-struct Section {
-    /// The `listener` line.
-    opening: Option<Given>,
+pub(super) struct Section {
+    /// The `listener` or `connection` line.
+    pub(super) opening: Option<Given>,
     given: BTreeMap<&'static str, Given>,
     /// Keys that were given a value that cannot be taken; they count as given.
     spoilt: BTreeMap<&'static str, Place>,
 }
 
 impl Section {
-    fn line(&self, key: &str) -> Option<Place> {
+    /// What the line says that opens it.
+    pub(super) fn title(&self) -> Option<(&str, Place)> {
+        let opening = self.opening.as_ref()?;
+        Some((opening.values.first()?.as_str(), opening.place))
+    }
+
+    pub(super) fn line(&self, key: &str) -> Option<Place> {
         self.given.get(key).map(|given| given.place).or_else(|| self.spoilt.get(key).copied())
     }
 
-    fn list(&self, key: &str) -> impl Iterator<Item = &str> {
+    pub(super) fn list(&self, key: &str) -> impl Iterator<Item = &str> {
         self.given.get(key).into_iter().flat_map(|given| given.values.iter().map(String::as_str))
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.list(key).next()
     }
 
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }
 
-    fn truth(&self, key: &str) -> Option<bool> {
+    pub(super) fn truth(&self, key: &str) -> Option<bool> {
         self.text(key).and_then(value::truth)
     }
 }
 
-struct Parser {
+pub(super) struct Parser {
     sources: Sources,
     problems: Vec<Problem>,
     /// Options of mosquitto that Sol does not have.
@@ -125,7 +139,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn problem(&mut self, place: impl Into<Option<Place>>, column: Option<usize>, what: String) {
+    pub(super) fn problem(&mut self, place: impl Into<Option<Place>>, column: Option<usize>, what: String) {
         self.problems.push(self.sources.problem(place.into(), column, what));
     }
 
@@ -187,11 +201,13 @@ impl Parser {
     }
 
     /// The part above the first `listener` line, which also has the broker's keys, and the listeners' parts.
-    fn sections(&mut self, lines: &[Line]) -> (Section, Vec<Section>) {
-        let (mut plain, mut listeners) = (Section::default(), Vec::<Section>::new());
+    fn sections(&mut self, lines: &[Line]) -> Sections {
+        let (mut plain, mut listeners, mut bridges) =
+            (Section::default(), Vec::<Section>::new(), Vec::<Section>::new());
         let mut of_a_listener = Vec::new();
         // Of each file the listener that its lines are for.
         let mut current = vec![None; self.sources.files.len()];
+        let mut current_bridge = current.clone();
         let is_per_listener = lines.iter().any(|line| match line.words.as_slice() {
             [name, value, ..] => name == "per_listener_settings" && value::truth(value) == Some(true),
             _ => false,
@@ -227,9 +243,27 @@ impl Parser {
                 listeners.push(Section { opening, ..Section::default() });
                 continue;
             }
+            if key.scope == Scope::Connection {
+                let opening = text.map(|text| Given { values: vec![text], place });
+                if let Some(current) = current_bridge.get_mut(place.file) {
+                    *current = Some(bridges.len());
+                }
+                bridges.push(Section { opening, ..Section::default() });
+                continue;
+            }
+            let bridge =
+                current_bridge.get(place.file).copied().flatten().and_then(|number| bridges.get_mut(number));
             let listener =
                 current.get(place.file).copied().flatten().and_then(|number| listeners.get_mut(number));
             let section = match (key.scope, listener) {
+                (Scope::Bridge, _) => {
+                    let Some(bridge) = bridge else {
+                        let what = format!("`{name}` without a `connection` line above: say whose it is");
+                        self.problem(place, None, what);
+                        continue;
+                    };
+                    bridge
+                }
                 (Scope::Plain, Some(_)) => {
                     let what = format!(
                         "`{name}` under a `listener` line: put it above the first one, or say it in the `listener` line"
@@ -276,7 +310,7 @@ impl Parser {
             );
             self.problem(place, None, what);
         }
-        (plain, listeners)
+        Sections { plain, listeners, bridges }
     }
 
     /// A line, as it is told of at another.
@@ -323,9 +357,12 @@ impl Parser {
             self.problem(place, None, format!("`{name}` without a value: give {}", key.kind));
             return None;
         };
-        if key.kind.words() > 1
-            && let Some(word) = words.next()
-        {
+        let more: Vec<_> = words.by_ref().take(key.kind.words() - 1).collect();
+        if key.kind.is_quoted() {
+            text = line::quote(&text);
+        }
+        for word in more {
+            let word = if key.kind.is_quoted() { line::quote(&word) } else { word };
             text = format!("{text} {word}");
         }
         if let Err(advice) = key.kind.check(&text) {
@@ -342,7 +379,8 @@ impl Parser {
         Some(text)
     }
 
-    fn settings(&mut self, (plain, others): &(Section, Vec<Section>), overrides: Overrides) -> Settings {
+    fn settings(&mut self, sections: &Sections, overrides: Overrides) -> Settings {
+        let Sections { plain, listeners: others, bridges } = sections;
         let mut settings = Settings::default();
         let mut lines = Vec::new();
         for key in keys::KEYS.iter().filter(|key| matches!(key.scope, Scope::Broker | Scope::Shared)) {
@@ -390,6 +428,12 @@ impl Parser {
             }
         }
         self.sources.lines = lines;
+        settings.broker.bridges = self.bridges(bridges);
+        for section in bridges {
+            let Some((name, _)) = section.title() else { continue };
+            let places = section.given.iter().map(|(key, given)| (name.to_owned(), *key, given.place));
+            self.sources.bridges.extend(places);
+        }
         settings.broker.listeners = listeners.into_iter().map(|(listener, ..)| listener).collect();
         settings
     }
@@ -853,6 +897,13 @@ fn set(Settings { broker, process, .. }: &mut Settings, key: &str, text: &str) {
     match key {
         "log_level" => process.log_level = value::level(text).unwrap_or(process.log_level),
         "log_path" => process.log_path = Some(text.into()),
+        "log_format" => {
+            process.log_lines.format = value::log_format(text).unwrap_or(process.log_lines.format);
+        }
+        "log_timestamp" => truth(&mut process.log_lines.has_time),
+        "log_timestamp_format" => process.log_lines.time_format = Some(text.to_owned()),
+        "connection_messages" => process.log_lines.connections = value::truth(text),
+        "shutdown_grace" => limits.stop_timeout = value::time(text).unwrap_or(limits.stop_timeout),
         "pid_file" => process.pid_file = Some(text.into()),
         "user" => process.user = Some(text.to_owned()),
         "group" => process.group = Some(text.to_owned()),

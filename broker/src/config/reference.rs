@@ -13,24 +13,12 @@ const SHIPPED: [(&str, &str); 1] = [("persistence", "true")];
 /// Characters a line of `sol.conf` may have.
 const WIDTH: usize = 100;
 
-fn belongs_to(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Broker => "broker",
-        Scope::Shared => "broker, or a listener",
-        Scope::Plain => "plain listener",
-        Scope::Opening => "opens a listener",
-        Scope::Listener => "listener",
-        Scope::Inherited => "listener, inherited",
-        Scope::Access => "all listeners",
-    }
-}
-
 fn page() -> String {
     let mut page = include_str!("reference.md").to_owned();
     page.push_str("| key | value | default | of | meaning |\n|---|---|---|---|---|\n");
     for Key { name, scope, kind, default, meaning, .. } in KEYS {
         let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
-        writeln!(page, "| `{name}` | {kind} | {default} | {} | {meaning} |", belongs_to(*scope)).unwrap();
+        writeln!(page, "| `{name}` | {kind} | {default} | {scope} | {meaning} |").unwrap();
     }
     page + &bounds::table() + &options()
 }
@@ -66,7 +54,7 @@ fn sample() -> String {
         "# Sol's configuration. What is not commented out is the default, but for persistence, which is\n\
          # off without this file. CONFIG.md says more.\n"
             .to_owned();
-    for Key { name, kind, default, example, meaning, .. } in KEYS {
+    for Key { name, scope, kind, default, example, meaning } in KEYS {
         sample.push('\n');
         let mut line = "#".to_owned();
         let text = format!("{meaning} Give {kind}.").replace('`', "");
@@ -80,6 +68,9 @@ fn sample() -> String {
         writeln!(sample, "{line}").unwrap();
         if default.is_empty() {
             writeln!(sample, "#{name} {example}").unwrap();
+        } else if *scope == Scope::Bridge {
+            // There is no bridge.
+            writeln!(sample, "#{name} {default}").unwrap();
         } else {
             let shipped = SHIPPED.iter().find(|(key, _)| key == name);
             writeln!(sample, "{name} {}", shipped.map_or(*default, |(_, value)| value)).unwrap();

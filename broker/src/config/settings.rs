@@ -12,8 +12,8 @@ use log::LevelFilter;
 use super::line::quote;
 use super::value::{self, Age, Size, Time};
 use super::{
-    CertificateName, Config, Endpoint, Http, Identifiers, Listener, Persistence, Problem, Proxy, PublishRate,
-    Redirect, WebSocket,
+    Bridge, BridgeStart, BridgeTls, CertificateName, Config, Endpoint, Http, Identifiers, Listener, LogLines,
+    Notifications, Persistence, Problem, Proxy, PublishRate, Redirect, Secret, WebSocket,
 };
 
 /// What a configuration file says: of the broker, and of the process around it.
@@ -32,6 +32,8 @@ pub struct Settings {
 pub struct Process {
     /// The least important that is logged.
     pub log_level: LevelFilter,
+    /// How its lines are.
+    pub log_lines: LogLines,
     /// The log on disk.
     pub log_path: Option<PathBuf>,
     /// Where else the log goes; none is to standard error while there is somebody to read it.
@@ -57,6 +59,7 @@ impl Default for Process {
     fn default() -> Self {
         Self {
             log_level: LevelFilter::Info,
+            log_lines: LogLines::default(),
             log_path: None,
             console: None,
             pid_file: None,
@@ -82,6 +85,8 @@ pub(super) struct Sources {
     pub(super) files: Vec<Option<Arc<Path>>>,
     /// For a listener by its number, or for the broker: the key, and its line.
     pub(super) lines: Vec<(Option<usize>, &'static str, Option<Place>)>,
+    /// For a bridge by its name.
+    pub(super) bridges: Vec<(String, &'static str, Place)>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -132,6 +137,13 @@ impl Settings {
         files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
     }
 
+    /// A problem with the value of a key of the bridge of that name.
+    pub fn bridge_problem(&self, bridge: &str, key: &str, what: String) -> Problem {
+        let mut places = self.sources.bridges.iter();
+        let place = places.find(|(of, name, _)| of == bridge && *name == key).map(|(.., place)| *place);
+        self.sources.problem(place, None, what)
+    }
+
     /// The files that listeners read: each with the listener's number and its key.
     pub fn files(&self) -> Vec<(usize, &'static str, &Path)> {
         let mut files = Vec::new();
@@ -166,6 +178,12 @@ impl Settings {
                 paths.extend(&mut tls.cafile);
             }
         }
+        for BridgeTls { cafile, identity, .. } in
+            self.broker.bridges.iter_mut().filter_map(|bridge| bridge.tls.as_mut())
+        {
+            paths.push(cafile);
+            paths.extend(identity.iter_mut().flat_map(|(certfile, keyfile)| [certfile, keyfile]));
+        }
         for path in paths {
             *path = directory.join(&*path);
         }
@@ -193,8 +211,9 @@ impl Settings {
     /// Has others keep what a broker that runs by these cannot change. Gives the keys whose values they lose.
     pub fn keep_fixed(&self, others: &mut Self) -> BTreeSet<&'static str> {
         let asked = others.clone();
-        let Config { threads, persistence, http, .. } = &self.broker;
+        let Config { threads, persistence, bridges, http, .. } = &self.broker;
         others.broker.threads = *threads;
+        others.broker.bridges.clone_from(bridges);
         others.broker.persistence.clone_from(persistence);
         others.broker.http.addresses.clone_from(&http.addresses);
         let Process { log_path, console, pid_file, user, group, .. } = &self.process;
@@ -218,7 +237,11 @@ impl Settings {
             let lines = listener_lines(listener).into_iter();
             lines.map(|(key, value)| (listener.endpoint.to_string(), key, value))
         });
-        broker.chain(listeners).collect()
+        let bridges = self.broker.bridges.iter().flat_map(|bridge| {
+            let lines = bridge_lines(bridge).into_iter();
+            lines.map(|(key, value)| (format!("connection {}", bridge.name), key, value))
+        });
+        broker.chain(listeners).chain(bridges).collect()
     }
 
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
@@ -255,6 +278,11 @@ impl Settings {
                 }
             }
         }
+        let LogLines { format, has_time, time_format, connections } = &process.log_lines;
+        lines.push(("log_format", format.name().to_owned()));
+        lines.push(("log_timestamp", has_time.to_string()));
+        lines.extend(time_format.iter().map(|format| ("log_timestamp_format", quote(format))));
+        lines.extend(connections.iter().map(|is_told| ("connection_messages", is_told.to_string())));
         lines.push(("persistence", persistence.is_some().to_string()));
         if let Some(Persistence { directory, sync, max_backlog_bytes }) = persistence {
             push_path(&mut lines, "persistence_location", Some(directory));
@@ -311,6 +339,7 @@ impl Settings {
             lines.push(("server_moved", is_permanent.to_string()));
         }
         lines.push(("threads", threads.to_string()));
+        lines.push(("shutdown_grace", time(Some(limits.stop_timeout))));
         push_path(&mut lines, "pid_file", process.pid_file.as_ref());
         let names = [("user", &process.user), ("group", &process.group)];
         lines.extend(names.into_iter().filter_map(|(key, name)| Some((key, quote(name.as_deref()?)))));
@@ -367,16 +396,71 @@ fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     lines
 }
 
+fn bridge_lines(bridge: &Bridge) -> Vec<(&'static str, String)> {
+    let time = |time: Duration| Time(time.as_secs()).to_string();
+    let addresses: Vec<_> = bridge.addresses.iter().map(ToString::to_string).collect();
+    let mut lines = vec![
+        ("connection", quote(&bridge.name)),
+        ("address", addresses.join(" ")),
+        ("round_robin", bridge.round_robin.to_string()),
+    ];
+    lines.extend(bridge.bind_address.map(|address| ("bridge_bind_address", address.to_string())));
+    lines.extend(bridge.topics.iter().map(|topic| ("topic", value::topic_words(topic))));
+    let texts = [
+        ("local_clientid", bridge.local_client_id.as_ref()),
+        ("remote_clientid", bridge.remote_client_id.as_ref()),
+        ("remote_username", bridge.user_name.as_ref()),
+        ("remote_password", bridge.password.as_ref().map(|Secret(password)| password)),
+    ];
+    lines.extend(texts.into_iter().filter_map(|(key, text)| Some((key, quote(text?)))));
+    lines.extend([
+        ("bridge_protocol_version", value::version_name(bridge.version).to_owned()),
+        ("try_private", bridge.tells.to_string()),
+        ("cleansession", bridge.clean_session.to_string()),
+        ("local_cleansession", bridge.local_clean_session.to_string()),
+        ("keepalive_interval", Time(bridge.keep_alive.into()).to_string()),
+        ("restart_timeout", value::pauses_words(bridge.restart)),
+    ]);
+    match bridge.start {
+        BridgeStart::Automatic => lines.push(("start_type", "automatic".to_owned())),
+        BridgeStart::Once => lines.push(("start_type", "once".to_owned())),
+        BridgeStart::Lazy { threshold, idle } => lines.extend([
+            ("start_type", "lazy".to_owned()),
+            ("threshold", threshold.to_string()),
+            ("idle_timeout", time(idle)),
+        ]),
+    }
+    lines.push(("notifications", bridge.notifications.is_some().to_string()));
+    if let Some(Notifications { topic, is_local }) = &bridge.notifications {
+        lines.extend(topic.iter().map(|topic| ("notification_topic", quote(topic))));
+        lines.push(("notifications_local_only", is_local.to_string()));
+    }
+    lines.push(("bridge_attempt_unsubscribe", bridge.unsubscribes.to_string()));
+    lines.push(("bridge_outgoing_retain", bridge.keeps_retain.to_string()));
+    let most = bridge.max_packet_bytes.map(|bytes| Size(bytes.into()).to_string());
+    lines.extend(most.map(|most| ("bridge_max_packet_size", most)));
+    if let Some(BridgeTls { cafile, identity, is_insecure, versions, alpn }) = &bridge.tls {
+        push_path(&mut lines, "bridge_cafile", Some(cafile));
+        push_path(&mut lines, "bridge_certfile", identity.as_ref().map(|(certfile, _)| certfile));
+        push_path(&mut lines, "bridge_keyfile", identity.as_ref().map(|(_, keyfile)| keyfile));
+        lines.push(("bridge_insecure", is_insecure.to_string()));
+        lines.push(("bridge_tls_version", value::protocol_names(*versions).to_owned()));
+        lines.extend(alpn.iter().map(|protocol| ("bridge_alpn", quote(protocol))));
+    }
+    lines
+}
+
 fn push_path(lines: &mut Vec<(&'static str, String)>, key: &'static str, path: Option<&PathBuf>) {
     lines.extend(path.map(|path| (key, quote(&path.to_string_lossy()))));
 }
 
-/// As a file: the broker's keys, then each listener with its `listener` line.
+/// As a file: the broker's keys, then each listener with its `listener` line, and each bridge with its `connection` line.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "per_listener_settings true")?;
         let listeners = self.broker.listeners.iter().flat_map(listener_lines);
-        for (key, value) in self.broker_lines().into_iter().chain(listeners) {
+        let bridges = self.broker.bridges.iter().flat_map(bridge_lines);
+        for (key, value) in self.broker_lines().into_iter().chain(listeners).chain(bridges) {
             writeln!(f, "{key} {value}")?;
         }
         Ok(())

@@ -97,6 +97,7 @@ fn the_broker_s_keys_are_set() {
     assert_eq!((limits.max_memory_bytes, limits.max_packet_bytes), (64 << 20, 1 << 20));
     let expected = Process {
         log_level: LevelFilter::Info,
+        log_lines: LogLines::default(),
         log_path: None,
         console: None,
         pid_file: Some("sol.pid".into()),
@@ -787,6 +788,19 @@ fn any_persistence() -> impl Strategy<Value = Persistence> {
     })
 }
 
+fn any_log_lines() -> impl Strategy<Value = LogLines> {
+    let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json), Just(LogFormat::Mosquitto)];
+    let time_format = option::of(prop_oneof![Just("%s"), Just("%Y-%m-%d %H:%M:%S"), Just("\"%H\"")]);
+    (format, any::<bool>(), time_format, option::of(any::<bool>())).prop_map(
+        |(format, has_time, time_format, connections)| LogLines {
+            format,
+            has_time,
+            time_format: time_format.map(str::to_owned),
+            connections,
+        },
+    )
+}
+
 prop_compose! {
     fn any_settings()(
         listener in any_listener(),
@@ -803,12 +817,13 @@ prop_compose! {
             prop_oneof![Just(usize::MAX), 1..=(1_usize << 50)],
             option::of((any::<bool>(), any::<bool>())),
         ),
+        log_lines in any_log_lines(),
         names in option::of(("[^\0\n\r]{1,8}", option::of("[^\0\n\r]{1,8}"))),
     ) -> Settings {
         let (user, group) = names.unzip();
         let console = console.map(|(stderr, stdout)| Console { stderr, stdout });
         let mut settings = Settings {
-            process: Process { log_level, log_path, console, pid_file, user, group: group.flatten() },
+            process: Process { log_level, log_lines, log_path, console, pid_file, user, group: group.flatten() },
             ..Settings::default()
         };
         settings.broker.listeners = vec![listener];
@@ -850,5 +865,125 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(settings in any_settings()) {
         prop_assert_eq!(parsed(&settings.to_string()), settings);
+    }
+}
+
+/// What a file of mosquitto says of its bridges.
+const BRIDGES: &str = r#"
+connection office
+address broker.example.org:8883 10.0.0.1
+topic # out
+topic sensors/# in 1
+topic "" both 2 here/x there/y
+topic control/+ both 2 "" berlin/
+remote_username berlin
+remote_password two words
+keepalive_interval 300
+restart_timeout 10
+bridge_cafile ca.crt
+bridge_tls_version tlsv1.2
+bridge_attempt_unsubscribe false
+
+listener 1884
+allow_anonymous true
+connection lazy
+addresses 10.0.0.2
+clientid two
+username u
+password p
+start_type lazy
+threshold 3
+notifications false
+topic a/b out 1 # as of 2024
+try_private false
+cleansession true
+bridge_protocol_version mqttv50
+restart_timeout 1 20
+"#;
+
+#[test]
+fn bridges_of_mosquitto_are_understood() {
+    let settings = parsed(BRIDGES);
+    let [office, lazy] = &settings.broker.bridges[..] else { panic!("{settings:?}") };
+    let mut expected = Bridge::new(
+        "office",
+        RemoteAddress { host: "broker.example.org".to_owned(), port: Some(8883) },
+        vec![
+            BridgeTopic::new("#", Direction::Out, QoS::AtMostOnce),
+            BridgeTopic::new("sensors/#", Direction::In, QoS::AtLeastOnce),
+            BridgeTopic {
+                local_prefix: "here/x".to_owned(),
+                remote_prefix: "there/y".to_owned(),
+                ..BridgeTopic::new("", Direction::Both, QoS::ExactlyOnce)
+            },
+            BridgeTopic {
+                remote_prefix: "berlin/".to_owned(),
+                ..BridgeTopic::new("control/+", Direction::Both, QoS::ExactlyOnce)
+            },
+        ],
+    );
+    expected.addresses.push(RemoteAddress { host: "10.0.0.1".to_owned(), port: None });
+    expected.user_name = Some("berlin".to_owned());
+    expected.password = Some(Secret("two words".to_owned()));
+    expected.keep_alive = 300;
+    expected.restart = (Duration::from_secs(10), Duration::from_secs(10));
+    expected.unsubscribes = false;
+    expected.tls = Some(BridgeTls {
+        cafile: "ca.crt".into(),
+        identity: None,
+        is_insecure: false,
+        versions: TlsVersions::V1_2,
+        alpn: None,
+    });
+    assert_eq!(*office, expected);
+    assert_eq!(lazy.remote_client_id.as_deref(), Some("two"));
+    assert_eq!(lazy.start, BridgeStart::Lazy { threshold: 3, idle: Duration::from_secs(60) });
+    assert_eq!((lazy.clean_session, lazy.local_clean_session, lazy.tells), (true, true, false));
+    assert_eq!((lazy.notifications.as_ref(), lazy.version), (None, crate::codec::Version::V5));
+    assert_eq!(lazy.restart, (Duration::from_secs(1), Duration::from_secs(20)));
+    assert!(!format!("{settings:?}").contains("two words"));
+    assert_eq!(parsed(&settings.to_string()), settings);
+    assert_eq!(settings.changed(&parsed(&BRIDGES.replace("300", "301"))).len(), 1);
+    let mut anchored = settings;
+    anchored.anchor(Path::new("/d"));
+    assert_eq!(anchored.broker.bridges[0].tls.as_ref().unwrap().cafile, Path::new("/d/ca.crt"));
+}
+
+#[test]
+fn what_is_wrong_with_a_bridge_is_told_with_its_line() {
+    let bridge = |more: &str| format!("connection b\naddress a\ntopic t\n{more}\n");
+    for (text, expected) in [
+        ("topic t out".to_owned(), "1: `topic` without a `connection` line above: say whose it is"),
+        ("connection b\naddress a".to_owned(), "1: `connection b` without `topic`: say what goes over it"),
+        (
+            "connection b\ntopic t".to_owned(),
+            "1: `connection b` without `address`: say where the other broker is",
+        ),
+        (
+            bridge("connection b\naddress a\ntopic t"),
+            "4: a second `connection b`: give each bridge a name of its own",
+        ),
+        (bridge("topic t up"), "4: `topic` cannot be `t up`: `up` for a direction: give out, in or both"),
+        (bridge("topic t in 3"), "4: `topic` cannot be `t in 3`: `3` for a QoS: give 0, 1 or 2"),
+        (
+            bridge("topic t in 1 a/# b"),
+            "4: `topic` cannot be `t in 1 a/# b`: a wildcard in the prefix `a/#`: put it into the pattern",
+        ),
+        (
+            bridge("bridge_certfile c\nbridge_cafile a"),
+            "4: `bridge_certfile` without `bridge_keyfile`: give its private key too",
+        ),
+        (
+            bridge("bridge_alpn mqtt"),
+            "4: `bridge_alpn` without `bridge_cafile`: TLS needs to know whom to trust, give it",
+        ),
+        (bridge("remote_password p"), "4: `remote_password` without `remote_username`: say whose it is"),
+        (bridge("keepalive_interval 4"), "4: `keepalive_interval` below 5s: give that or more"),
+        (
+            bridge("restart_timeout 9 3"),
+            "4: `restart_timeout` cannot be `9 3`: give a time from 1s to 1h, or two: the first and the longest",
+        ),
+    ] {
+        assert_eq!(problems(&text), format!("sol.conf:{expected}\n"), "{text}");
     }
 }

@@ -6,15 +6,21 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::format::StrftimeItems;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use super::{Endpoint, SyncPolicy, TlsVersions};
+use super::{BridgeTopic, Endpoint, LogFormat, RemoteAddress, SyncPolicy, TlsVersions, line};
+use crate::codec::Version;
 
 /// The longest interval between syncs, in seconds.
 const MAX_SYNC_INTERVAL: u64 = 3600;
 /// Of what the client identifiers begin with that are made up, as in mosquitto.
 const MAX_PREFIX_BYTES: usize = 50;
+/// The longest wait between attempts to connect, in seconds.
+const MAX_PAUSE: u64 = 3600;
+/// Of the time in each line of the log.
+const MAX_TIME_FORMAT_BYTES: usize = 100;
 /// So that a packet has room for it beside others.
 const MAX_TEXT_BYTES: usize = 1024;
 
@@ -52,6 +58,10 @@ pub enum Kind {
     LogType,
     /// Where the log goes. It may be two words.
     LogDest,
+    /// How a line of the log is.
+    LogFormat,
+    /// How a time is written, as strftime has it. It may be two words.
+    TimeFormat,
     /// Bytes.
     Size {
         /// The least.
@@ -109,6 +119,18 @@ pub enum Kind {
     Prefixes,
     /// Addresses of IP.
     Network,
+    /// Other brokers.
+    Addresses,
+    /// What goes over a bridge.
+    BridgeTopic,
+    /// How long to wait before the next attempt: one time, or the first and the longest.
+    Pauses,
+    /// What another broker is told, which mosquitto does not quote.
+    Words,
+    /// When a bridge connects.
+    Start,
+    /// A version of MQTT.
+    Version,
 }
 
 impl fmt::Display for Kind {
@@ -129,6 +151,8 @@ impl fmt::Display for Kind {
             Self::Level => f.write_str("DEBUG, INFO, WARNING or ERROR"),
             Self::LogType => f.write_str("error, warning, notice, information, debug or all"),
             Self::LogDest => f.write_str("stderr, stdout, none, or file and its path"),
+            Self::LogFormat => f.write_str("text, json or mosquitto"),
+            Self::TimeFormat => f.write_str("a time as strftime has it, such as %Y-%m-%dT%H:%M:%S"),
             Self::Size { min, max } => {
                 write!(f, "a size from {} to {}, in B, KB, MB or GB", Size(min), Size(max))
             }
@@ -145,12 +169,23 @@ impl fmt::Display for Kind {
             Self::OldestTls => f.write_str("tlsv1.2 or tlsv1.3"),
             Self::Name => f.write_str("a name"),
             Self::Prefix => write!(f, "a text of at most {MAX_PREFIX_BYTES} bytes"),
-            Self::Text => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
+            Self::Text | Self::Words => write!(f, "a text of at most {MAX_TEXT_BYTES} bytes"),
             Self::Carrier => f.write_str("mqtt or websockets"),
             Self::UrlPath => f.write_str("the path of a URL such as /mqtt"),
             Self::Network => f.write_str("an IP address or a network such as 10.0.0.0/8"),
             Self::Origin => f.write_str("an origin such as https://example.org"),
             Self::Prefixes => f.write_str("the begin of a name"),
+            Self::Addresses => {
+                f.write_str("names or IP addresses, each with :port or without, with spaces between")
+            }
+            Self::BridgeTopic => {
+                f.write_str("a topic filter, maybe out, in or both, a QoS, the local and the remote prefix")
+            }
+            Self::Pauses => {
+                write!(f, "a time from 1s to {0}, or two: the first and the longest", Time(MAX_PAUSE))
+            }
+            Self::Start => f.write_str("automatic, once or lazy"),
+            Self::Version => f.write_str("mqttv31, mqttv311 or mqttv50"),
         }
     }
 }
@@ -166,17 +201,30 @@ impl Kind {
                 | Self::Network
                 | Self::LogType
                 | Self::LogDest
+                | Self::BridgeTopic
         )
     }
 
     /// How many words a value may have.
     pub(super) fn words(self) -> usize {
-        if matches!(self, Self::Listener | Self::Sync | Self::LogDest) { 2 } else { 1 }
+        match self {
+            Self::Listener | Self::Sync | Self::LogDest | Self::TimeFormat | Self::Pauses => 2,
+            Self::Addresses | Self::BridgeTopic | Self::Words => usize::MAX,
+            _ => 1,
+        }
+    }
+
+    /// Whether its words are kept apart, so that one of them may be empty or have spaces.
+    pub(super) fn is_quoted(self) -> bool {
+        self == Self::BridgeTopic
     }
 
     /// Whether a value is of the kind; if not, what to do.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         let advice = || format!("give {self}");
+        if self == Self::BridgeTopic {
+            return topic(text).map(drop);
+        }
         let valid = match self {
             Self::Address => text.parse::<IpAddr>().is_ok(),
             Self::Port => text.parse::<u16>().is_ok(),
@@ -190,7 +238,7 @@ impl Kind {
             Self::Prefix => {
                 !text.is_empty() && text.len() <= MAX_PREFIX_BYTES && !text.contains(char::is_control)
             }
-            Self::Text => {
+            Self::Text | Self::Words => {
                 !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.contains(char::is_control)
             }
             Self::Level => level(text).is_some(),
@@ -206,6 +254,8 @@ impl Kind {
                 }
                 _ => log_dest(text).is_some(),
             },
+            Self::LogFormat => log_format(text).is_some(),
+            Self::TimeFormat => is_time_format(text),
             Self::Size { min, max } => size(text).is_some_and(|bytes| (min..=max).contains(&bytes)),
             Self::Time { max } => time(text).is_some_and(|time| time <= Duration::from_secs(max)),
             Self::Age { max } => match age(text) {
@@ -247,6 +297,11 @@ impl Kind {
                 let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
                 is_visible(text) && host.is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'))
             }
+            Self::Addresses => addresses(text).is_some(),
+            Self::BridgeTopic => true,
+            Self::Pauses => pauses(text).is_some(),
+            Self::Start => ["automatic", "once", "lazy"].contains(&text),
+            Self::Version => version(text).is_some(),
         };
         if valid { Ok(()) } else { Err(advice()) }
     }
@@ -306,6 +361,18 @@ pub(super) fn log_type(text: &str) -> Option<LevelFilter> {
         "debug" | "subscribe" | "unsubscribe" | "websockets" | "internal" | "all" => Some(LevelFilter::Debug),
         _ => None,
     }
+}
+
+pub(super) fn log_format(text: &str) -> Option<LogFormat> {
+    [LogFormat::Text, LogFormat::Json, LogFormat::Mosquitto].into_iter().find(|format| format.name() == text)
+}
+
+fn is_time_format(text: &str) -> bool {
+    let is_known = |item| !matches!(item, chrono::format::Item::Error);
+    !text.is_empty()
+        && text.len() <= MAX_TIME_FORMAT_BYTES
+        && !text.contains(char::is_control)
+        && StrftimeItems::new(text).all(is_known)
 }
 
 /// Where the log goes.
@@ -385,6 +452,53 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     u64::from_str(number).ok()?.checked_mul(factor)
 }
 
+/// Other brokers.
+pub(super) fn addresses(text: &str) -> Option<Vec<RemoteAddress>> {
+    let addresses: Vec<_> = text.split_whitespace().map(RemoteAddress::parse).collect::<Option<_>>()?;
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+/// What goes over a bridge; otherwise what to do.
+pub(super) fn topic(text: &str) -> Result<BridgeTopic, String> {
+    let words = line::words(&format!("topic {text}")).map_err(|(_, what)| what.to_owned())?;
+    BridgeTopic::parse(words.get(1..).unwrap_or_default())
+}
+
+/// As it is written behind its key.
+pub(super) fn topic_words(topic: &BridgeTopic) -> String {
+    let BridgeTopic { pattern, direction, qos, local_prefix, remote_prefix } = topic;
+    let [pattern, local, remote] = [pattern, local_prefix, remote_prefix].map(|text| line::quote(text));
+    format!("{pattern} {direction} {qos} {local} {remote}")
+}
+
+/// The first wait and the longest.
+pub(super) fn pauses(text: &str) -> Option<(Duration, Duration)> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(MAX_PAUSE);
+    let times: Vec<_> = text.split_whitespace().map(time).collect::<Option<_>>()?;
+    let pauses = match times[..] {
+        [both] => (both, both),
+        [first, longest] if first <= longest => (first, longest),
+        _ => return None,
+    };
+    (range.contains(&pauses.0) && range.contains(&pauses.1)).then_some(pauses)
+}
+
+/// Two times as they are written.
+pub(super) fn pauses_words((first, longest): (Duration, Duration)) -> String {
+    format!("{} {}", Time(first.as_secs()), Time(longest.as_secs()))
+}
+
+const VERSIONS: [(&str, Version); 3] =
+    [("mqttv31", Version::V31), ("mqttv311", Version::V311), ("mqttv50", Version::V5)];
+
+pub(super) fn version(text: &str) -> Option<Version> {
+    VERSIONS.iter().find(|(name, _)| *name == text).map(|(_, version)| *version)
+}
+
+pub(super) fn version_name(version: Version) -> &'static str {
+    VERSIONS.iter().find(|(_, other)| *other == version).map_or("mqttv311", |(name, _)| name)
+}
+
 pub(super) fn sync(text: &str) -> Option<SyncPolicy> {
     match text.split_once(' ') {
         None if text == "always" => Some(SyncPolicy::Always),
@@ -445,8 +559,8 @@ pub(super) fn mode(text: &str) -> Option<u32> {
 
 pub(super) fn protocols(text: &str) -> Option<TlsVersions> {
     let mut versions = text.split(',').map(str::trim).map(|version| match version {
-        "tlsv1_2" => Some(TlsVersions::V1_2),
-        "tlsv1_3" => Some(TlsVersions::V1_3),
+        "tlsv1_2" | "tlsv1.2" => Some(TlsVersions::V1_2),
+        "tlsv1_3" | "tlsv1.3" => Some(TlsVersions::V1_3),
         _ => None,
     });
     let first = versions.next()??;

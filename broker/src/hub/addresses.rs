@@ -103,11 +103,11 @@ impl Hub {
     }
 }
 
-/// The address, if there may be limits for it. A UNIX socket has its permissions.
+/// The address, if there may be limits for it. A UNIX socket has its permissions, and a bridge is our own.
 fn limited(origin: &Origin) -> Option<Source> {
     match origin {
         Origin::Tcp(address) => Some(address.ip().into()),
-        Origin::Unix(_) => None,
+        Origin::Unix(_) | Origin::Bridge(_) => None,
     }
 }
 

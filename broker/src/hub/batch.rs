@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::reached::Noted;
 use super::routes::Routes;
+use super::trace::Line;
 use crate::session::Tally;
 use crate::store::Turn;
 
@@ -34,6 +35,8 @@ pub struct Batch {
     pub(super) tally: Tally,
     /// Limits that were reached, to be told to the log when the batch is over.
     pub(super) noted: Noted,
+    /// Packets of traced clients, to be told of then, too.
+    pub(super) traced: Vec<Line>,
     /// By how much the account of memory changed since the thread last looked at all of it.
     pub(super) memory_changes: u64,
     /// Tells threads apart, for the counters.
@@ -56,6 +59,7 @@ impl Batch {
             bytes: 0,
             tally: Tally::default(),
             noted: Noted::default(),
+            traced: Vec::new(),
             memory_changes: 0,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
@@ -125,7 +129,7 @@ impl Batch {
 
     /// Whether a limit was reached that the log is to hear of.
     pub(super) fn has_something_to_tell(&self) -> bool {
-        !self.noted.is_empty() || self.tally.dropped_retained_full > 0
+        !self.noted.is_empty() || !self.traced.is_empty() || self.tally.dropped_retained_full > 0
     }
 
     /// Whether it is time to let the receivers write.

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use log::{debug, info};
+use log::{Level, debug, log};
 
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal, granted_expiry};
 use super::peer::{Connected, Shown};
+use super::publish::is_the_brokers;
 use super::reached::{Limit, Times, Who};
-use super::{Batch, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
+use super::{Batch, CONNECTIONS, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
 use crate::auth::acl::Rights;
 use crate::codec::{
     Connect, Decoded, Disconnect, Error, Packet, PacketType, Property, Reason, Version, connect_version,
-    decode,
+    decode, is_of_bridge,
 };
 use crate::session::{Expiry, Link, Session, Terms, Visit, Will, release};
 use crate::topic::Name;
@@ -47,8 +48,18 @@ impl Hub {
             Some(_) => self.authenticate(peer, (&connect, &terms), behind, now, batch)?,
         };
         batch.tally.messages_received += 1;
-        self.handle_connect(peer, &connect, terms, authenticated.last_word.as_deref(), now, batch)
-            .map_err(Next::End)?;
+        self.handle_connect(
+            peer,
+            (&connect, is_of_bridge(bytes)),
+            terms,
+            authenticated.last_word.as_deref(),
+            now,
+            batch,
+        )
+        .map_err(Next::End)?;
+        if let Some(connected) = &peer.connected {
+            self.trace_newcomer(&connected.client, Packet::Connect(connect), batch);
+        }
         Ok(length + authenticated.handled)
     }
 
@@ -72,7 +83,7 @@ impl Hub {
     fn handle_connect(
         &self,
         peer: &mut Peer,
-        connect: &Connect<'_>,
+        (connect, is_bridge): (&Connect<'_>, bool),
         terms: Terms,
         last_word: Option<&str>,
         now: Instant,
@@ -86,10 +97,16 @@ impl Hub {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
+        if self.is_taken(&peer.origin, &grant.client_id) {
+            let what = "the client identifier is a bridge's here: take another";
+            return refuse((Reason::ClientIdentifierNotValid, what), batch);
+        }
         let writer = self.writer(&peer.access, user, &grant.client_id);
         let rights = writer.as_ref().map(|writer| writer.rights());
         let connection = self.next_number();
-        let mut will = connect.will.as_ref().map(Will::from);
+        // A bridge alone says in the broker's own topics that it is there.
+        let will = connect.will.as_ref().filter(|will| is_bridge || !is_the_brokers(will.topic));
+        let mut will = will.map(Will::from);
         will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
@@ -118,6 +135,11 @@ impl Hub {
                 // out before the new connection's first message.
                 Linked::TookOver(mine, will, client) => {
                     link = mine;
+                    debug!(
+                        target: CONNECTIONS,
+                        event = "takeover", client = &*grant.client_id, address:% = peer.origin;
+                        "{} takes over {}", peer.origin, Shown(&grant.client_id)
+                    );
                     self.publish_will(will, &client, batch);
                 }
             }
@@ -130,9 +152,13 @@ impl Hub {
         let is_greeted = Cell::new(false);
         peer.writer = writer;
         let limits = Arc::clone(&peer.limits);
-        let connected = Connected { client, connection, version, terms, keep_alive, limits, is_greeted };
+        let connected =
+            Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge };
         let connected = peer.connected.insert(connected);
         debug!(
+            target: CONNECTIONS,
+            event = "connected", client = connected.client.id(), address:% = peer.origin,
+            user = visit.user.as_deref().unwrap_or_default(), protocol:% = version, clean = is_clean, keep_alive;
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
             peer.origin,
             Shown(connected.client.id()),
@@ -318,10 +344,16 @@ impl Hub {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.leave(&peer.origin);
         peer.entrance.leave();
-        match self.to_be_told(&peer, ending, now) {
-            Some(times) => info!("{peer} disconnected: {ending}{}", Times(times)),
-            None => debug!("{peer} disconnected: {ending}"),
-        }
+        let (level, times) = match self.to_be_told(&peer, ending, now) {
+            Some(times) => (Level::Info, times),
+            None => (Level::Debug, 1),
+        };
+        let client = peer.connected.as_ref().map_or("", |connected| connected.client.id());
+        log!(
+            target: CONNECTIONS, level,
+            event = "disconnected", client, address:% = peer.origin, reason = ending.kind(), why:% = ending;
+            "{peer} disconnected: {ending}{}", Times(times)
+        );
         batch.tally.charge(peer.aliases.bytes(), 0);
         let Some(Connected { client, connection, .. }) = peer.connected else { return };
         self.linked.fetch_sub(1, Ordering::AcqRel);
@@ -370,10 +402,10 @@ impl Hub {
         is_current
     }
 
-    /// Asks every connection to end once its outbox is written. The wills go out first, while there is somebody to hear
-    /// them; those that wait for their time too, if the sessions end with the broker. Where sessions survive it, a will
-    /// with a delay is stored with its session and waits on, so that nobody hears it of a client that is back in time;
-    /// the standard lets a server that shuts down put off wills until its restart (§3.1.2.5).
+    /// Asks every connection to end once its outbox is written and nothing is in flight to it. The wills go out first,
+    /// while there is somebody to hear them; those that wait for their time too, if the sessions end with the broker. Where
+    /// sessions survive it, a will with a delay is stored with its session and waits on, so that nobody hears it of a
+    /// client that is back in time; the standard lets a server that shuts down put off wills until its restart (§3.1.2.5).
     pub fn stop(&self, batch: &mut Batch) {
         let clients: Vec<_> = {
             let sessions = self.sessions.lock();
@@ -400,6 +432,17 @@ impl Hub {
         for client in &clients {
             if let Some(link) = &mut client.session.lock().link {
                 link.ending = true;
+                batch.touched(link.wake());
+            }
+        }
+    }
+
+    /// A stop waits no longer for what clients have not acknowledged.
+    pub fn hurry(&self, batch: &mut Batch) {
+        let clients: Vec<_> = self.sessions.lock().values().cloned().collect();
+        self.hurries.store(true, Ordering::Release);
+        for client in &clients {
+            if let Some(link) = &mut client.session.lock().link {
                 batch.touched(link.wake());
             }
         }

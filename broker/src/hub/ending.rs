@@ -105,6 +105,33 @@ impl Ending {
         )
     }
 
+    /// A word for machines that read the log.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::DisconnectWith(_) => "disconnect_with_reason",
+            Self::Closed => "closed",
+            Self::Network(_) => "network",
+            Self::Tls(_) => "tls",
+            Self::WebSocket(_) => "websocket",
+            Self::Malformed(codec::Error::PacketTooLarge { .. }) => "packet_too_large",
+            Self::Malformed(_) => "malformed",
+            Self::Refused { code: Reason::BadUserNameOrPassword | Reason::NotAuthorized, .. } => {
+                "not_authorized"
+            }
+            Self::Refused { .. } => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::KeepAliveTimeout(_) => "keep_alive_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::TakenOver => "taken_over",
+            Self::MemoryShort => "memory_short",
+            Self::Dismissed => "dismissed",
+            Self::Panicked => "panicked",
+            Self::Stopping => "stopping",
+            _ => "protocol_error",
+        }
+    }
+
     /// The limit that was reached, if that is why.
     pub(super) fn limit(&self) -> Option<Limit> {
         match self {

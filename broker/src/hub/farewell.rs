@@ -44,6 +44,9 @@ impl Hub {
         let is_said = encode_fitting(&connected.terms, &properties, &mut packet, |properties| {
             Packet::Disconnect(Disconnect { reason, properties: properties.as_properties() })
         });
+        if is_said && connected.client.is_traced() {
+            batch.trace(&connected.client, false, &Packet::Disconnect(Disconnect::new(reason)));
+        }
         unsent.append(&packet);
         batch.tally.messages_sent += i64::from(is_said);
         is_said

@@ -104,7 +104,7 @@ pub struct Limits {
     pub login_delay: DelayLimits,
     /// A client that reads nothing for so long, although something waits for it, is disconnected.
     pub write_timeout: Duration,
-    /// How long a stop waits for clients to read what is left.
+    /// How long a stop waits for clients to read what is left, and to acknowledge what is in flight.
     pub stop_timeout: Duration,
 }
 
@@ -174,14 +174,14 @@ impl Limits {
 
     /// Whether a topic name or filter is short and shallow enough.
     #[inline]
-    pub(super) fn allow_topic(&self, topic: &str) -> bool {
+    pub(crate) fn allow_topic(&self, topic: &str) -> bool {
         // So few bytes cannot have more levels.
         topic.len() <= self.max_topic_bytes
             && (topic.len() < self.max_topic_levels || topic.split('/').nth(self.max_topic_levels).is_none())
     }
 
     /// As CONNACK says it, where it says it.
-    pub(super) fn receive_maximum(&self) -> Option<NonZeroU16> {
+    pub(crate) fn receive_maximum(&self) -> Option<NonZeroU16> {
         NonZeroU16::new(self.max_received_messages.max(1)).filter(|most| *most < NonZeroU16::MAX)
     }
 

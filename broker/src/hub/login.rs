@@ -100,7 +100,7 @@ impl Hub {
     ) -> Next {
         let source = match &peer.origin {
             Origin::Tcp(address) => address.ip().into(),
-            Origin::Unix(_) => Source::Local,
+            Origin::Unix(_) | Origin::Bridge(_) => Source::Local,
         };
         let delay = self.delays.lock().failed(source, now);
         if delay.is_zero() {

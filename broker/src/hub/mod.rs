@@ -30,6 +30,7 @@ mod acknowledge;
 mod addresses;
 mod auth;
 mod batch;
+mod bridge;
 mod connack;
 mod connect;
 mod counters;
@@ -60,6 +61,7 @@ mod stored;
 mod subscribe;
 mod subscriptions;
 mod topics;
+mod trace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,6 +83,7 @@ pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
 #[cfg(test)]
 pub(crate) use topics::names as statistics;
+pub use trace::{MOST_TRACED, TRACE, TooManyTraced};
 
 use crate::auth::{Delays, Entrance, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
@@ -98,6 +101,10 @@ use retained::RetainedStore;
 use schedule::Schedule;
 use subscriptions::SubscriptionIndex;
 use topics::Topics;
+use trace::Traces;
+
+/// The target of the lines of the log that tell of connections, with facts beside them for forms of it that machines read.
+pub const CONNECTIONS: &str = "sol::connections";
 
 /// The heart of the broker. See the module's documentation.
 pub struct Hub {
@@ -118,9 +125,12 @@ pub struct Hub {
     session_count: AtomicUsize,
     retained_count: AtomicUsize,
     stopping: AtomicBool,
+    /// A stop has waited long enough.
+    hurries: AtomicBool,
     counters: Counters,
     reached: Reached,
     latency: Latency,
+    traces: Traces,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
     /// How often the rights of connected clients have changed.
@@ -138,6 +148,8 @@ pub struct Hub {
     journal: Option<Arc<Journal>>,
     /// How the store is, for the statistics.
     store_status: Option<Arc<Status>>,
+    /// Client identifiers that bridges have here, and nobody else.
+    bridges: Box<[String]>,
 }
 
 /// By client identifier.
@@ -150,13 +162,16 @@ type ClientKey = u64;
 struct Client {
     id: Arc<str>,
     key: ClientKey,
+    /// Changed and looked at beside all locks.
+    is_traced: AtomicBool,
     session: Mutex<Session>,
     restriction: Restriction,
 }
 
 impl Client {
     fn new(id: Arc<str>, key: ClientKey, session: Session) -> Self {
-        Self { id, key, session: Mutex::new(session), restriction: Restriction::default() }
+        let (is_traced, restriction) = (AtomicBool::new(false), Restriction::default());
+        Self { id, key, is_traced, session: Mutex::new(session), restriction }
     }
 
     fn id(&self) -> &str {
@@ -218,9 +233,11 @@ impl Hub {
             session_count: AtomicUsize::new(0),
             retained_count: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            hurries: AtomicBool::new(false),
             counters: Counters::default(),
             reached: Reached::default(),
             latency: Latency::new(),
+            traces: Traces::default(),
             addresses: Mutex::default(),
             rights_generation: AtomicU64::new(0),
             topics: Mutex::default(),
@@ -229,6 +246,7 @@ impl Hub {
             response_information: RwLock::default(),
             journal: None,
             store_status: None,
+            bridges: Box::default(),
         }
     }
 
@@ -245,6 +263,11 @@ impl Hub {
     /// With what tells how the store is.
     pub fn with_store_status(self, status: Arc<Status>) -> Self {
         Self { store_status: Some(status), ..self }
+    }
+
+    /// With bridges that have these client identifiers.
+    pub fn with_bridges(self, client_ids: impl IntoIterator<Item = String>) -> Self {
+        Self { bridges: client_ids.into_iter().collect(), ..self }
     }
 
     /// For the time of a batch: what is recorded meanwhile survives together. To be taken before all locks.
@@ -337,6 +360,7 @@ impl Hub {
         };
         let published = batch.tally.publish_received;
         batch.measured = self.latency.due(now);
+        let is_traced = connected.client.is_traced();
         let mut held = Held::Nothing;
         let mut topic = None;
         let next = loop {
@@ -356,6 +380,9 @@ impl Hub {
                     }
                     consumed += length;
                     batch.tally.messages_received += 1;
+                    if is_traced {
+                        batch.trace(&connected.client, true, packet);
+                    }
                     let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;

@@ -34,6 +34,7 @@ impl Hub {
             self.absorb(batch);
             return Ok(0);
         };
+        let is_traced = unsent.is_empty() && connected.client.is_traced();
         let mut session = connected.client.session.lock();
         if let Some(link) = session.link_of(connected.connection) {
             if !batch.free_replies.is_empty() {
@@ -58,6 +59,9 @@ impl Hub {
             if waits { usize::MAX } else { link.outbox.bytes() }
         });
         drop((session, turn));
+        if is_traced {
+            batch.trace_output(connected, unsent);
+        }
         self.absorb(batch);
         waiting
     }
@@ -96,13 +100,23 @@ impl Hub {
             return Ok(Sleep::Asleep);
         }
         let was_held = session.link.as_ref().is_some_and(|link| link.outbox.is_held());
-        let link = self.fill(&mut session, (peer, connected), unsent, batch)?;
+        self.fill(&mut session, (peer, connected), unsent, batch)?;
+        // What is queued is in flight first.
+        let awaits = session.outbound.in_flight() > 0;
+        let link = session.link.as_mut().ok_or(Ending::TakenOver)?;
         if !unsent.is_empty() || was_held && !link.outbox.is_held() {
+            if connected.client.is_traced() {
+                drop((session, turn));
+                // Told of when this task sleeps.
+                batch.trace_output(connected, unsent);
+            }
             return Ok(Sleep::Output);
         }
         match link.outbox.held_by() {
             Some(group) => self.wake_after(group, waker),
-            None if link.ending => return Err(Ending::Stopping),
+            None if link.ending && (!awaits || self.hurries.load(Ordering::Acquire)) => {
+                return Err(Ending::Stopping);
+            }
             None => {}
         }
         link.held_bytes = peer.held_bytes();

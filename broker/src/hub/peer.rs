@@ -25,6 +25,8 @@ pub enum Origin {
     Tcp(SocketAddr),
     /// The UNIX socket at this path, which does not say who is at the other end.
     Unix(Arc<Path>),
+    /// The bridge of that name, in this process.
+    Bridge(Arc<str>),
 }
 
 impl From<SocketAddr> for Origin {
@@ -38,6 +40,7 @@ impl std::fmt::Display for Origin {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
+            Self::Bridge(name) => write!(f, "bridge {name}"),
         }
     }
 }
@@ -82,6 +85,8 @@ pub(super) struct Connected {
     /// CONNACK was handed over for writing. It is the first in the outbox, which is lost when the session is
     /// taken over before.
     pub(super) is_greeted: Cell<bool>,
+    /// It is another broker's bridge, and said so as mosquitto's do.
+    pub(super) is_bridge: bool,
 }
 
 impl Peer {

@@ -7,7 +7,7 @@ use super::peer::Connected;
 use super::reached::Limit;
 use super::share::Reach;
 use super::subscriptions::SubscriptionIndex;
-use super::{Batch, Client, ClientKey, Ending, Hub, Limits};
+use super::{Batch, Client, ClientKey, Ending, Hub};
 use crate::codec::{AckType, Delivery, PacketId, Properties, Property, Publish, QoS, Reason, Version};
 use crate::session::{Content, Manner, Received, ReceivedAliases, Tally, Will, release};
 use crate::store::Record;
@@ -36,7 +36,7 @@ impl Hub {
             }
             _ => {
                 let topic = self.topic(aliases, publish, connected, &mut batch.tally)?;
-                (topic, refusal(&connected.limits, topic, publish)?)
+                (topic, refusal(connected, topic, publish)?)
             }
         };
         let is_denied = refusal.is_none()
@@ -55,7 +55,7 @@ impl Hub {
             Some(refusal) if is_new => refusal,
             // Clients may not write to the broker's own topics, nor where they have no right to. The standard lets a
             // server acknowledge what it does not deliver [MQTT-3.3.5-2].
-            _ if !is_new || is_denied || is_the_brokers(topic) => Reason::Success,
+            _ if !is_new || is_denied || !may_publish(connected, topic) => Reason::Success,
             _ => {
                 let content = Content::new(topic, publish.payload, publish.delivery.qos())
                     .with(publish.properties, batch.now);
@@ -165,7 +165,8 @@ impl Hub {
         // It may have lost the right since it left the will.
         let is_allowed = self.may_leave(from.id(), from.rights().as_deref(), &will, batch.now);
         let Will { message, retain, .. } = will;
-        if is_allowed && !is_the_brokers(message.topic()) {
+        // Of a client that is no bridge there is none to the broker's topics.
+        if is_allowed && (!is_the_brokers(message.topic()) || is_bridge_state(message.topic())) {
             let content = Content::published(&message, batch.now);
             self.publish(content, retain, Some(from.key), &self.index.read(), batch);
         }
@@ -186,7 +187,7 @@ impl Hub {
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> bool {
-        let _retained = retain.then(|| self.retain(&content, batch.now, &mut batch.tally));
+        let _retained = retain.then(|| self.retain(&content, from, batch.now, &mut batch.tally));
         let Batch { routes, wakers, noted, bytes, tally, now, measured, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
         let limits = self.delivery_limits();
@@ -227,7 +228,8 @@ impl Hub {
 }
 
 /// Why a client of 5.0 may not publish this, if so. The others are not told.
-fn refusal(limits: &Limits, topic: Name<'_>, publish: &Publish<'_>) -> Result<Option<Reason>, Ending> {
+fn refusal(connected: &Connected, topic: Name<'_>, publish: &Publish<'_>) -> Result<Option<Reason>, Ending> {
+    let limits = &connected.limits;
     let qos = publish.delivery.qos();
     if qos > limits.max_qos {
         let what = format!("PUBLISH at QoS {qos}, above Maximum QoS [MQTT-3.2.2-11]");
@@ -239,7 +241,7 @@ fn refusal(limits: &Limits, topic: Name<'_>, publish: &Publish<'_>) -> Result<Op
             "PUBLISH with RETAIN, which is not available [MQTT-3.2.2-14]",
         ));
     }
-    if is_the_brokers(topic) {
+    if !may_publish(connected, topic) {
         return Ok(Some(Reason::NotAuthorized));
     }
     if !limits.allow_topic(topic.as_str()) {
@@ -269,6 +271,16 @@ fn violation(reason: Reason, what: impl Into<Cow<'static, str>>) -> Ending {
 pub(super) fn is_as_said(payload: &[u8], properties: Properties<'_>) -> bool {
     properties.iter().all(|property| property != Property::PayloadFormatIndicator(true))
         || str::from_utf8(payload).is_ok()
+}
+
+/// Whether a client may publish to the topic: not to the broker's own. A bridge says there whether it is connected.
+fn may_publish(connected: &Connected, topic: Name<'_>) -> bool {
+    !is_the_brokers(topic) || (connected.is_bridge && is_bridge_state(topic))
+}
+
+/// Where bridges say whether they are connected.
+fn is_bridge_state(topic: Name<'_>) -> bool {
+    topic.as_str().starts_with("$SYS/broker/connection/")
 }
 
 /// The trees that the broker alone publishes to.

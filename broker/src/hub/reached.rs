@@ -130,6 +130,7 @@ impl Reached {
             Who::Client(id) => self.hashes.hash_one((limit, 0, id)),
             Who::Origin(Origin::Tcp(address)) => self.hashes.hash_one((limit, 1, Source::from(address.ip()))),
             Who::Origin(Origin::Unix(path)) => self.hashes.hash_one((limit, 2, path)),
+            Who::Origin(Origin::Bridge(name)) => self.hashes.hash_one((limit, 3, name)),
             Who::The(what) => self.hashes.hash_one((limit, 3, what)),
         };
         self.said.lock().happened(what, times, now)
@@ -234,6 +235,7 @@ impl Hub {
 
     /// Tells the log what a batch noted. No lock may be held: a log can be slow.
     pub(super) fn tell_noted(&self, batch: &mut Batch) {
+        self.tell_traced(batch);
         let not_retained = u64::try_from(batch.tally.dropped_retained_full).unwrap_or(0);
         if not_retained > 0 {
             self.reached.tell(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLockWriteGuard;
 
 use super::publish::is_the_brokers;
-use super::{Batch, Hub, Limits, Stage};
+use super::{Batch, ClientKey, Hub, Limits, Stage};
 use crate::session::{Content, Message, Tally, release};
 use crate::store::{BodyNumber, Record};
 use crate::topic::{Name, Retained};
@@ -48,6 +48,8 @@ impl RetainedStore {
 /// A message that is retained for its topic.
 pub(super) struct RetainedMessage {
     pub(super) message: Arc<Message>,
+    /// The client that published it in this life of the broker; 0 is none that is known.
+    pub(super) from: ClientKey,
     /// Its name in the store; none if it ends with the broker.
     body: Option<BodyNumber>,
 }
@@ -57,6 +59,7 @@ impl Hub {
     pub(super) fn retain(
         &self,
         content: &Content<'_>,
+        from: Option<ClientKey>,
         now: Instant,
         tally: &mut Tally,
     ) -> RwLockWriteGuard<'_, RetainedStore> {
@@ -87,7 +90,8 @@ impl Hub {
         // The broker's own are made anew in each of its lives.
         let journal = self.journal.as_ref().filter(|_| is_clients);
         let body = journal.map(|journal| content.record_use(journal, |body| Record::Retain { body }));
-        store.messages.set(content.topic(), RetainedMessage { message: content.to_message(), body });
+        let from = from.unwrap_or_default();
+        store.messages.set(content.topic(), RetainedMessage { message: content.to_message(), from, body });
         tally.charge(0, key_bytes(content.topic()));
         store
     }
@@ -115,7 +119,7 @@ impl Hub {
         store.next_expiry = store.next_expiry.into_iter().chain(message.expires_at()).min();
         tally.keep(&message);
         tally.charge(0, key_bytes(message.topic()));
-        let retained = RetainedMessage { message: Arc::clone(&message), body: Some(body) };
+        let retained = RetainedMessage { message: Arc::clone(&message), from: 0, body: Some(body) };
         // There is no other, unless the store has two for the topic.
         if let Some(other) = store.messages.set(message.topic(), retained) {
             self.let_go(store, other, tally);
@@ -138,7 +142,7 @@ impl Hub {
 
     /// A message is out of the table.
     fn let_go(&self, store: &mut RetainedStore, old: RetainedMessage, tally: &mut Tally) {
-        let RetainedMessage { message: old, body } = old;
+        let RetainedMessage { message: old, body, .. } = old;
         if let Some(body) = body {
             self.forget_body(body);
         }

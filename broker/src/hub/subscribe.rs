@@ -59,8 +59,9 @@ impl Hub {
             }
             let options = Options {
                 qos: asked.qos,
-                no_local: asked.no_local,
-                retain_as_published: asked.retain_as_published,
+                // It has what it published from another broker, which must not get it back; and it hands RETAIN on.
+                no_local: asked.no_local || (connected.is_bridge && !is_shared(filter)),
+                retain_as_published: asked.retain_as_published || connected.is_bridge,
                 identifier,
             };
             let is_denied = denied.get(number).copied().unwrap_or(false);
@@ -98,7 +99,7 @@ impl Hub {
                 let note = note.clone();
                 let manner = Manner { retain: true, replayed: true, note, ..Manner::at(asked.qos) };
                 self.replay(
-                    (&retained, client, rights.as_deref()),
+                    (&retained, connected, rights.as_deref()),
                     &mut session,
                     filter,
                     &manner,
@@ -181,10 +182,10 @@ impl Hub {
 
     /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8]. The first for
     /// which there is no room is the last looked at: the client cannot make others wait for what it does not get. No Local
-    /// leaves nothing out: who published them is not known any more.
+    /// leaves nothing out, but a bridge does not get back what came from its own side: that may have a newer one by now.
     fn replay(
         &self,
-        (retained, client, rights): (&RetainedStore, &Client, Option<&Rights>),
+        (retained, connected, rights): (&RetainedStore, &Connected, Option<&Rights>),
         session: &mut Session,
         filter: Filter<'_>,
         wanted: &Manner,
@@ -193,7 +194,10 @@ impl Hub {
     ) {
         let stage = self.memory.stage();
         let limits = self.delivery_limits().here;
-        let looked_at = retained.messages.visit(filter, |RetainedMessage { message, .. }| {
+        let looked_at = retained.messages.visit(filter, |RetainedMessage { message, from, .. }| {
+            if connected.is_bridge && *from == connected.client.key {
+                return ControlFlow::Continue(());
+            }
             if message.is_expired(batch.now) {
                 expired.push(Arc::clone(message));
                 return ControlFlow::Continue(());
@@ -212,7 +216,7 @@ impl Hub {
                 Outcome::TooLarge => batch.tally.dropped_too_large += 1,
                 Outcome::Dropped => {
                     if let Some(limit) = count_dropped(true, manner.qos, stage, &mut batch.tally) {
-                        batch.noted.note(client, limit);
+                        batch.noted.note(&connected.client, limit);
                     }
                     return ControlFlow::Break(());
                 }
@@ -360,4 +364,9 @@ fn subscription_bytes(filter: Filter<'_>) -> usize {
     let tables = if filter.has_wildcard() { filter.levels().count() * 192 } else { 192 };
     let group = if matches!(SharedFilter::parse(filter), Ok(Some(_))) { 256 } else { 0 };
     tables + group + 128 + 2 * filter.as_str().len()
+}
+
+/// Whether it is one of a shared subscription, which cannot have No Local [5.0 MQTT-3.8.3-4].
+fn is_shared(filter: Filter<'_>) -> bool {
+    matches!(SharedFilter::parse(filter), Ok(Some(_)))
 }

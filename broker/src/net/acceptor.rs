@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{Level, debug, log_enabled};
 use smol::future::or;
 use smol::lock::Semaphore;
 use smol::{LocalExecutor, Timer, channel};
@@ -18,7 +18,7 @@ use super::listener::{Desk, Listening};
 use super::proxy::{self, Refusal};
 use super::tls::Terms;
 use super::worker::{Accepted, Team};
-use crate::hub::{Hub, Limits, Origin};
+use crate::hub::{CONNECTIONS, Hub, Limits, Origin, Peer};
 
 /// How long to wait for descriptors to come free when there are none.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -165,9 +165,19 @@ async fn greet_all<'l>(
 
 fn admit(desk: &Desk, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
     let Some(peer) = hub.accept(origin, Arc::clone(desk.entrance()), Instant::now()) else { return };
+    tell(&socket, &peer);
     let manner = desk.manner();
     let tls = manner.tls.as_ref().map(Terms::acceptor);
     team.serve(Accepted { socket, peer, tls, websocket: manner.websocket.clone() });
+}
+
+fn tell(socket: &Socket, peer: &Peer) {
+    if !log_enabled!(target: CONNECTIONS, Level::Debug) {
+        return;
+    }
+    let local = socket.local_addr().ok().and_then(|address| address.as_socket());
+    let port = local.map_or(0, |address| address.port());
+    debug!(target: CONNECTIONS, event = "accepted", address:% = peer, port; "{peer} comes to port {port}");
 }
 
 fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> {
@@ -182,6 +192,6 @@ fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> 
                 TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
             socket.set_tcp_keepalive(&probes)
         }
-        Origin::Unix(_) => Ok(()),
+        Origin::Unix(_) | Origin::Bridge(_) => Ok(()),
     }
 }

@@ -58,9 +58,11 @@ impl Desk {
 }
 
 impl Listening {
-    /// Opens a listener's socket. Gives also where it is: with the port taken for port 0.
+    /// Opens a listener's socket, or takes one that is open already. Gives also where it is: with the port taken for
+    /// port 0.
     pub(super) fn open(
         listener: &Listener,
+        inherited: Option<Socket>,
         access: Access,
         manner: Manner,
     ) -> Result<(Self, Endpoint), StartError> {
@@ -69,19 +71,23 @@ impl Listening {
             let backlog = i32::from(*backlog);
             let (socket, file, endpoint) = match endpoint {
                 Endpoint::Tcp(address) => {
-                    let socket = listen(*address, true, backlog)?;
+                    let socket = inherited.map_or_else(|| listen(*address, true, backlog), Ok)?;
                     let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                     (socket, None, Endpoint::Tcp(address))
                 }
                 Endpoint::Any(port) => {
-                    let socket = listen_everywhere(*port, backlog)?;
+                    let socket = inherited.map_or_else(|| listen_everywhere(*port, backlog), Ok)?;
                     let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
                     (socket, None, Endpoint::Any(port))
                 }
-                Endpoint::Unix { path, mode } => {
-                    let (socket, file) = unix::listen(path, *mode, backlog)?;
-                    (socket, Some(file), endpoint.clone())
-                }
+                Endpoint::Unix { path, mode } => match inherited {
+                    // Its file is whoever's who opened it.
+                    Some(socket) => (socket, None, endpoint.clone()),
+                    None => {
+                        let (socket, file) = unix::listen(path, *mode, backlog)?;
+                        (socket, Some(file), endpoint.clone())
+                    }
+                },
             };
             let path = match &endpoint {
                 Endpoint::Unix { path, .. } => Some(path.as_path().into()),

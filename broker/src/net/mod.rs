@@ -4,8 +4,11 @@ mod acceptor;
 mod asking;
 mod balance;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod housekeeping;
 mod http;
+mod inherited;
 mod listener;
 mod logins;
 mod persistence;
@@ -15,7 +18,7 @@ mod reactor;
 mod received;
 mod reload;
 mod socket;
-mod tls;
+pub(crate) mod tls;
 mod unix;
 mod websocket;
 mod worker;
@@ -32,6 +35,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use crate::auth::{self, acl};
+use crate::bridge::{self, Bridge, Bridges};
 use crate::config::{Config, Endpoint};
 use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
@@ -41,14 +45,17 @@ use asking::Asking;
 pub use asking::{Changes, ReloadRequest, Reloaded};
 use housekeeping::resident_bytes;
 pub use http::check as check_http;
+pub use inherited::Inherited;
 use listener::Desk;
 use persistence::{Keeper, Store};
 use reload::{Prepared, Standing, millis};
-pub use tls::{TlsError, check_tls};
+pub use tls::{TlsError, check_bridge_tls, check_tls};
 use worker::{Team, Worker};
 
 /// How often a stop looks whether the clients are gone.
 const STOP_POLL: Duration = Duration::from_millis(5);
+/// How long clients get to read that it is over, after they had their time.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -72,6 +79,20 @@ pub enum StartError {
         /// Everything that is wrong with its files.
         errors: Vec<TlsError>,
     },
+    /// TLS cannot be spoken with another broker.
+    #[error("cannot speak TLS over the bridge {bridge}: {}", list(errors))]
+    BridgeTls {
+        /// Its name.
+        bridge: String,
+        /// Everything that is wrong with its files.
+        errors: Vec<TlsError>,
+    },
+    /// A socket was inherited that no listener is for.
+    #[error(
+        "a socket that listens on {0} was handed over at the start, and no listener is for it: add one, or take it out \
+         of the socket unit"
+    )]
+    NobodysSocket(Endpoint),
     /// A password file cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Passwords(Vec<auth::Error>),
@@ -158,6 +179,9 @@ pub struct Broker {
     http: Option<http::Server>,
     http_addresses: Vec<SocketAddr>,
     http_guard: Option<Arc<http::Guard>>,
+    bridges: Option<Bridges>,
+    /// When a stop that has begun waits for clients no longer.
+    stops_at: Option<Instant>,
 }
 
 impl Broker {
@@ -168,12 +192,32 @@ impl Broker {
     /// A certificate, key, password or ACL file or a store that cannot be used, an endpoint that cannot be listened on, or a thread that cannot be
     /// started; then nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, Inherited::default())
+    }
+
+    /// As [`Broker::start`], but listens on the sockets that are open already where a listener is for one.
+    ///
+    /// # Errors
+    ///
+    /// As there; and a socket that no listener is for.
+    pub fn start_on(config: Config, mut inherited: Inherited) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
         let prepared = Prepared::at_start(&config)?;
-        let http = http::Open::new(&config.http)?;
+        let http = http::Open::new(&config.http, &mut inherited)?;
+        let mut bridges = Vec::new();
+        for bridge in config.bridges.iter().cloned() {
+            let errors = |errors| StartError::BridgeTls { bridge: bridge.name.clone(), errors };
+            let tls = bridge::read_tls(&bridge).map_err(errors)?;
+            bridges.push((bridge, tls));
+        }
         let store = config.persistence.as_ref().map(Store::open).transpose()?;
-        let (standing, listening) = Standing::open(config.clone(), prepared)?;
-        let mut hub = Hub::new(config.limits).with_response_information(config.response_information);
+        let (standing, listening) = Standing::open(config.clone(), prepared, &mut inherited)?;
+        if let Some(endpoint) = inherited.left() {
+            return Err(StartError::NobodysSocket(endpoint));
+        }
+        let mut hub = Hub::new(config.limits)
+            .with_response_information(config.response_information)
+            .with_bridges(bridges.iter().map(|(bridge, _)| bridge.local_client_id()));
         if let Some(store) = &store {
             hub = hub.with_journal(Arc::clone(store.journal())).with_store_status(Arc::clone(store.status()));
         }
@@ -194,6 +238,8 @@ impl Broker {
             http: None,
             http_addresses: Vec::new(),
             http_guard: None,
+            bridges: None,
+            stops_at: None,
         };
         let is_ready = Arc::new(AtomicBool::new(false));
         if let Some(open) = http {
@@ -222,6 +268,11 @@ impl Broker {
         let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, interval);
         let acceptor = acceptor.map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
+        if !bridges.is_empty() {
+            let bridges =
+                bridges.into_iter().map(|(bridge, tls)| Bridge::new(bridge, Arc::clone(&broker.hub), tls));
+            broker.bridges = Some(Bridges::start(bridges.collect()).map_err(StartError::Thread)?);
+        }
         is_ready.store(true, Ordering::Release);
         Ok(broker)
     }
@@ -268,11 +319,48 @@ impl Broker {
         Stats { connections_moved: self.team.moved(), ..self.hub.stats() }
     }
 
-    /// Stops accepting, sends the wills of the connected clients, writes what is left for them, and ends. What survives
-    /// is on stable storage then.
+    /// Stops accepting, sends the wills of the connected clients, and has each go that has taken and acknowledged what is
+    /// left for it. Returns at once: [`Broker::stop`] waits for that.
+    pub fn begin_stop(&mut self) {
+        if self.stops_at.is_some() {
+            return;
+        }
+        self.stops_at = Some(Instant::now() + self.hub.limits().stop_timeout);
+        if let Some(acceptor) = self.acceptor.take() {
+            joined(acceptor.stop());
+        }
+        // The sockets, too.
+        self.standing.get_mut().open.clear();
+        let mut batch = Batch::new(Instant::now());
+        self.hub.stop(&mut batch);
+        self.hub.absorb(&mut batch);
+        batch.wake();
+    }
+
+    /// Whether a stop that has begun waits for nobody any more: all clients are gone, or their time is over.
+    pub fn has_stopped(&self) -> bool {
+        self.stops_at.is_some_and(|at| self.hub.linked() == 0 || at <= Instant::now())
+    }
+
+    /// Stops accepting, sends the wills of the connected clients, writes what is left for them and waits for them to
+    /// acknowledge it, and ends. What survives is on stable storage then.
     ///
-    /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout) and a moment.
+    /// Takes at most [`Limits::stop_timeout`](crate::Limits::stop_timeout), less what has passed since
+    /// [`Broker::begin_stop`], and a moment.
     pub fn stop(self) {}
+
+    /// The same, but waits for no client.
+    pub fn stop_at_once(mut self) {
+        self.begin_stop();
+        self.stops_at = Some(Instant::now());
+    }
+}
+
+/// A thread that was stopped.
+fn joined(end: thread::Result<()>) {
+    if end.is_err() {
+        warn!("a thread ended by a panic");
+    }
 }
 
 fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
@@ -285,26 +373,24 @@ fn tcp(endpoint: &Endpoint) -> Option<SocketAddr> {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let joined = |end: thread::Result<()>| {
-            if end.is_err() {
-                warn!("a thread ended by a panic");
-            }
-        };
-        if let Some(acceptor) = self.acceptor.take() {
-            joined(acceptor.stop());
-        }
-        // The sockets, too.
-        self.standing.get_mut().open.clear();
-        let mut batch = Batch::new(Instant::now());
-        self.hub.stop(&mut batch);
-        batch.wake();
-        let deadline = Instant::now() + self.hub.limits().stop_timeout;
-        while self.hub.linked() > 0 {
-            if Instant::now() >= deadline {
-                warn!("{} clients have not read what was left for them", self.hub.linked());
-                break;
-            }
+        self.begin_stop();
+        while !self.has_stopped() {
             thread::sleep(STOP_POLL);
+        }
+        let left = self.hub.linked();
+        if left > 0 {
+            warn!("{left} clients have not taken, or not acknowledged, what was left for them");
+            // Those that only acknowledge too late are told.
+            let mut batch = Batch::new(Instant::now());
+            self.hub.hurry(&mut batch);
+            batch.wake();
+            self.stops_at = Some(Instant::now() + LAST_WORDS);
+            while !self.has_stopped() {
+                thread::sleep(STOP_POLL);
+            }
+        }
+        if let Some(bridges) = self.bridges.take() {
+            joined(bridges.stop());
         }
         for worker in self.workers.drain(..) {
             joined(worker.stop());

@@ -13,7 +13,7 @@ use socket2::Socket;
 
 use super::listener::{Desk, Listening, Manner};
 use super::tls::Terms;
-use super::{Broker, ReloadError, StartError, http, unix};
+use super::{Broker, Inherited, ReloadError, StartError, http, unix};
 use crate::auth::acl::{self, Acls};
 use crate::auth::{Access, Passwords};
 use crate::config::{Config, Endpoint, Listener};
@@ -52,10 +52,14 @@ impl Standing {
     /// # Errors
     ///
     /// The first that cannot be; then none is.
-    pub(super) fn open(config: Config, prepared: Prepared) -> Result<(Self, Vec<Listening>), StartError> {
+    pub(super) fn open(
+        config: Config,
+        prepared: Prepared,
+        inherited: &mut Inherited,
+    ) -> Result<(Self, Vec<Listening>), StartError> {
         let (mut open, mut listening) = (Vec::new(), Vec::new());
         for (listener, (access, manner)) in config.listeners.iter().zip(prepared.listeners) {
-            let (socket, opened) = open_one(listener, access, manner)?;
+            let (socket, opened) = open_one(listener, inherited.take(&listener.endpoint), access, manner)?;
             listening.push(socket);
             open.push(opened);
         }
@@ -71,8 +75,13 @@ impl Standing {
     }
 }
 
-fn open_one(listener: &Listener, access: Access, manner: Manner) -> Result<(Listening, Opened), StartError> {
-    let (listening, endpoint) = Listening::open(listener, access, manner)?;
+fn open_one(
+    listener: &Listener,
+    inherited: Option<Socket>,
+    access: Access,
+    manner: Manner,
+) -> Result<(Listening, Opened), StartError> {
+    let (listening, endpoint) = Listening::open(listener, inherited, access, manner)?;
     let (desk, socket) = (Arc::clone(listening.desk()), Arc::clone(listening.socket()));
     Ok((listening, Opened { asked: listener.endpoint.clone(), endpoint, desk, socket }))
 }
@@ -215,16 +224,17 @@ impl Broker {
     /// the ACL files, the publish rates and the limits on deliveries, subscriptions and memory; what CONNACK told it holds as
     /// long as its connection.
     ///
-    /// `threads`, `spread`, `persistence`, the addresses of HTTP, and of the limits those of logins stay as they are.
+    /// `threads`, `spread`, `persistence`, bridges, the addresses of HTTP, and of the limits those of logins stay as they are.
     ///
     /// # Errors
     ///
     /// All that cannot be read, used or opened. Then nothing changes at all.
     pub fn change(&self, mut config: Config) -> Result<(), ReloadError> {
         let mut standing = self.standing.lock();
-        let Config { threads, spread, persistence, http, .. } = &standing.config;
+        let Config { threads, spread, persistence, bridges, http, .. } = &standing.config;
         (config.threads, config.spread) = (*threads, *spread);
         config.persistence.clone_from(persistence);
+        config.bridges.clone_from(bridges);
         config.http.addresses.clone_from(&http.addresses);
 
         let mut errors = Vec::new();
@@ -252,7 +262,7 @@ impl Broker {
             };
             match before.iter_mut().find(is_this) {
                 Some(place) => planned.push(Plan::Keep(place.take(), access, manner)),
-                None => match open_one(listener, access, manner) {
+                None => match open_one(listener, None, access, manner) {
                     Ok((listening, opened)) => planned.push(Plan::Open(listening, opened)),
                     Err(error) => errors.push(error),
                 },

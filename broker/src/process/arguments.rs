@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{importing, passwd, stored};
+use crate::{ctl, importing, manual, passwd, stored};
 
 /// An MQTT broker: MQTT 3.1, 3.1.1 and 5.0.
 ///
@@ -49,7 +49,12 @@ pub(crate) struct Arguments {
 /// What `sol` does beside being a broker.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Ctl(ctl::Arguments),
     Passwd(passwd::Arguments),
     Store(stored::Arguments),
     ImportMosquitto(importing::Arguments),
+    Completions(manual::Completions),
+    // For whoever makes packages.
+    #[command(hide = true)]
+    Man(manual::Pages),
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use sol::auth::{Table, acl};
-use sol::config::{Overrides, Persistence, Problem, Settings, Tls};
-use sol::{check_http, check_tls};
+use sol::config::{BridgeTls, Overrides, Persistence, Problem, Settings, Tls};
+use sol::{TlsError, check_bridge_tls, check_http, check_tls};
 
 use super::Arguments;
 use super::system::Identity;
@@ -118,6 +118,17 @@ fn check(settings: &Settings) -> Vec<Problem> {
         }
     }
     problems.extend(http_problems(settings));
+    for bridge in &settings.broker.bridges {
+        if let Some(tls) = &bridge.tls
+            && let Err(errors) = check_bridge_tls(tls)
+        {
+            let problem = |error: &TlsError| {
+                let key = bridge_key_of(error.file(), tls);
+                settings.bridge_problem(&bridge.name, key, format!("`{key}`: {error}"))
+            };
+            problems.extend(errors.iter().map(problem));
+        }
+    }
     if let Some(Persistence { directory, .. }) = &settings.broker.persistence
         && fs::metadata(directory).is_ok_and(|metadata| !metadata.is_dir())
     {
@@ -154,6 +165,15 @@ fn http_problems(settings: &Settings) -> Vec<Problem> {
         }));
     }
     problems
+}
+
+/// The key of a bridge whose value names the file.
+fn bridge_key_of(file: Option<&Path>, tls: &BridgeTls) -> &'static str {
+    match (file, &tls.identity) {
+        (Some(file), Some((certfile, _))) if file == certfile => "bridge_certfile",
+        (Some(file), Some((_, keyfile))) if file == keyfile => "bridge_keyfile",
+        _ => "bridge_cafile",
+    }
 }
 
 /// The key whose value names the file.

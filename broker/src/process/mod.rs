@@ -16,7 +16,7 @@ use std::path::Path;
 use ::log::{info, warn};
 use async_signal::Signals;
 use sol::config::{Endpoint, Persistence, Settings, SyncPolicy};
-use sol::{Broker, Config};
+use sol::{Broker, Config, Inherited};
 
 pub(crate) use arguments::{Arguments, Command};
 pub(crate) use configuration::Source;
@@ -35,11 +35,15 @@ use unix as system;
 /// What only root may do comes first, then the process becomes the user it is told to. Whoever started it is told
 /// last, when clients can connect.
 pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter) -> Result<(), Failure> {
+    // Before there are threads: it takes them out of the environment.
+    let inherited =
+        service::sockets().map_err(|error| Failure::run("cannot take the sockets of systemd", error))?;
     let is_background = source.arguments.daemon;
     let log = Log::start(&settings.process, !is_background)?;
     // Whoever starts it looks at standard error.
     let is_unseen = is_background || settings.process.console.is_some_and(|console| !console.stderr);
-    let (broker, signals, _pid_file) = start(&settings).map_err(|failure| failure.log(is_unseen))?;
+    let (mut broker, mut signals, _pid_file) =
+        start(&settings, inherited).map_err(|failure| failure.log(is_unseen))?;
     settings.warnings().iter().for_each(|warning| warn!("{warning}"));
     if is_background && settings.process.log_path.is_none() && settings.process.console.is_none() {
         eprintln!("sol: nothing is logged in the background without `log_path`");
@@ -47,22 +51,32 @@ pub(crate) fn run(source: &Source<'_>, settings: Settings, starter: &mut Starter
     starter.ready();
     service::ready();
     let running = Running { broker: &broker, log: &log, source, settings };
-    let ended = smol::block_on(running.until_stopped(signals));
-    service::stopping();
-    broker.stop();
+    let ended = smol::block_on(running.until_stopped(&mut signals)).and_then(|()| {
+        service::stopping();
+        broker.begin_stop();
+        smol::block_on(running::has_drained(&broker, &mut signals))
+    });
+    match ended {
+        Ok(true) => broker.stop(),
+        _ => broker.stop_at_once(),
+    }
     info!("stopped");
-    ended.map_err(|error| Failure::run("cannot wait for signals", error).log(is_unseen))
+    match ended {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::run("cannot wait for signals", error).log(is_unseen)),
+    }
 }
 
 /// Opens everything, then gives up the rights to do so.
-fn start(settings: &Settings) -> Result<(Broker, Signals, Option<PidFile>), Failure> {
+fn start(settings: &Settings, inherited: Inherited) -> Result<(Broker, Signals, Option<PidFile>), Failure> {
     raise_open_files();
     // Before there is anything to stop.
     let signals =
         Signals::new(system::SIGNALS).map_err(|error| Failure::run("cannot take signals", error))?;
     let pid_file =
         settings.process.pid_file.as_deref().map(PidFile::create).transpose().map_err(Failure::Run)?;
-    let broker = Broker::start(settings.broker.clone()).map_err(|error| Failure::Run(error.to_string()))?;
+    let broker = Broker::start_on(settings.broker.clone(), inherited)
+        .map_err(|error| Failure::Run(error.to_string()))?;
     announce(&broker, &settings.broker);
     match Identity::find(&settings.process).map_err(|(_, what)| Failure::Run(what))? {
         Some(identity) if identity.is_within_reach() => become_user(&identity, settings)?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use log::{error, info, warn};
@@ -14,6 +15,9 @@ use sol::{Broker, Changes, ReloadError, ReloadRequest, Reloaded, Stats};
 use super::Source;
 use super::log::Log;
 use super::system::service;
+
+/// How often to look whether all clients are gone.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 pub(super) struct Running<'a> {
     pub(super) broker: &'a Broker,
@@ -31,7 +35,7 @@ enum Event {
 
 impl Running<'_> {
     /// Follows the signals, up to the one that stops it.
-    pub(super) async fn until_stopped(mut self, mut signals: Signals) -> io::Result<()> {
+    pub(super) async fn until_stopped(mut self, signals: &mut Signals) -> io::Result<()> {
         let mut watchdog = service::watchdog().map_or_else(Timer::never, Timer::interval);
         loop {
             let signal = async { signals.next().await.transpose().map(|signal| signal.map(Event::Signal)) };
@@ -121,4 +125,32 @@ impl Running<'_> {
              {dropped_retained_full} not retained"
         );
     }
+}
+
+/// Waits until a stop of the broker that has begun waits for no client any more. False if a signal says that it is to end
+/// at once.
+pub(super) async fn has_drained(broker: &Broker, signals: &mut Signals) -> io::Result<bool> {
+    let mut poll = Timer::interval(DRAIN_POLL);
+    let (is_watched, mut is_told) = (service::watchdog().is_some(), false);
+    while !broker.has_stopped() {
+        let signal = async { signals.next().await.transpose() };
+        let due = async {
+            poll.next().await;
+            Ok(None)
+        };
+        match signal.or(due).await? {
+            Some(signal @ (Signal::Int | Signal::Term)) => {
+                info!("ends at once on {signal:?}");
+                return Ok(false);
+            }
+            _ if is_watched => service::alive(),
+            _ => {}
+        }
+        if !std::mem::replace(&mut is_told, true) && !broker.has_stopped() {
+            info!(
+                "waits for clients to take what is left for them (`shutdown_grace`); a second signal ends it at once"
+            );
+        }
+    }
+    Ok(true)
 }

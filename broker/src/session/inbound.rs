@@ -76,6 +76,11 @@ impl Inbound {
         was_used
     }
 
+    /// The client knows of none of them any more. Gives them.
+    pub fn forget(&mut self) -> Vec<PacketId> {
+        self.received.drain().chain(self.earlier.drain()).collect()
+    }
+
     /// The connection is over.
     pub(super) fn suspend(&mut self) {
         self.earlier.extend(self.received.drain());

@@ -1,6 +1,7 @@
 //! Bytes on their way to one client: filled by any thread under the session's
 //! lock, taken and written by the connection's own task.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
@@ -339,6 +340,22 @@ impl Outbox {
             used += 1;
         }
         room.get(..used).unwrap_or_default()
+    }
+
+    /// Shows each packet that waits. For an outbox with whole packets, of which nothing is written yet.
+    pub fn inspect(&self, version: Version, mut each: impl FnMut(&Packet<'_>)) {
+        let mut whole = Vec::new();
+        for bytes in self.chunks.iter().map(Chunk::bytes).chain([self.tail.as_slice()]) {
+            // Behind a header is, in chunks of their own, what was shared.
+            let joined: Cow<[u8]> =
+                if whole.is_empty() { bytes.into() } else { [&whole, bytes].concat().into() };
+            let mut rest: &[u8] = &joined;
+            while let Ok(Decoded::Packet { packet, length }) = decode(rest, Some(version), usize::MAX) {
+                each(&packet);
+                rest = rest.get(length..).unwrap_or_default();
+            }
+            whole = rest.to_vec();
+        }
     }
 
     /// Forgets the next `n` bytes: they are written.

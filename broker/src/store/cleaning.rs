@@ -67,7 +67,9 @@ impl Cleaner {
             return Ok(Step::Remove);
         }
         if self.sessions.is_none() {
-            if let Some((place, payload, next)) = log.frames_of(segment, self.from)? {
+            if image.ledger().needs_messages(segment)
+                && let Some((place, payload, next)) = log.frames_of(segment, self.from)?
+            {
                 self.changes.read(&payload)?;
                 self.from = next;
                 let copy = self.copy(image, place, &payload)?;

@@ -276,15 +276,17 @@ impl Journal {
         self.work.notify_one();
     }
 
-    /// Waits until there is something to do, or for so long, and takes it. The next group forms in the room of `room`.
-    pub(super) fn take(&self, longest: Duration, room: Group) -> Taken {
-        {
-            let mut forming = self.forming.lock();
-            let has_work = !forming.group.payload.is_empty() || !forming.fetches.is_empty();
-            if !has_work && !forming.is_awaited && !forming.is_over {
-                self.work.wait_for(&mut forming, longest);
-            }
+    /// Waits until there is something to do, or for so long.
+    pub(super) fn wait(&self, longest: Duration) {
+        let mut forming = self.forming.lock();
+        let has_work = !forming.group.payload.is_empty() || !forming.fetches.is_empty();
+        if !has_work && !forming.is_awaited && !forming.is_over {
+            self.work.wait_for(&mut forming, longest);
         }
+    }
+
+    /// Takes what is to be done. The next group forms in the room of `room`.
+    pub(super) fn take(&self, room: Group) -> Taken {
         let _gate = self.gate.write();
         let mut forming = self.forming.lock();
         forming.is_awaited = false;

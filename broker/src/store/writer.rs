@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cleaning::{Cleaner, Step};
@@ -67,6 +68,11 @@ const CLEANED_BYTES: usize = 256 << 10;
 
 /// In the worst case all of what is looked through is needed, up to half of all there is; so twice would do.
 const CLEANED_SHARE: usize = 4;
+
+/// A group of so many bytes is let grow: for one pause after the other, as long as each makes it larger by a quarter.
+const GATHERED_BYTES: usize = 8 << 10;
+const PAUSE: Duration = Duration::from_micros(100);
+const MOST_PAUSES: usize = 10;
 
 /// The room of a group that had no more bytes is used again.
 const MAX_ROOM_BYTES: usize = 1 << 20;
@@ -169,7 +175,9 @@ impl Writer {
     /// Writes what was recorded, or waits for so long that something is, and gives what was asked for to `sink`. Gives
     /// whether to go on: after [`Journal::finish`] it writes and syncs everything, and that was all.
     pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
-        let taken = self.journal.take(self.wait(longest), mem::take(&mut self.room));
+        self.journal.wait(self.wait(longest));
+        self.gather();
+        let taken = self.journal.take(mem::take(&mut self.room));
         let now = Instant::now();
         let written = taken.group.payload.len();
         self.taken = taken.number;
@@ -190,6 +198,25 @@ impl Writer {
         }
         self.measure();
         !taken.is_over
+    }
+
+    /// Lets a group grow as long as it grows fast: each sync costs the same, however much it is for, and waking those who
+    /// wait costs more often than seldom. Where little is recorded, nobody waits for this.
+    fn gather(&self) {
+        if self.options.sync != SyncPolicy::Always {
+            return;
+        }
+        let mut bytes = self.journal.backlog_bytes();
+        for _ in 0..MOST_PAUSES {
+            if bytes < GATHERED_BYTES {
+                return;
+            }
+            thread::sleep(PAUSE);
+            let before = mem::replace(&mut bytes, self.journal.backlog_bytes());
+            if bytes < before.saturating_add(before / 4) {
+                return;
+            }
+        }
     }
 
     /// How long to wait for something to do.

@@ -63,13 +63,18 @@ impl Sol {
 
     /// The next line with this text.
     pub(crate) fn line(&mut self, with: &str) -> String {
+        self.first_of(&[with])
+    }
+
+    /// The next line with one of these texts.
+    pub(crate) fn first_of(&mut self, texts: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line =
-                self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no {with:?} in:\n{}", self.log));
+                self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no {texts:?} in:\n{}", self.log));
             self.log += &format!("{line}\n");
-            if line.contains(with) {
+            if texts.iter().any(|text| line.contains(text)) {
                 return line;
             }
         }

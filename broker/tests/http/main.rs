@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod https;
 mod metrics;
+mod page;
 mod streams;
 
 use sol::config::Http;

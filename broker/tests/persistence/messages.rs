@@ -83,7 +83,8 @@ fn what_waits_expires_by_the_clock_on_the_wall() {
 #[test]
 fn what_was_in_flight_comes_again_under_its_identifier() {
     for end in ENDS {
-        let mut broker = Durable::start();
+        // A stop would wait for it to be acknowledged.
+        let mut broker = Durable::with("shutdown_grace 0s\n");
         let mut client = new(broker.address(), "client");
         subscribe(&mut client, 0, "t", QoS::ExactlyOnce);
         let mut guest = guest(broker.address());

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 

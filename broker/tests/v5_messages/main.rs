@@ -12,7 +12,6 @@ mod refusals;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox::{drain, packets_in};

@@ -21,6 +21,8 @@
 //! lines decide first, then the `pattern` lines; among either, those that deny come first, wherever they stand. What no
 //! line names is denied.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod rights;
 mod table;

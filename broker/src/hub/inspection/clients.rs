@@ -87,6 +87,8 @@ pub struct ClientView {
     pub dropped: u64,
     /// PUBLISH packets put on their way to it.
     pub messages_sent: u64,
+    /// Whether the log is told of its packets.
+    pub is_traced: bool,
 }
 
 /// A client, its subscriptions and its will.
@@ -147,6 +149,7 @@ impl ClientView {
             outbox_bytes: session.link.as_ref().map_or(0, |link| link.outbox.bytes()),
             dropped: session.dropped(),
             messages_sent: session.sent(),
+            is_traced: client.is_traced(),
         }
     }
 }

@@ -14,14 +14,18 @@
 //! | `health.rs` | `/healthz`, `/readyz` |
 //! | `api/` | `/api/v1/…`, but for |
 //! | `stream/` | what is told as it happens |
+//! | `page/` | what a browser shows of all this |
 
 mod answer;
 mod api;
 mod body;
 mod connection;
 mod doorkeeper;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod health;
 mod metrics;
+mod page;
 mod query;
 mod route;
 mod state;
@@ -42,6 +46,7 @@ use smol::future::FutureExt;
 use smol::{LocalExecutor, Timer, channel};
 
 use super::StartError;
+use super::inherited::Inherited;
 use super::listener::listen;
 use super::tls::Terms;
 use crate::config::{Endpoint, Http};
@@ -94,15 +99,15 @@ impl Guard {
 }
 
 impl Open {
-    /// Reads the files and opens the sockets; none if there is no HTTP.
-    pub(super) fn new(settings: &Http) -> Result<Option<Self>, StartError> {
+    /// Reads the files and opens the sockets, but for those that are open already; none if there is no HTTP.
+    pub(super) fn new(settings: &Http, inherited: &mut Inherited) -> Result<Option<Self>, StartError> {
         if settings.addresses.is_empty() {
             return Ok(None);
         }
         let guard = Arc::new(Guard(RwLock::new(Arc::new(Door::new(settings)?))));
         let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
         for address in &settings.addresses {
-            let (socket, address) = open(*address)
+            let (socket, address) = open(*address, inherited)
                 .map_err(|source| StartError::Listen { endpoint: Endpoint::Tcp(*address), source })?;
             sockets.push(socket);
             addresses.push(address);
@@ -121,8 +126,12 @@ impl Open {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<(Async<TcpListener>, SocketAddr)> {
-    let socket = TcpListener::from(listen(address, true, BACKLOG)?);
+fn open(address: SocketAddr, inherited: &mut Inherited) -> io::Result<(Async<TcpListener>, SocketAddr)> {
+    let socket = match inherited.take(&Endpoint::Tcp(address)) {
+        Some(socket) => socket,
+        None => listen(address, true, BACKLOG)?,
+    };
+    let socket = TcpListener::from(socket);
     let address = socket.local_addr()?;
     Ok((Async::new(socket)?, address))
 }

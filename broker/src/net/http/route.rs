@@ -10,17 +10,19 @@ use log::debug;
 use super::answer::{Answer, Refusal};
 use super::query::decode;
 use super::state::State;
-use super::{api, body, health, metrics, stream};
+use super::{api, body, health, metrics, page, stream};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
-enum Resource {
+pub(super) enum Resource {
+    Page,
     Alive,
     Ready,
     Metrics,
     Status,
     Clients,
     Client(String),
+    Trace(String),
     Subscriptions,
     Retained,
     Publish,
@@ -30,19 +32,21 @@ enum Resource {
 }
 
 impl Resource {
-    fn at(path: &str) -> Result<Option<Self>, Refusal> {
+    pub(super) fn at(path: &str) -> Result<Option<Self>, Refusal> {
         let mut parts = path.split('/');
         // Before the first slash.
         parts.next();
         let parts: Vec<_> = parts.map(decode).collect::<Result<_, _>>()?;
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         Ok(Some(match *parts.as_slice() {
+            [""] => Self::Page,
             ["healthz"] => Self::Alive,
             ["readyz"] => Self::Ready,
             ["metrics"] => Self::Metrics,
             ["api", "v1", "status"] => Self::Status,
             ["api", "v1", "clients"] => Self::Clients,
             ["api", "v1", "clients", id] => Self::Client(id.to_owned()),
+            ["api", "v1", "clients", id, "trace"] => Self::Trace(id.to_owned()),
             ["api", "v1", "subscriptions"] => Self::Subscriptions,
             ["api", "v1", "retained"] => Self::Retained,
             ["api", "v1", "publish"] => Self::Publish,
@@ -54,9 +58,10 @@ impl Resource {
     }
 
     /// How it may be asked.
-    fn methods(&self) -> &'static [Method] {
+    pub(super) fn methods(&self) -> &'static [Method] {
         match self {
             Self::Client(_) | Self::Retained => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Trace(_) => &[Method::PUT, Method::DELETE],
             Self::Publish | Self::Reload => &[Method::POST],
             // They do not end.
             Self::Messages | Self::Events => &[Method::GET],
@@ -64,9 +69,9 @@ impl Resource {
         }
     }
 
-    /// Everybody may ask: it is for supervisors, and tells nothing of the clients.
+    /// Everybody may ask: it is for supervisors, or asks who they are itself, and tells nothing of the clients.
     fn is_public(&self) -> bool {
-        matches!(self, Self::Alive | Self::Ready)
+        matches!(self, Self::Page | Self::Alive | Self::Ready)
     }
 }
 
@@ -101,6 +106,7 @@ async fn try_answer(
     }
     let query = request.uri().query();
     match resource {
+        Resource::Page => Ok(page::answer()),
         Resource::Alive => Ok(health::alive()),
         Resource::Ready => health::ready(state),
         Resource::Metrics => Ok(metrics::answer(state, request.headers())),
@@ -108,6 +114,8 @@ async fn try_answer(
         Resource::Clients => api::clients(state, query),
         Resource::Client(id) if *method == Method::DELETE => api::dismiss(state, &id, query),
         Resource::Client(id) => api::client(state, &id),
+        Resource::Trace(id) if *method == Method::DELETE => api::end_trace(state, &id),
+        Resource::Trace(id) => api::trace(state, &id),
         Resource::Subscriptions => api::subscriptions(state, query),
         Resource::Retained if *method == Method::DELETE => api::unretain(state, query),
         Resource::Retained => api::retained(state, query),

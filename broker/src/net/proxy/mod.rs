@@ -3,6 +3,8 @@
 //! The header is read by the thread that accepts, before the connection counts as anybody's: the limits of an address are
 //! those of the client's.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod header;
 
 use std::io::{self, Read};

@@ -10,7 +10,7 @@ use rustls::server::{
     AllowAnyAnonymousOrAuthenticatedClient, AllowAnyAuthenticatedClient, NoClientAuth, NoServerSessionStorage,
 };
 use rustls::sign::{self, SigningKey};
-use rustls::{PrivateKey, RootCertStore, ServerConfig, SignatureScheme, version};
+use rustls::{PrivateKey, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_cert::Certificate;
@@ -54,15 +54,10 @@ pub(super) fn read(tls: &Tls, user_from: Option<CertificateName>) -> Result<Serv
         None => verifier,
         Some(name) => Arc::new(Naming::new(verifier, name)),
     };
-    let versions: &[_] = match tls.versions {
-        TlsVersions::V1_2 => &[&version::TLS12],
-        TlsVersions::V1_3 => &[&version::TLS13],
-        TlsVersions::V1_2AndV1_3 => &[&version::TLS13, &version::TLS12],
-    };
     let config = ServerConfig::builder()
         .with_safe_default_cipher_suites()
         .with_safe_default_kx_groups()
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(tls.versions))
         .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key));
     let mut config = config.map_err(|error| vec![TlsError::Unusable(error.to_string())])?;
     if user_from.is_some() {
@@ -73,7 +68,20 @@ pub(super) fn read(tls: &Tls, user_from: Option<CertificateName>) -> Result<Serv
     Ok(config)
 }
 
-fn kept<T>(result: Result<T, TlsError>, errors: &mut Vec<TlsError>) -> Option<T> {
+/// The versions as rustls has them.
+pub(super) fn versions(versions: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
+    match versions {
+        TlsVersions::V1_2 => &V1_2,
+        TlsVersions::V1_3 => &V1_3,
+        TlsVersions::V1_2AndV1_3 => &BOTH,
+    }
+}
+
+static V1_2: [&SupportedProtocolVersion; 1] = [&version::TLS12];
+static V1_3: [&SupportedProtocolVersion; 1] = [&version::TLS13];
+static BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+pub(super) fn kept<T>(result: Result<T, TlsError>, errors: &mut Vec<TlsError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
 
@@ -82,7 +90,7 @@ fn read_file(file: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// All certificates of a file, of which there must be one.
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = read_file(file)?;
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -94,13 +102,13 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-fn malformed(file: &Path, before: usize, reason: &dyn ToString) -> TlsError {
+pub(super) fn malformed(file: &Path, before: usize, reason: &dyn ToString) -> TlsError {
     TlsError::Certificate { file: file.to_owned(), number: before + 1, reason: reason.to_string() }
 }
 
 /// The server's certificate with those behind it, and the first of them parsed. Those behind it may be out of date:
 /// clients choose which of them to trust.
-fn server_chain(file: &Path) -> Result<(Vec<rustls::Certificate>, Certificate), TlsError> {
+pub(super) fn server_chain(file: &Path) -> Result<(Vec<rustls::Certificate>, Certificate), TlsError> {
     let mut chain = Vec::new();
     let mut server = None;
     for certificate in certificates(file)? {
@@ -122,7 +130,7 @@ fn server_chain(file: &Path) -> Result<(Vec<rustls::Certificate>, Certificate), 
 }
 
 /// The first private key of a file.
-fn private_key(file: &Path) -> Result<(PrivateKey, Arc<dyn SigningKey>), TlsError> {
+pub(super) fn private_key(file: &Path) -> Result<(PrivateKey, Arc<dyn SigningKey>), TlsError> {
     let pem = read_file(file)?;
     let der = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(der) => der,
@@ -141,7 +149,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
         .any(|line| line == "-----BEGIN ENCRYPTED PRIVATE KEY-----" || line == "Proc-Type: 4,ENCRYPTED")
 }
 
-fn belongs(key: &dyn SigningKey, certificate: &Certificate) -> bool {
+pub(super) fn belongs(key: &dyn SigningKey, certificate: &Certificate) -> bool {
     let public_key = certificate.tbs_certificate.subject_public_key_info.subject_public_key.raw_bytes();
     PROOFS.iter().any(|&(scheme, algorithm)| {
         let signature = key.choose_scheme(&[scheme]).and_then(|signer| signer.sign(b"sol").ok());
@@ -154,10 +162,15 @@ fn authorities(tls: &Tls) -> Result<Option<RootCertStore>, TlsError> {
     let Some(file) = &tls.cafile else {
         return if tls.require_certificate { Err(TlsError::NoAuthorities) } else { Ok(None) };
     };
+    roots(file).map(Some)
+}
+
+/// All authorities of a file.
+pub(super) fn roots(file: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (before, certificate) in certificates(file)?.into_iter().enumerate() {
         let certificate = rustls::Certificate(certificate.to_vec());
         roots.add(&certificate).map_err(|error| malformed(file, before, &error))?;
     }
-    Ok(Some(roots))
+    Ok(roots)
 }

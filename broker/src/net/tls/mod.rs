@@ -3,6 +3,7 @@
 //! async-tls 0.13 stands on rustls 0.21, whose certificate parser is no longer mended; `deny.toml` names what is
 //! known of it, and why it cannot be reached. Revocation lists are never read.
 
+mod client;
 mod error;
 mod files;
 mod identity;
@@ -11,7 +12,8 @@ mod stream;
 pub(super) use async_tls::TlsAcceptor as Acceptor;
 
 use super::StartError;
-use crate::config::{CertificateName, Endpoint, Tls};
+use crate::config::{BridgeTls, CertificateName, Endpoint, Tls};
+pub(crate) use client::{Client, Secured};
 pub use error::TlsError;
 pub(super) use stream::Secure;
 
@@ -22,6 +24,15 @@ pub(super) use stream::Secure;
 /// Each file that cannot be used, with the reason.
 pub fn check_tls(tls: &Tls) -> Result<(), Vec<TlsError>> {
     files::read(tls, None).map(drop)
+}
+
+/// Reads the files that a bridge's TLS is made of, and tells everything that is wrong with them.
+///
+/// # Errors
+///
+/// Each file that cannot be used, with the reason.
+pub fn check_bridge_tls(tls: &BridgeTls) -> Result<(), Vec<TlsError>> {
+    Client::read(tls).map(drop)
 }
 
 /// How one listener speaks TLS, by what its files said.

@@ -8,6 +8,8 @@ mod decoder;
 mod encoder;
 mod failure;
 mod framed;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod handshake;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,30 @@
-//! What systemd is told, if it started the process (`NOTIFY_SOCKET`, sd_notify(3)).
+//! What systemd is told, if it started the process (`NOTIFY_SOCKET`, sd_notify(3)), and the sockets that it opened
+//! before (`LISTEN_FDS`, sd_listen_fds(3)).
 
+use std::io;
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use log::warn;
 use sd_notify::NotifyState;
+use sol::Inherited;
+
+/// The sockets to listen on that systemd opened. Nothing else in this process may take them.
+///
+/// # Errors
+///
+/// One that is neither of TCP nor a UNIX socket for streams.
+pub(crate) fn sockets() -> io::Result<Inherited> {
+    let (mut handed, mut inherited) = (ListenFd::from_env(), Inherited::default());
+    for number in 0..handed.len() {
+        if let Ok(Some(socket)) = handed.take_unix_listener(number) {
+            inherited.push_unix(socket)?;
+        } else if let Some(socket) = handed.take_tcp_listener(number)? {
+            inherited.push_tcp(socket)?;
+        }
+    }
+    Ok(inherited)
+}
 
 /// Clients can connect.
 pub(crate) fn ready() {

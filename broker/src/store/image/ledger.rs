@@ -16,14 +16,27 @@ pub(in crate::store) struct Ledger {
 struct Needed {
     /// How many things.
     things: u64,
+    /// How many of them are messages, and not states of sessions.
+    messages: u64,
     bytes: u64,
     /// Sessions whose state is told from here on, as far as they are still there and were not told anew since.
     sessions: Vec<SessionNumber>,
 }
 
 impl Ledger {
-    /// One thing more is needed.
+    /// One message more is needed.
     pub(super) fn add(&mut self, segment: u32, bytes: u32) {
+        self.add_state(segment, bytes);
+        self.segments.entry(segment).or_default().messages += 1;
+    }
+
+    /// One message is not needed any more.
+    pub(super) fn subtract(&mut self, segment: u32, bytes: u32) {
+        self.subtract_many(segment, 1, bytes);
+    }
+
+    /// The state of one session more is needed.
+    pub(super) fn add_state(&mut self, segment: u32, bytes: u32) {
         let needed = self.segments.entry(segment).or_default();
         needed.things += 1;
         needed.bytes += u64::from(bytes);
@@ -31,7 +44,7 @@ impl Ledger {
     }
 
     /// One is not needed any more.
-    pub(super) fn subtract(&mut self, segment: u32, bytes: u32) {
+    pub(super) fn subtract_state(&mut self, segment: u32, bytes: u32) {
         if let Some(needed) = self.segments.get_mut(&segment) {
             needed.things = needed.things.saturating_sub(1);
             needed.bytes = needed.bytes.saturating_sub(bytes.into());
@@ -39,13 +52,14 @@ impl Ledger {
         }
     }
 
-    /// Several are not.
-    pub(super) fn subtract_many(&mut self, segment: u32, things: u32, bytes: u32) {
+    /// Several messages are not.
+    pub(super) fn subtract_many(&mut self, segment: u32, messages: u32, bytes: u32) {
         if let Some(needed) = self.segments.get_mut(&segment)
-            && things > 0
+            && messages > 0
         {
-            needed.things = needed.things.saturating_sub(u64::from(things) - 1);
-            self.subtract(segment, bytes);
+            needed.messages = needed.messages.saturating_sub(messages.into());
+            needed.things = needed.things.saturating_sub(u64::from(messages) - 1);
+            self.subtract_state(segment, bytes);
         }
     }
 
@@ -62,6 +76,11 @@ impl Ledger {
     /// How many things, and how many bytes, are needed of a segment.
     pub(in crate::store) fn needed(&self, segment: u32) -> (u64, u64) {
         self.segments.get(&segment).map_or((0, 0), |needed| (needed.things, needed.bytes))
+    }
+
+    /// Whether messages are needed of a segment.
+    pub(in crate::store) fn needs_messages(&self, segment: u32) -> bool {
+        self.segments.get(&segment).is_some_and(|needed| needed.messages > 0)
     }
 
     /// Bytes that are needed.

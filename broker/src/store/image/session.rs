@@ -31,7 +31,7 @@ const SUBSCRIPTION_BYTES: usize = 12;
 
 impl Session {
     pub(super) fn new(number: SessionNumber, segment: u32, ledger: &mut Ledger) -> Self {
-        ledger.add(segment, 0);
+        ledger.add_state(segment, 0);
         ledger.add_session(segment, number);
         Self {
             number,
@@ -49,7 +49,7 @@ impl Session {
     /// It is over.
     pub(super) fn end(mut self, ledger: &mut Ledger) {
         self.queue.clear(ledger);
-        ledger.subtract(self.base, self.bytes);
+        ledger.subtract_state(self.base, self.bytes);
     }
 
     /// The segment from which on its state is told.
@@ -105,8 +105,8 @@ impl Session {
     /// All but its head and its messages is told anew, from `segment` on.
     pub(super) fn reset(&mut self, next_position: Position, segment: u32, ledger: &mut Ledger) {
         let head_bytes = u32::try_from(self.head.len()).unwrap_or(u32::MAX);
-        ledger.subtract(self.base, self.bytes);
-        ledger.add(segment, head_bytes);
+        ledger.subtract_state(self.base, self.bytes);
+        ledger.add_state(segment, head_bytes);
         if self.base != segment {
             ledger.add_session(segment, self.number);
         }
@@ -138,8 +138,8 @@ impl Session {
     fn resize(&mut self, less: usize, more: usize, ledger: &mut Ledger) {
         let bytes = (self.bytes as usize + more).saturating_sub(less);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        ledger.subtract(self.base, self.bytes);
-        ledger.add(self.base, bytes);
+        ledger.subtract_state(self.base, self.bytes);
+        ledger.add_state(self.base, bytes);
         self.bytes = bytes;
     }
 }

@@ -416,8 +416,14 @@ impl User {
             _ = match self.random.u8(..14) {
                 0 => self.remove_oldest(),
                 1..5 => self.sync(),
-                12 => Ok(self.log.make_room()),
-                13 => Ok(self.log.give_room_back()),
+                12 => {
+                    self.log.make_room();
+                    Ok(())
+                }
+                13 => {
+                    self.log.give_room_back();
+                    Ok(())
+                }
                 _ => self.append(),
             };
             if let Some((place, payload)) = self.frames.get(&self.stored)

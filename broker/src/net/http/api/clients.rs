@@ -79,6 +79,13 @@ struct Will {
 }
 
 #[derive(Serialize)]
+struct Traced {
+    traced: bool,
+    /// Whether the broker knows the client now: one that it does not is traced when it comes.
+    known: bool,
+}
+
+#[derive(Serialize)]
 struct Dismissed {
     disconnected: bool,
     session_ended: bool,
@@ -113,7 +120,7 @@ impl From<ClientView> for Client {
             bytes_sent: traffic.map_or(0, |traffic| traffic.bytes_sent()),
             messages_received: traffic.map_or(0, |traffic| traffic.publish_received()),
             messages_sent: view.messages_sent,
-            traced: false,
+            traced: view.is_traced,
         }
     }
 }
@@ -195,6 +202,22 @@ pub(in crate::net::http) fn dismiss(state: &State, id: &str, query: Option<&str>
     let dismissed = state.with_batch(|hub, batch| hub.dismiss(id, ends_session, Instant::now(), batch));
     let dismissed = dismissed.ok_or_else(|| unknown(id))?;
     Ok(json(&Dismissed { disconnected: dismissed.was_connected, session_ended: dismissed.session_ends }))
+}
+
+/// Tells the log of each packet of a client from now on.
+pub(in crate::net::http) fn trace(state: &State, id: &str) -> Result<Answer, Refusal> {
+    let known = state.hub.trace(id);
+    let known = known.map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))?;
+    Ok(json(&Traced { traced: true, known }))
+}
+
+/// No longer.
+pub(in crate::net::http) fn end_trace(state: &State, id: &str) -> Result<Answer, Refusal> {
+    let known = state.hub.client(id).is_some();
+    if state.hub.end_trace(id) || known {
+        return Ok(json(&Traced { traced: false, known }));
+    }
+    Err(unknown(id))
 }
 
 fn unknown(id: &str) -> Refusal {

@@ -8,13 +8,13 @@ mod retained;
 mod status;
 mod subscriptions;
 
-pub(super) use clients::{client, clients, dismiss};
+pub(super) use clients::{client, clients, dismiss, end_trace, trace};
 use hyper::StatusCode;
 pub(super) use payload::Payload;
 pub(super) use publish::publish;
 pub(super) use reload::reload;
 pub(super) use retained::{retained, unretain};
-pub(super) use status::status;
+pub(super) use status::{Store, status};
 pub(super) use subscriptions::subscriptions;
 
 use super::answer::Refusal;

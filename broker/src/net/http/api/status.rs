@@ -6,6 +6,7 @@ use crate::hub::{Stats, StoreStats};
 use crate::net::http::answer::{Answer, Refusal, json};
 use crate::net::http::state::{State, rfc3339};
 use crate::net::resident_bytes;
+use crate::store::SYNC_BOUNDS_US;
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -15,7 +16,7 @@ struct Status<'a> {
     threads: usize,
     listeners: Vec<Listener>,
     stats: &'a Stats,
-    store: Option<Store<'a>>,
+    store: Option<Store>,
     memory: Memory,
 }
 
@@ -27,12 +28,33 @@ struct Listener {
     connections: usize,
 }
 
+/// The store as JSON has it.
 #[derive(Serialize)]
-struct Store<'a> {
+pub(in crate::net::http) struct Store {
     #[serde(flatten)]
-    stats: &'a StoreStats,
+    stats: StoreStats,
+    /// How long it waited for stable storage in all.
+    sync_seconds: f64,
+    /// What these waits are sorted by: the upper bound of each place but the last, which has none.
+    sync_bounds_seconds: Vec<f64>,
+    /// How many there were in each place.
+    sync_counts: Vec<u64>,
     /// Why it is failing.
     error: Option<String>,
+}
+
+impl Store {
+    /// None if nothing survives the broker.
+    pub(in crate::net::http) fn of(state: &State, stats: &Stats) -> Option<Self> {
+        let (status, stats) = state.facts.store.as_deref().zip(stats.store)?;
+        Some(Self {
+            stats,
+            sync_seconds: status.sync_time().as_secs_f64(),
+            sync_bounds_seconds: SYNC_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect(),
+            sync_counts: status.sync_places().to_vec(),
+            error: status.failing().map(|failing| failing.error),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -61,7 +83,6 @@ pub(in crate::net::http) fn status(state: &State) -> Result<Answer, Refusal> {
             }
         })
         .collect();
-    let failing = facts.store.as_ref().and_then(|store| store.failing());
     Ok(json(&Status {
         version: env!("CARGO_PKG_VERSION"),
         started: rfc3339(facts.started.1),
@@ -69,7 +90,7 @@ pub(in crate::net::http) fn status(state: &State) -> Result<Answer, Refusal> {
         threads: facts.threads,
         listeners,
         stats: &stats,
-        store: stats.store.as_ref().map(|stats| Store { stats, error: failing.map(|failing| failing.error) }),
+        store: Store::of(state, &stats),
         memory: Memory {
             resident_bytes: resident_bytes(),
             used_bytes: stats.memory_used,

@@ -13,8 +13,10 @@ use smol::stream::Stream;
 use super::event;
 use crate::hub::{Latencies, Stats};
 use crate::net::http::answer::{Answer, Refusal, events};
+use crate::net::http::api::Store;
 use crate::net::http::query::Query;
 use crate::net::http::state::{State, rfc3339};
+use crate::net::resident_bytes;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -22,6 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 struct Figures {
     time: String,
     stats: Stats,
+    store: Option<Store>,
+    resident_bytes: Option<u64>,
     /// Of the time since the event before; none if nothing was measured.
     latency_us: Option<Latency>,
 }
@@ -65,7 +69,11 @@ impl Stream for Ticking {
         let latencies = self.state.hub.latencies();
         let latency_us = Latency::of(&latencies.since(&self.told));
         self.told = latencies;
-        let figures = Figures { time: rfc3339(SystemTime::now()), stats: self.state.stats(), latency_us };
+        let stats = self.state.stats();
+        let store = Store::of(&self.state, &stats);
+        let time = rfc3339(SystemTime::now());
+        let resident_bytes = resident_bytes();
+        let figures = Figures { time, stats, store, resident_bytes, latency_us };
         Poll::Ready(Some(event(None, &figures)))
     }
 }

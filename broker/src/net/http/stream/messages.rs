@@ -36,6 +36,8 @@ const VERSION: Version = Version::V311;
 const MAX_FILTERS: usize = 16;
 /// A client that is gone is noticed when it is written to.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// What was dropped is told after so long, whatever else there is to tell.
+const MAX_UNTOLD: Duration = Duration::from_secs(1);
 /// Bytes that are put into words at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 const SLICES: usize = 16;
@@ -73,6 +75,8 @@ struct Messages {
     accounted: usize,
     /// Messages that were dropped, as far as that was told.
     told_dropped: u64,
+    /// When that was.
+    told_at: Instant,
     heartbeat: Timer,
 }
 
@@ -118,6 +122,7 @@ impl Messages {
             received: Vec::new(),
             accounted: 0,
             told_dropped: 0,
+            told_at: Instant::now(),
             heartbeat: Timer::interval(HEARTBEAT),
         })
     }
@@ -233,6 +238,7 @@ impl Messages {
         let dropped = self.state.hub.dropped_for(peer);
         let messages = dropped.saturating_sub(self.told_dropped);
         self.told_dropped = dropped;
+        self.told_at = Instant::now();
         (messages > 0).then(|| event(Some("dropped"), &Dropped { messages }))
     }
 
@@ -273,7 +279,8 @@ impl Stream for Messages {
         let this = self.get_mut();
         loop {
             let mut out = this.tell();
-            if this.unsent.is_empty() {
+            // Behind what came before; but in a flood that has no end.
+            if this.unsent.is_empty() || this.told_at.elapsed() >= MAX_UNTOLD {
                 out.extend(this.tell_dropped().into_iter().flatten());
             }
             if !out.is_empty() {

@@ -252,7 +252,7 @@ impl Connections {
     /// Nothing is left to be taken.
     fn check_over(&self) {
         assert!(!self.journal.is_behind(), "bytes were not counted off");
-        let rest = self.journal.take(Duration::ZERO, journal::Group::default());
+        let rest = self.journal.take(journal::Group::default());
         assert!(rest.group.payload.is_empty() && rest.fetches.is_empty() && rest.is_over);
     }
 }
@@ -289,7 +289,8 @@ fn keep_groups(connections: &Connections) -> Vec<Group> {
     let mut groups = Vec::<Group>::new();
     let (mut bytes, mut fetches, mut is_late) = (0, Vec::new(), false);
     loop {
-        let taken = journal.take(if is_late { Duration::ZERO } else { LONGEST }, journal::Group::default());
+        journal.wait(if is_late { Duration::ZERO } else { LONGEST });
+        let taken = journal.take(journal::Group::default());
         assert_eq!(taken.number, groups.len() as u64 + 1, "groups have no gaps");
         let changes = &taken.group.changes;
         assert_eq!(changes.strays, 0, "{WHOLE_TURNS}");

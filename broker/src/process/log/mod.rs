@@ -1,12 +1,17 @@
 //! The log: on standard error, on disk, or on both.
 
+mod json;
+mod lines;
+mod mosquitto;
+
 use std::fs::OpenOptions;
 use std::io;
 
 use flexi_logger::writers::{FileLogWriter, FileLogWriterBuilder};
-use flexi_logger::{DeferredNow, Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle};
-use log::{Record, error, info};
+use flexi_logger::{Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle};
+use log::{LevelFilter, error, info};
 use sol::config::{Console, Process};
+use sol::hub::{CONNECTIONS, TRACE};
 
 use super::Failure;
 
@@ -19,8 +24,10 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn start(settings: &Process, to_stderr: bool) -> Result<Self, Failure> {
-        let mut logger = Logger::with(LogSpecification::from(settings.log_level))
-            .format(line)
+        lines::set(&settings.log_lines);
+        let mut logger = Logger::with(specification(settings))
+            .format(lines::write)
+            .filter(Box::new(lines::Told))
             // A log that nobody reads any more is no reason to end.
             .panic_if_error_channel_is_broken(false);
         let Console { stderr, stdout } =
@@ -64,12 +71,13 @@ impl Log {
         let failed = |error| format!("cannot write the log {}: {error}", path.display());
         OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         let file = FileSpec::try_from(path).map_err(|error| failed(io::Error::other(error)))?;
-        Ok(Some(FileLogWriter::builder(file).append().format(line)))
+        Ok(Some(FileLogWriter::builder(file).append().format(lines::write)))
     }
 
     /// From now on it is as the settings say, but for what [`Settings::keep_fixed`](sol::config::Settings::keep_fixed) kept.
     pub(super) fn change(&self, before: &Process, now: &Process, file: Option<FileLogWriterBuilder>) {
-        self.handle.set_new_spec(LogSpecification::from(now.log_level));
+        lines::set(&now.log_lines);
+        self.handle.set_new_spec(specification(now));
         if before.log_path == now.log_path && before.console == now.console {
             return;
         }
@@ -87,13 +95,12 @@ impl Log {
     }
 }
 
-/// `2026-01-31T12:00:00.000Z INFO  what happened`
-fn line(to: &mut dyn io::Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
-    write!(
-        to,
-        "{} {:<5} {}",
-        now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ"),
-        record.level(),
-        record.args()
-    )
+fn specification(Process { log_level, log_lines, .. }: &Process) -> LogSpecification {
+    let mut specification = LogSpecification::builder();
+    // Who has a client traced wants to see it.
+    specification.default(*log_level).module(TRACE, LevelFilter::Info.max(*log_level));
+    if *log_level >= LevelFilter::Info && log_lines.tells_of_connections() {
+        specification.module(CONNECTIONS, LevelFilter::Debug);
+    }
+    specification.build()
 }
