@@ -27,7 +27,7 @@ use super::{Batch, Client, Hub, Limits};
 use crate::session::OutboundLimits;
 
 /// What the program takes before anybody connects, and what the allocator keeps for each thread.
-const BASE_BYTES: usize = 16 << 20;
+const BASE_BYTES: usize = 24 << 20;
 /// What a connection takes in this process: its task, its buffers' headers, its places in tables.
 const CONNECTION_BYTES: usize = 4 << 10;
 /// What a retained message takes beside itself: its place in the store.
