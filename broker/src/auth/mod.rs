@@ -20,6 +20,7 @@
 pub mod acl;
 mod crypt;
 mod delays;
+mod file;
 mod gate;
 mod hash;
 pub mod scram;
@@ -34,6 +35,7 @@ use parking_lot::RwLock;
 use acl::Acls;
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
+pub use file::FileError;
 pub use gate::{Gate, PublishRate};
 pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
