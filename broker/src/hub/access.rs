@@ -155,9 +155,8 @@ impl Hub {
 
     /// ACL files were read again: clients get the rights that they have now.
     pub fn renew_rights(&self, batch: &mut Batch) {
-        let all: Vec<_> = self.sessions.lock().values().cloned().collect();
         let mut renewed = Vec::new();
-        for client in all.into_iter().filter(|client| client.rights().is_some()) {
+        for client in self.all_clients().into_iter().filter(|client| client.rights().is_some()) {
             // Who connects meanwhile has the new ones, or waits for this lock.
             let _sessions = self.sessions.lock();
             let rights = client.rights().and_then(|rights| rights.renewed(client.id()));
