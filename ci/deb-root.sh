@@ -8,11 +8,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+step() { printf '\n== %s\n' "$*"; }
+
 # In a network and with processes of its own: the usual port is free, and nothing outlives it.
 if [ "${1:-}" != inside ]; then
     work=$(mktemp -d)
     trap 'rm -rf --one-file-system "$work"' EXIT
-    step() { printf '\n== %s\n' "$*"; }
     for program in debootstrap cargo-deb mosquitto_sub; do
         command -v "$program" >/dev/null || { echo "$program is not installed: see the head of $0" >&2; exit 1; }
     done
@@ -46,7 +47,6 @@ ip link set lo up
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 
-step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 inside() { chroot "$root" "$@"; }
 # KEY's value in the unit.

@@ -109,7 +109,8 @@ fn a_held_client_that_is_taken_over_goes() {
     let mut held = Client::connect(broker.local_addr(), "client");
     held.send_bytes(&flood(1_000, 10, QoS::AtMostOnce));
     eventually("it is held", || broker.stats().publish_held > 0);
-    Client::connect(broker.local_addr(), "client").ping();
+    let mut taker = Client::connect(broker.local_addr(), "client");
+    taker.ping();
     held.expect_closed();
     eventually("one is left", || broker.stats().connections == 1);
 }
@@ -233,7 +234,9 @@ fn a_proxy_speaks_on_a_unix_socket_too() {
 
 #[test]
 fn the_log_names_the_client_and_not_the_proxy() {
-    let place = Place::new("log_level DEBUG\nlistener 0\nproxy_protocol true\nproxy_trusted 127.0.0.1\n");
+    let place = Place::new(
+        "log_level DEBUG\nallow_anonymous true\nlistener 0 127.0.0.1\nproxy_protocol true\nproxy_trusted 127.0.0.1\n",
+    );
     let mut sol = place.start();
     let mut client = by_proxy(listens_on(&sol.greeting), VERSION_2);
     client.say_connect(connect("told"), false);

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::file::{self, FileError};
 use super::scram::{Mock, Secret};
 use super::{FormError, Hash};
 
@@ -21,27 +21,7 @@ pub const MAX_USERS: usize = 1_000_000;
 const MAX_ERRORS: usize = 100;
 
 /// What is wrong with a password file, and where. No error shows a password, nor what may be one.
-#[derive(Debug)]
-pub struct Error {
-    /// The file.
-    pub path: Arc<Path>,
-    /// The line, counted from 1; none if it is the file as a whole.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub problem: Problem,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match self.line {
-            Some(line) => write!(f, "{path}:{line}: {}", self.problem),
-            None => write!(f, "{path}: {}", self.problem),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
+pub type Error = FileError<Problem>;
 
 /// What can be wrong with a password file.
 #[derive(Debug, Error)]
@@ -130,14 +110,7 @@ impl Table {
     /// All that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Vec<Error>> {
         let path: Arc<Path> = path.into();
-        let whole = |problem| vec![Error { path: Arc::clone(&path), line: None, problem }];
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|error| whole(Problem::Read(error)))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(whole(Problem::TooLarge));
-        }
+        let bytes = file::read(&path, MAX_FILE_BYTES, Problem::Read, Problem::TooLarge)?;
         Self::parse(&path, &bytes)
     }
 
@@ -176,10 +149,7 @@ impl Table {
                 break;
             }
         }
-        if !errors.is_empty() {
-            let error = |(line, problem)| Error { path: Arc::clone(path), line: Some(line), problem };
-            return Err(errors.into_iter().map(error).collect());
-        }
+        file::checked(path, errors)?;
         let mock = Mock::of(hashes.iter().filter_map(Hash::scram));
         Ok(Self { users, hashes, mock })
     }

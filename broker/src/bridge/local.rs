@@ -164,17 +164,7 @@ impl Local {
 
     /// Takes of what the hub handed over so many bytes, or somewhat more.
     pub(super) fn take_unsent(&mut self, into: &mut Vec<u8>, bytes: usize) {
-        let mut taken = 0;
-        while taken < bytes && !self.unsent.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 1];
-            let n = self.unsent.slices(&mut slices).iter().map(|slice| {
-                into.extend_from_slice(slice);
-                slice.len()
-            });
-            let n = n.sum();
-            self.unsent.advance(n);
-            taken += n;
-        }
+        self.unsent.take(into, bytes);
     }
 
     /// Registers the waker for what the hub has to say next, unless there is something.

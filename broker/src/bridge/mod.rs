@@ -90,10 +90,14 @@ impl Bridge {
         self.hub.limits().max_qos
     }
 
+    /// Bytes of the largest packet, as its own settings say.
+    fn own_packet_bytes(&self) -> usize {
+        self.settings.max_packet_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
+    }
+
     /// The largest packet that is taken from the other broker.
     fn max_received_bytes(&self) -> usize {
-        let own = self.settings.max_packet_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-        own.unwrap_or(usize::MAX).min(self.hub.limits().max_packet_bytes)
+        self.own_packet_bytes().min(self.hub.limits().max_packet_bytes)
     }
 
     /// Where it is told on the other broker whether the bridge is there.
@@ -200,14 +204,11 @@ impl Bridge {
                 Ok(mut local) => {
                     let was_here = std::future::poll_fn(|cx| {
                         // CONNACK may have to wait for the store.
-                        let present = local.session_present();
-                        match (present, local.sleep(cx.waker())) {
+                        let sleep = local.sleep(cx.waker());
+                        match (local.session_present(), sleep) {
                             (Some(present), _) => std::task::Poll::Ready(present),
                             (None, Err(_)) => std::task::Poll::Ready(false),
-                            (None, Ok(_)) => match local.session_present() {
-                                Some(present) => std::task::Poll::Ready(present),
-                                None => std::task::Poll::Pending,
-                            },
+                            (None, Ok(_)) => std::task::Poll::Pending,
                         }
                     });
                     let was_here = was_here.await;

@@ -202,14 +202,14 @@ impl<'b> Relay<'b> {
     fn outward(&mut self, packet: &Packet<'_>) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => self.publish_outward(publish),
-            Packet::Puback(ack) => self.acknowledge_outward(Packet::Puback(*ack)),
-            Packet::Pubrec(ack) => self.acknowledge_outward(Packet::Pubrec(*ack)),
-            Packet::Pubcomp(ack) => self.acknowledge_outward(Packet::Pubcomp(*ack)),
+            Packet::Puback(ack) => self.acknowledge_outward(AckType::Puback, ack),
+            Packet::Pubrec(ack) => self.acknowledge_outward(AckType::Pubrec, ack),
+            Packet::Pubcomp(ack) => self.acknowledge_outward(AckType::Pubcomp, ack),
             // The other broker, which has no QoS 2, never had it.
             Packet::Pubrel(ack) if self.remote.max_qos < QoS::ExactlyOnce => {
                 encode_ack(&mut self.to_hub, AckType::Pubcomp, ack.packet_id);
             }
-            Packet::Pubrel(ack) => self.acknowledge_outward(Packet::Pubrel(*ack)),
+            Packet::Pubrel(ack) => self.acknowledge_outward(AckType::Pubrel, ack),
             Packet::Suback(suback) => {
                 for code in suback.codes.iter() {
                     if let SubscribeCode::Refused(reason) = code {
@@ -231,17 +231,9 @@ impl<'b> Relay<'b> {
         Ok(())
     }
 
-    /// Before 5.0 an acknowledgement has no reason, and properties go no further than to whom they are for.
-    fn acknowledge_outward(&mut self, packet: Packet<'_>) {
-        let plain = |ack: Ack<'_>| Ack { properties: Properties::EMPTY, ..ack };
-        let packet = match packet {
-            Packet::Puback(ack) => Packet::Puback(plain(ack)),
-            Packet::Pubrec(ack) => Packet::Pubrec(plain(ack)),
-            Packet::Pubrel(ack) => Packet::Pubrel(plain(ack)),
-            Packet::Pubcomp(ack) => Packet::Pubcomp(plain(ack)),
-            other => other,
-        };
-        _ = packet.encode(self.bridge.settings.version, &mut self.out);
+    /// Before 5.0 an acknowledgement has no reason.
+    fn acknowledge_outward(&mut self, ack: AckType, received: &Ack<'_>) {
+        _ = plain(ack, received).encode(self.bridge.settings.version, &mut self.out);
     }
 
     fn publish_outward(&mut self, publish: &Publish<'_>) {
@@ -432,14 +424,7 @@ impl<'b> Relay<'b> {
                 self.bridge.settings.name, received.reason
             );
         }
-        let received = Ack { properties: Properties::EMPTY, ..*received };
-        let packet = match ack {
-            AckType::Puback => Packet::Puback(received),
-            AckType::Pubrec => Packet::Pubrec(received),
-            AckType::Pubrel => Packet::Pubrel(received),
-            AckType::Pubcomp => Packet::Pubcomp(received),
-        };
-        _ = packet.encode(Version::V5, &mut self.to_hub);
+        _ = plain(ack, received).encode(Version::V5, &mut self.to_hub);
     }
 
     fn publish_inward(&mut self, publish: &Publish<'_>) {
@@ -551,6 +536,17 @@ fn ended(ending: crate::hub::Ending) -> End {
     match ending {
         crate::hub::Ending::Stopping => End::Stopping,
         ending => End::Lost(format!("its session here ended: {ending}")),
+    }
+}
+
+/// An acknowledgement as it goes on: its properties go no further than to whom they are for.
+fn plain<'a>(ack: AckType, received: &Ack<'a>) -> Packet<'a> {
+    let received = Ack { properties: Properties::EMPTY, ..*received };
+    match ack {
+        AckType::Puback => Packet::Puback(received),
+        AckType::Pubrec => Packet::Pubrec(received),
+        AckType::Pubrel => Packet::Pubrel(received),
+        AckType::Pubcomp => Packet::Pubcomp(received),
     }
 }
 

@@ -91,7 +91,6 @@ impl Remote {
             }
             reason => return Err(Failure::Other(format!("it refused CONNECT: {reason}"))),
         }
-        let own = bridge.settings.max_packet_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let mut remote = Self {
             wire,
             received: behind,
@@ -102,7 +101,7 @@ impl Remote {
             receive_maximum: u16::MAX,
             max_qos: QoS::ExactlyOnce,
             retain_available: true,
-            max_packet_bytes: own.unwrap_or(usize::MAX),
+            max_packet_bytes: bridge.own_packet_bytes(),
         };
         for property in connack.properties.iter() {
             match property {
@@ -193,9 +192,9 @@ fn connect(bridge: &Bridge, tells: bool) -> Result<Vec<u8>, crate::codec::Encode
         if let Some(most) = limits.receive_maximum() {
             properties.push(Property::ReceiveMaximum(most))?;
         }
-        let own = settings.max_packet_bytes.unwrap_or(u32::MAX);
-        let most = limits.max_packet_bytes.min(usize::try_from(own).unwrap_or(usize::MAX));
-        if let Some(most) = u32::try_from(most).ok().and_then(std::num::NonZeroU32::new) {
+        if let Some(most) =
+            u32::try_from(bridge.max_received_bytes()).ok().and_then(std::num::NonZeroU32::new)
+        {
             properties.push(Property::MaximumPacketSize(most))?;
         }
     }

@@ -117,23 +117,7 @@ impl Parser {
                 self.problem(section.line("bridge_insecure"), None, what);
             }
         }
-        match (section.line(certfile), section.line(keyfile)) {
-            (Some(line), None) => {
-                self.problem(
-                    line,
-                    None,
-                    format!("`{certfile}` without `{keyfile}`: give its private key too"),
-                );
-            }
-            (None, Some(line)) => {
-                self.problem(
-                    line,
-                    None,
-                    format!("`{keyfile}` without `{certfile}`: give its certificate too"),
-                );
-            }
-            _ => {}
-        }
+        self.refuse_half(section, certfile, keyfile);
         let versions = section.text("bridge_tls_version").and_then(value::protocols);
         Some(BridgeTls {
             cafile: section.path(cafile)?,

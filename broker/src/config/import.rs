@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{Overrides, Problem, Settings, include, parse};
 
@@ -24,9 +23,7 @@ impl Import {
     ///
     /// All that is wrong in it, as of [`Settings::read`], but for what is only left out.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
-        let text = include::text_of(path).map_err(|(line, what)| {
-            vec![Problem { file: Some(Arc::from(path)), line, column: None, what }]
-        })?;
+        let text = include::text_of(path).map_err(|problem| vec![problem])?;
         let (settings, mut problems, mut left_out) = parse::read(&text, Some(path), Overrides::default());
         if !problems.is_empty() {
             problems.sort();

@@ -4,19 +4,23 @@ use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Problem;
 
 /// A file's text.
 ///
 /// # Errors
 ///
-/// The line, where it is about one, and what is wrong.
-pub(super) fn text_of(path: &Path) -> Result<String, (Option<usize>, String)> {
-    let bytes =
-        fs::read(path).map_err(|error| (None, format!("cannot read the configuration file: {error}")))?;
+/// What is wrong, in which line if it is about one.
+pub(super) fn text_of(path: &Path) -> Result<String, Problem> {
+    let problem = |line, what| Problem { file: Some(Arc::from(path)), line, column: None, what };
+    let bytes = fs::read(path)
+        .map_err(|error| problem(None, format!("cannot read the configuration file: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        (Some(line), "this is not UTF-8: save the file as UTF-8".to_owned())
+        problem(Some(line), "this is not UTF-8: save the file as UTF-8".to_owned())
     })
 }
 

@@ -33,10 +33,8 @@ impl Settings {
     ///
     /// All that is wrong, in the order of the lines.
     pub fn read(path: &Path, overrides: Overrides) -> Result<Self, Vec<Problem>> {
-        match include::text_of(path) {
-            Ok(text) => Self::parse(&text, Some(path), overrides),
-            Err((line, what)) => Err(vec![Problem { file: Some(Arc::from(path)), line, column: None, what }]),
-        }
+        let text = include::text_of(path).map_err(|problem| vec![problem])?;
+        Self::parse(&text, Some(path), overrides)
     }
 
     /// Reads a file's text. The file is named in what is wrong.
@@ -190,10 +188,7 @@ impl Parser {
                 self.sources.files.push(Some(Arc::from(path.as_path())));
                 match include::text_of(&path) {
                     Ok(text) => unfolded.extend(self.lines(file, &text)),
-                    Err((line, what)) => {
-                        let file = self.sources.files.last().cloned().flatten();
-                        self.problems.push(Problem { file, line, column: None, what });
-                    }
+                    Err(problem) => self.problems.push(problem),
                 }
             }
         }
@@ -234,21 +229,18 @@ impl Parser {
                 continue;
             }
             let text = self.value(key, &name, words, place);
-            if key.scope == Scope::Opening {
+            let opened = match key.scope {
+                Scope::Opening => Some((&mut current, &mut listeners)),
+                Scope::Connection => Some((&mut current_bridge, &mut bridges)),
+                _ => None,
+            };
+            if let Some((current, sections)) = opened {
                 // Even a wrong one, so that what stands under it is not taken for another's.
                 let opening = text.map(|text| Given { values: vec![text], place });
                 if let Some(current) = current.get_mut(place.file) {
-                    *current = Some(listeners.len());
+                    *current = Some(sections.len());
                 }
-                listeners.push(Section { opening, ..Section::default() });
-                continue;
-            }
-            if key.scope == Scope::Connection {
-                let opening = text.map(|text| Given { values: vec![text], place });
-                if let Some(current) = current_bridge.get_mut(place.file) {
-                    *current = Some(bridges.len());
-                }
-                bridges.push(Section { opening, ..Section::default() });
+                sections.push(Section { opening, ..Section::default() });
                 continue;
             }
             let bridge =
@@ -745,18 +737,27 @@ impl Parser {
         None
     }
 
+    /// A certificate and its private key are nothing without each other.
+    pub(super) fn refuse_half(&mut self, section: &Section, certfile: &str, keyfile: &str) {
+        let (line, what) = match (section.line(certfile), section.line(keyfile)) {
+            (Some(line), None) => {
+                (line, format!("`{certfile}` without `{keyfile}`: give its private key too"))
+            }
+            (None, Some(line)) => {
+                (line, format!("`{keyfile}` without `{certfile}`: give its certificate too"))
+            }
+            _ => return,
+        };
+        self.problem(line, None, what);
+    }
+
     fn tls(&mut self, section: &Section, plain: &Section) -> Option<Tls> {
         let lines = ["cafile", "certfile", "keyfile", "require_certificate"].map(|key| section.line(key));
         let [cafile, certfile, keyfile, _] = lines;
         let require_certificate = section.truth("require_certificate").unwrap_or(false);
         let require_line = section.line("require_certificate");
+        self.refuse_half(section, "certfile", "keyfile");
         match (certfile, keyfile) {
-            (Some(line), None) => {
-                self.problem(line, None, "`certfile` without `keyfile`: give its private key too".to_owned());
-            }
-            (None, Some(line)) => {
-                self.problem(line, None, "`keyfile` without `certfile`: give its certificate too".to_owned());
-            }
             (None, None) if cafile.is_some() => {
                 let what = "`cafile` alone: TLS needs the server's `certfile` and `keyfile` too".to_owned();
                 self.problem(cafile, None, what);

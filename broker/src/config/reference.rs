@@ -29,8 +29,6 @@ fn options() -> String {
     table.push_str("| option of mosquitto | here | |\n|---|---|---|\n");
     for ForeignOption { name, fate } in MOSQUITTO {
         let (here, note) = match fate {
-            Fate::Same(_) if super::key(name).is_none() => continue,
-            Fate::Alias(key, _) if super::key(key).is_none() => continue,
             Fate::Same(note) => ("the same".to_owned(), (*note).to_owned()),
             Fate::Alias(key, note) => (format!("another name of `{key}`"), (*note).to_owned()),
             Fate::Ignored(why) => ("read over".to_owned(), sentence(why)),

@@ -1,6 +1,6 @@
 //! All that a configuration file says, and how it is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -124,19 +124,6 @@ impl Settings {
         &self.sources.warnings
     }
 
-    /// The files that the HTTP side reads: each with its key.
-    pub fn http_files(&self) -> Vec<(&'static str, &Path)> {
-        let Http { token_file, password_file, tls, .. } = &self.broker.http;
-        let tls = tls.as_ref();
-        let files = [
-            ("http_token_file", token_file.as_deref()),
-            ("http_password_file", password_file.as_deref()),
-            ("http_certfile", tls.map(|tls| tls.certfile.as_path())),
-            ("http_keyfile", tls.map(|tls| tls.keyfile.as_path())),
-        ];
-        files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
-    }
-
     /// A problem with the value of a key of the bridge of that name.
     pub fn bridge_problem(&self, bridge: &str, key: &str, what: String) -> Problem {
         let mut places = self.sources.bridges.iter();
@@ -144,18 +131,27 @@ impl Settings {
         self.sources.problem(place, None, what)
     }
 
-    /// The files that listeners read: each with the listener's number and its key.
-    pub fn files(&self) -> Vec<(usize, &'static str, &Path)> {
+    /// The files that listeners and the HTTP side read: each with its key.
+    pub fn files(&self) -> Vec<(&'static str, &Path)> {
         let mut files = Vec::new();
-        for (number, listener) in self.broker.listeners.iter().enumerate() {
+        for listener in &self.broker.listeners {
             if let Some(tls) = &listener.tls {
-                files.push((number, "certfile", tls.certfile.as_path()));
-                files.push((number, "keyfile", tls.keyfile.as_path()));
-                files.extend(tls.cafile.as_deref().map(|path| (number, "cafile", path)));
+                files.push(("certfile", tls.certfile.as_path()));
+                files.push(("keyfile", tls.keyfile.as_path()));
+                files.extend(tls.cafile.as_deref().map(|path| ("cafile", path)));
             }
-            files.extend(listener.password_file.as_deref().map(|path| (number, "password_file", path)));
-            files.extend(listener.acl_file.as_deref().map(|path| (number, "acl_file", path)));
+            files.extend(listener.password_file.as_deref().map(|path| ("password_file", path)));
+            files.extend(listener.acl_file.as_deref().map(|path| ("acl_file", path)));
         }
+        let Http { token_file, password_file, tls, .. } = &self.broker.http;
+        let tls = tls.as_ref();
+        let of_http = [
+            ("http_token_file", token_file.as_deref()),
+            ("http_password_file", password_file.as_deref()),
+            ("http_certfile", tls.map(|tls| tls.certfile.as_path())),
+            ("http_keyfile", tls.map(|tls| tls.keyfile.as_path())),
+        ];
+        files.extend(of_http.into_iter().filter_map(|(key, path)| Some((key, path?))));
         files
     }
 
@@ -192,20 +188,12 @@ impl Settings {
     /// The keys whose values differ. Of a listener that only one of them has, that is `listener`, whatever stands under it.
     pub fn changed(&self, other: &Self) -> BTreeSet<&'static str> {
         let (mine, others) = (self.entries(), other.entries());
-        let count = |settings: &Self, place: &str| {
-            let places = settings.broker.listeners.iter().map(|listener| listener.endpoint.to_string());
-            places.filter(|known| known == place).count()
+        let differs = |of: &&(String, &'static str)| mine.get(*of) != others.get(*of);
+        let listens = |entries: &Entries, place: &str| entries.contains_key(&(place.to_owned(), "listener"));
+        let key = |(place, key): &(String, &'static str)| {
+            if listens(&mine, place) == listens(&others, place) { *key } else { "listener" }
         };
-        let is_in_both = |place: &str| place.is_empty() || count(self, place) > 0 && count(other, place) > 0;
-        let key = |(place, key, _): &(String, &'static str, String)| {
-            if is_in_both(place) { *key } else { "listener" }
-        };
-        let mut changed: BTreeSet<_> = mine.symmetric_difference(&others).map(key).collect();
-        // Any number of them may have port 0.
-        if self.broker.listeners.len() != other.broker.listeners.len() {
-            changed.insert("listener");
-        }
-        changed
+        mine.keys().chain(others.keys()).filter(differs).map(key).collect()
     }
 
     /// Has others keep what a broker that runs by these cannot change. Gives the keys whose values they lose.
@@ -230,8 +218,8 @@ impl Settings {
         others.changed(&asked)
     }
 
-    /// Each key and its value, as they would be written: the broker's, and each listener's by its endpoint.
-    fn entries(&self) -> BTreeSet<(String, &'static str, String)> {
+    /// For each key its values in their order, as they would be written: the broker's, and each listener's by its endpoint.
+    fn entries(&self) -> Entries {
         let broker = self.broker_lines().into_iter().map(|(key, value)| (String::new(), key, value));
         let listeners = self.broker.listeners.iter().flat_map(|listener| {
             let lines = listener_lines(listener).into_iter();
@@ -241,7 +229,11 @@ impl Settings {
             let lines = bridge_lines(bridge).into_iter();
             lines.map(|(key, value)| (format!("connection {}", bridge.name), key, value))
         });
-        broker.chain(listeners).chain(bridges).collect()
+        let mut entries = Entries::new();
+        for (of, key, value) in broker.chain(listeners).chain(bridges) {
+            entries.entry((of, key)).or_default().push(value);
+        }
+        entries
     }
 
     fn broker_lines(&self) -> Vec<(&'static str, String)> {
@@ -346,6 +338,9 @@ impl Settings {
         lines
     }
 }
+
+/// The values of each key of each place.
+type Entries = BTreeMap<(String, &'static str), Vec<String>>;
 
 fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();

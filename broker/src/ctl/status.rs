@@ -56,7 +56,7 @@ fn words(status: &Status, url: &str, width: Option<usize>) -> String {
     out
 }
 
-fn losses(stats: &Figures) -> String {
+pub(super) fn losses(stats: &Figures) -> String {
     let losses: Vec<_> = stats.losses().map(|(what, n)| format!("{} {}", escaped(what), count(n))).collect();
     if losses.is_empty() { "nothing".to_owned() } else { losses.join(", ") }
 }

@@ -151,9 +151,8 @@ impl Hub {
 
     /// What these entrances ask has changed, or what their ACL files say: clients get the rights that they have now.
     pub fn renew_rights(&self, entrances: &[Arc<Entrance>], batch: &mut Batch) {
-        let all: Vec<_> = self.sessions.lock().values().cloned().collect();
         let mut renewed = Vec::new();
-        for client in all {
+        for client in self.all_clients() {
             // Who connects meanwhile has the new ones, or waits for this lock.
             let _sessions = self.sessions.lock();
             let visit = client.session.lock().visit.clone();

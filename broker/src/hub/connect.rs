@@ -439,9 +439,8 @@ impl Hub {
 
     /// A stop waits no longer for what clients have not acknowledged.
     pub fn hurry(&self, batch: &mut Batch) {
-        let clients: Vec<_> = self.sessions.lock().values().cloned().collect();
         self.hurries.store(true, Ordering::Release);
-        for client in &clients {
+        for client in &self.all_clients() {
             if let Some(link) = &mut client.session.lock().link {
                 batch.touched(link.wake());
             }

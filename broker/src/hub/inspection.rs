@@ -14,9 +14,9 @@ pub use subscriptions::{SubscriptionPage, SubscriptionQuery, SubscriptionView};
 /// The most that one page has.
 pub const MAX_PAGE: usize = 1000;
 /// Of a payload, so much is shown at most.
-pub const MAX_SHOWN_BYTES: usize = 64 << 10;
+const MAX_SHOWN_BYTES: usize = 64 << 10;
 
 /// A payload, or the begin of a long one.
-fn shown(payload: &[u8]) -> Vec<u8> {
+pub fn shown(payload: &[u8]) -> Vec<u8> {
     payload.get(..MAX_SHOWN_BYTES).unwrap_or(payload).to_vec()
 }

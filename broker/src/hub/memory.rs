@@ -16,18 +16,17 @@
 //! counted. A stage is logged when it is worse than what was logged last, and when it has been better for ten seconds.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::connect::release_will;
-use super::{Batch, Client, Hub, Limits};
+use super::{Batch, Hub, Limits};
 use crate::session::OutboundLimits;
 
 /// What the program takes before anybody connects, and what the allocator keeps for each thread.
-const BASE_BYTES: usize = 16 << 20;
+const BASE_BYTES: usize = 24 << 20;
 /// What a connection takes in this process: its task, its buffers' headers, its places in tables.
 const CONNECTION_BYTES: usize = 4 << 10;
 /// What a retained message takes beside itself: its place in the store.
@@ -300,7 +299,7 @@ impl Hub {
         let budget = self.memory.budget();
         let enough = percent(budget, Stage::Refuse.percent() - 5);
         let share = self.memory.share.load(Ordering::Relaxed);
-        let clients: Vec<Arc<Client>> = self.sessions.lock().values().cloned().collect();
+        let clients = self.all_clients();
         let (mut here, mut away) = (Vec::new(), Vec::new());
         for client in &clients {
             let mut session = client.session.lock();

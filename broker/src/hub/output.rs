@@ -89,12 +89,7 @@ impl Hub {
         let mut session = connected.client.session.lock();
         if !unsent.is_empty() {
             let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
-            if link.cut {
-                return Err(Ending::MemoryShort);
-            }
-            if link.dismissed {
-                return Err(peer.dismissal());
-            }
+            may_go_on(link, peer)?;
             link.held_bytes = peer.held_bytes();
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
@@ -135,12 +130,7 @@ impl Hub {
         let Session { outbound, link, .. } = session;
         let link =
             link.as_mut().filter(|link| link.connection == connected.connection).ok_or(Ending::TakenOver)?;
-        if link.cut {
-            return Err(Ending::MemoryShort);
-        }
-        if link.dismissed {
-            return Err(peer.dismissal());
-        }
+        may_go_on(link, peer)?;
         outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
         if let Some(wanted) = outbound.wanted() {
             self.fetch(connected, wanted);
@@ -156,4 +146,12 @@ impl Hub {
         session.settle(&mut batch.tally);
         session.link.as_mut().ok_or(Ending::TakenOver)
     }
+}
+
+/// Unless the broker, or an operator, asks the connection to end at once.
+fn may_go_on(link: &Link, peer: &Peer) -> Result<(), Ending> {
+    if link.cut {
+        return Err(Ending::MemoryShort);
+    }
+    if link.dismissed { Err(peer.dismissal()) } else { Ok(()) }
 }

@@ -108,21 +108,22 @@ impl Hub {
         Ok(client.is_some())
     }
 
-    /// Ends the trace of a client. Says whether there was one.
-    pub fn end_trace(&self, client_id: &str) -> bool {
+    /// Ends the trace of a client. Says whether there was one, and whether the client is known now.
+    pub fn end_trace(&self, client_id: &str) -> (bool, bool) {
         let was_traced = {
             let mut allowances = self.traces.allowances.lock();
             let was_traced = allowances.remove(client_id).is_some();
             self.traces.count.store(allowances.len(), Ordering::Release);
             was_traced
         };
-        if let Some(client) = self.sessions.lock().get(client_id) {
+        let client = self.sessions.lock().get(client_id).cloned();
+        if let Some(client) = &client {
             client.is_traced.store(false, Ordering::Relaxed);
         }
         if was_traced {
             info!("traces client {} no longer", Shown(client_id));
         }
-        was_traced
+        (was_traced, client.is_some())
     }
 
     /// A client is let in: is it one to be traced?
@@ -324,7 +325,7 @@ mod tests {
             assert_eq!(hub.trace(&n.to_string()), Ok(false));
         }
         assert_eq!((hub.trace("0"), hub.trace("more")), (Ok(false), Err(TooManyTraced)));
-        assert!(hub.end_trace("0") && !hub.end_trace("0"));
+        assert!(hub.end_trace("0").0 && !hub.end_trace("0").0);
         assert_eq!(hub.trace("more"), Ok(false));
     }
 

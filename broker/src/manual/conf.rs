@@ -26,11 +26,28 @@ pub(super) fn page() -> String {
     page.to_roff()
 }
 
-/// The head of the reference page: paragraphs, and lists of one level.
+/// The head of the reference page: paragraphs, lists of one level, headings and examples.
 fn preface(page: &mut Roff) {
-    let mut paragraph = String::new();
+    let (mut paragraph, mut is_example) = (String::new(), false);
     // An empty line ends the last one.
-    for line in PREFACE.lines().filter(|line| !line.starts_with("# ")).chain([""]) {
+    for line in PREFACE.lines().chain([""]) {
+        if line == "```" {
+            is_example = !is_example;
+            page.control(if is_example { "nf" } else { "fi" }, []);
+            continue;
+        }
+        if is_example {
+            page.text([roman(line)]);
+            continue;
+        }
+        // The page has a title of its own, and a section for the keys.
+        if line.starts_with("# ") || line == "## The keys" {
+            continue;
+        }
+        if let Some(heading) = line.strip_prefix("## ") {
+            page.control("SS", [heading]);
+            continue;
+        }
         let item = line.strip_prefix("- ");
         if (line.is_empty() || item.is_some()) && !paragraph.is_empty() {
             page.text(inline(&std::mem::take(&mut paragraph)));
@@ -91,5 +108,7 @@ mod tests {
             assert!(page.contains(&format!(".TP\n\\fB{}\\fR ", key.name)), "{}", key.name);
         }
         assert!(!page.contains(['`', '\t']) && !page.contains("**") && !page.contains("]("), "{page}");
+        assert!(!page.contains("##") && page.contains(".nf\n"), "{page}");
+        assert!(page.contains("\ntopic read news/#\n"), "an example keeps its lines: {page}");
     }
 }

@@ -364,11 +364,16 @@ impl<S: Socket> Served<'_, S> {
                 Ok(n) => n,
                 Err(error) => return Poll::Ready(ending(&error)),
             };
-            self.seat.served(n);
-            batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
+            self.count_read(n, batch);
             self.connection.received.append(free.get(..n).unwrap_or_default());
         }
         Poll::Pending
+    }
+
+    fn count_read(&self, n: usize, batch: &mut Batch) {
+        self.seat.served(n);
+        batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
+        self.connection.peer.traffic().read(n);
     }
 
     /// Reads and handles once. True to go on, false to let others write first.
@@ -390,9 +395,7 @@ impl<S: Socket> Served<'_, S> {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(ending(&error))),
         };
-        self.seat.served(n);
-        batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
-        self.connection.peer.traffic().read(n);
+        self.count_read(n, batch);
         let fresh = free.get(..n).unwrap_or_default();
         if self.connection.received.len() + n < self.connection.wanted {
             self.connection.received.append(fresh);

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use sol::auth::{Table, acl};
+use sol::auth::{FileError, Table, acl};
 use sol::config::{BridgeTls, Overrides, Persistence, Problem, Settings, Tls};
 use sol::{TlsError, check_bridge_tls, check_http, check_tls};
 
@@ -97,24 +97,12 @@ fn check(settings: &Settings) -> Vec<Problem> {
         if let Some(path) = &listener.password_file
             && let Err(errors) = Table::load(path)
         {
-            problems.extend(errors.into_iter().map(|error| match error.line {
-                Some(_) => {
-                    let what = error.problem.to_string();
-                    Problem { file: Some(error.path), line: error.line, column: None, what }
-                }
-                None => at("password_file", &error),
-            }));
+            problems.extend(in_file(errors, |error| at("password_file", error)));
         }
         if let Some(path) = &listener.acl_file
             && let Err(errors) = acl::Table::load(path)
         {
-            problems.extend(errors.into_iter().map(|error| match error.line {
-                Some(_) => {
-                    let what = error.problem.to_string();
-                    Problem { file: Some(error.path), line: error.line, column: None, what }
-                }
-                None => at("acl_file", &error),
-            }));
+            problems.extend(in_file(errors, |error| at("acl_file", error)));
         }
     }
     problems.extend(http_problems(settings));
@@ -141,6 +129,20 @@ fn check(settings: &Settings) -> Vec<Problem> {
     problems
 }
 
+/// In the file where one of its lines is wrong, and otherwise at the key that names it.
+fn in_file<P: Display>(
+    errors: Vec<FileError<P>>,
+    at: impl Fn(&FileError<P>) -> Problem,
+) -> impl Iterator<Item = Problem> {
+    errors.into_iter().map(move |error| match error.line {
+        Some(_) => {
+            let what = error.problem.to_string();
+            Problem { file: Some(error.path), line: error.line, column: None, what }
+        }
+        None => at(&error),
+    })
+}
+
 /// What is wrong with the files of the HTTP side.
 fn http_problems(settings: &Settings) -> Vec<Problem> {
     let http = &settings.broker.http;
@@ -156,13 +158,7 @@ fn http_problems(settings: &Settings) -> Vec<Problem> {
     if let Some(path) = &http.password_file
         && let Err(errors) = Table::load(path)
     {
-        problems.extend(errors.into_iter().map(|error| match error.line {
-            Some(_) => {
-                let what = error.problem.to_string();
-                Problem { file: Some(error.path), line: error.line, column: None, what }
-            }
-            None => at("http_password_file", &error),
-        }));
+        problems.extend(in_file(errors, |error| at("http_password_file", error)));
     }
     problems
 }

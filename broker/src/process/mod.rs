@@ -100,8 +100,7 @@ fn become_user(identity: &Identity, settings: &Settings) -> Result<(), Failure> 
     }
     identity.assume().map_err(Failure::Run)?;
     info!("runs as {identity}");
-    let files = settings.files().into_iter().map(|(_, key, path)| (key, path));
-    for (key, path) in files.chain(settings.http_files()) {
+    for (key, path) in settings.files() {
         if let Err(error) = File::open(path) {
             warn!("{identity} cannot read {} again (`{key}`): {error}", path.display());
         }

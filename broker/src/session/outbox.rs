@@ -358,6 +358,21 @@ impl Outbox {
         }
     }
 
+    /// Moves so many bytes, or up to one piece more, to the end of `into`, as far as there are.
+    pub fn take(&mut self, into: &mut Vec<u8>, bytes: usize) {
+        let mut taken = 0;
+        while taken < bytes && !self.is_empty() {
+            let mut slices = [IoSlice::new(&[])];
+            let pieces = self.slices(&mut slices).iter().map(|piece| {
+                into.extend_from_slice(piece);
+                piece.len()
+            });
+            let n = pieces.sum();
+            self.advance(n);
+            taken += n;
+        }
+    }
+
     /// Forgets the next `n` bytes: they are written.
     pub fn advance(&mut self, n: usize) {
         self.seal_tail();

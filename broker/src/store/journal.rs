@@ -285,14 +285,14 @@ impl Journal {
         }
     }
 
-    /// Takes what is to be done. The next group forms in the room of `room`.
-    pub(super) fn take(&self, room: Group) -> Taken {
+    /// Takes what is to be done. The next group forms in `spare`, which is empty.
+    pub(super) fn take(&self, spare: Group) -> Taken {
         let _gate = self.gate.write();
         let mut forming = self.forming.lock();
         forming.is_awaited = false;
         Taken {
             number: self.group.fetch_add(1, Ordering::Relaxed),
-            group: mem::replace(&mut forming.group, room),
+            group: mem::replace(&mut forming.group, spare),
             fetches: mem::take(&mut forming.fetches),
             is_over: forming.is_over,
         }

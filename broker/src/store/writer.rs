@@ -75,7 +75,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 const MOST_PAUSES: usize = 10;
 
 /// The room of a group that had no more bytes is used again.
-const MAX_ROOM_BYTES: usize = 1 << 20;
+const MAX_SPARE_BYTES: usize = 1 << 20;
 
 /// At the end, it is tried so often to write what is left.
 const LAST_ATTEMPTS: usize = 3;
@@ -109,8 +109,8 @@ pub struct Writer {
     clean_at: Option<Instant>,
     clean_fails: bool,
     changes: Changes,
-    /// For the next group.
-    room: Group,
+    /// An empty one with room, for the next.
+    spare: Group,
 }
 
 /// What is asked for.
@@ -161,7 +161,7 @@ impl Writer {
             clean_at: None,
             clean_fails: false,
             changes: Changes::default(),
-            room: Group::default(),
+            spare: Group::default(),
         };
         writer.measure();
         writer
@@ -177,7 +177,7 @@ impl Writer {
     pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
         self.journal.wait(self.wait(longest));
         self.gather();
-        let taken = self.journal.take(mem::take(&mut self.room));
+        let taken = self.journal.take(mem::take(&mut self.spare));
         let now = Instant::now();
         let written = taken.group.payload.len();
         self.taken = taken.number;
@@ -361,7 +361,7 @@ impl Writer {
             && let Some(frame) = self.frames.pop_front()
         {
             self.first += 1;
-            self.keep_room(frame);
+            self.keep_spare(frame);
         }
     }
 
@@ -384,12 +384,12 @@ impl Writer {
     }
 
     /// So that the next group need not ask for its room piece by piece.
-    fn keep_room(&mut self, frame: Frame) {
+    fn keep_spare(&mut self, frame: Frame) {
         let Frame { payload, changes: Some(changes), .. } = frame else { return };
-        let mut room = Group { payload, changes };
-        if room.bytes() <= MAX_ROOM_BYTES {
-            room.clear();
-            self.room = room;
+        let mut spare = Group { payload, changes };
+        if spare.bytes() <= MAX_SPARE_BYTES {
+            spare.clear();
+            self.spare = spare;
         }
     }
 

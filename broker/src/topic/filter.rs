@@ -89,6 +89,10 @@ impl Filter<'_> {
         if !may_meet(self, other) {
             return false;
         }
+        // Only the name without a character would match both, and there is none [MQTT-4.7.3-1].
+        if let ("/#", "+") | ("+", "/#") = (self.as_str(), other.as_str()) {
+            return false;
+        }
         let (mut ones, mut others) = (self.levels(), other.levels());
         loop {
             match (ones.next(), others.next()) {
@@ -348,6 +352,8 @@ mod tests {
             ("$SYS/#", "+/#", false, false),
             ("a", "a/", false, false),
             ("a/+/c", "a/b/d", false, false),
+            ("/#", "+", false, false),
+            ("/#", "+/+", true, false),
         ] {
             let (one, other) = (Filter::new(one).unwrap(), Filter::new(other).unwrap());
             assert_eq!((one.overlaps(other), one.covers(other)), (overlaps, covers), "{one} {other}");

@@ -173,6 +173,8 @@ impl Model {
         let mut answers = VecDeque::from([Packet::Connack(Connack::new(session_present, code))]);
         // [MQTT-4.4.0-1]
         answers.extend(session.released.iter().map(|id| Packet::Pubrel(Ack::new(*id))));
+        // To the broker's own topics nobody leaves a will.
+        let will = will.filter(|will| !will.topic.starts_with("$SYS/"));
         session.link = Some(Link { terms, will, answers, keep_alive, last_packet: now });
         true
     }

@@ -13,6 +13,7 @@ use super::feed::Snapshot;
 use super::screen::Screen;
 use crate::ctl::answers::Client;
 use crate::ctl::clients::place;
+use crate::ctl::status::losses;
 use crate::ctl::table::{Column, Kind, cut, figure, fit, text};
 use crate::ctl::words::{ago, bytes, count, duration, escaped};
 
@@ -80,12 +81,11 @@ fn in_words<'a>(screen: &'a Screen, snapshot: &Snapshot) -> Vec<Line<'a>> {
             Some(error) => Span::styled(format!("; the store cannot be written: {}", escaped(error)), BAD),
         },
     });
-    let losses: Vec<_> = stats.losses().map(|(what, n)| format!("{} {}", escaped(what), count(n))).collect();
     let mut lost = line("lost     ", String::new());
     if screen.rates.lost > 0 {
         lost.push_span(Span::styled(format!("+{}/s  ", count(screen.rates.lost)), BAD));
     }
-    lost.push_span(if losses.is_empty() { "nothing".to_owned() } else { losses.join(", ") });
+    lost.push_span(losses(stats));
     vec![
         Line::from(vec![
             Span::styled(format!("sol {}", escaped(&status.version)), BOLD),

@@ -130,17 +130,11 @@ pub struct Dismissed {
 
 impl ClientView {
     fn of(client: &Client, session: &Session) -> Self {
-        let is_connected = session.link.is_some();
-        let visit = session.visit.clone();
-        let since = match &visit {
-            Some(visit) if is_connected => Some(visit.since),
-            _ => session.absence.since(),
-        };
         Self {
             id: Arc::clone(&client.id),
-            is_connected,
-            visit,
-            since,
+            is_connected: session.link.is_some(),
+            visit: session.visit.clone(),
+            since: since(session),
             expiry: session.expiry,
             subscriptions: session.subscriptions.len(),
             in_flight: session.outbound.in_flight(),
@@ -174,6 +168,12 @@ fn has_text(client: &Client, session: &Session, text: &str) -> bool {
         })
 }
 
+/// Since when a client is connected, or away.
+fn since(session: &Session) -> Option<Instant> {
+    let visit = session.visit.as_deref().filter(|_| session.link.is_some());
+    visit.map(|visit| visit.since).or(session.absence.since())
+}
+
 /// The figure that clients are sorted by.
 fn figure(sort: Sort, session: &Session, origin: Instant) -> u64 {
     let traffic = || session.visit.as_deref().map(|visit| &visit.traffic);
@@ -187,10 +187,9 @@ fn figure(sort: Sort, session: &Session, origin: Instant) -> u64 {
         Sort::MessagesSent => session.sent(),
         Sort::MessagesReceived => traffic().map_or(0, |traffic| traffic.publish_received()),
         Sort::Since => {
-            let visit = session.visit.as_deref().filter(|_| session.link.is_some());
-            let since = visit.map(|visit| visit.since).or(session.absence.since());
             // The later, the fewer microseconds ago.
-            let ago = since.map_or(u128::MAX, |since| origin.saturating_duration_since(since).as_micros());
+            let ago =
+                since(session).map_or(u128::MAX, |since| origin.saturating_duration_since(since).as_micros());
             u64::MAX - u64::try_from(ago).unwrap_or(u64::MAX)
         }
     }

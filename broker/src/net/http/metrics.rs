@@ -77,11 +77,11 @@ type Label<'a> = (&'static str, &'a str);
 struct Families<'e>(DescriptorEncoder<'e>);
 
 impl Families<'_> {
-    fn family<M: EncodeMetric>(
+    fn family<'l, M: EncodeMetric>(
         &mut self,
         (name, unit): (&str, Option<Unit>),
         help: &str,
-        figures: impl IntoIterator<Item = (Vec<Label<'static>>, M)>,
+        figures: impl IntoIterator<Item = (Vec<Label<'l>>, M)>,
     ) -> fmt::Result {
         let mut figures = figures.into_iter().peekable();
         let Some((_, first)) = figures.peek() else { return Ok(()) };
@@ -157,7 +157,11 @@ impl Collector for Reading {
             families.byte_gauge("process_resident_memory", "Resident memory of the process", bytes)?;
         }
         families.gauge("sol_threads", "Threads that serve the connections", self.threads)?;
-        encode_listeners(&mut families, &self.listeners)?;
+        let listeners = self.listeners.iter().map(|(name, connections)| {
+            (vec![("listener", name.as_str())], ConstGauge::new(*connections as u64))
+        });
+        let help = "Open network connections of each listener";
+        families.family(("sol_listener_connections", None), help, listeners)?;
         encode_stats(&mut families, &self.stats)?;
         let mut metric = families.0.encode_descriptor(
             "sol_delivery_latency",
@@ -196,20 +200,6 @@ impl EncodeMetric for Info {
     fn metric_type(&self) -> MetricType {
         MetricType::Gauge
     }
-}
-
-fn encode_listeners(families: &mut Families<'_>, listeners: &[(String, usize)]) -> fmt::Result {
-    if listeners.is_empty() {
-        return Ok(());
-    }
-    let help = "Open network connections of each listener";
-    let mut metric =
-        families.0.encode_descriptor("sol_listener_connections", help, None, MetricType::Gauge)?;
-    for (listener, connections) in listeners {
-        let labels = [("listener", listener.as_str())];
-        ConstGauge::new(*connections as u64).encode(metric.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 /// All of them are named here, so that none is forgotten.

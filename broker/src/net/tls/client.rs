@@ -8,7 +8,7 @@ use rustls::client::{ServerCertVerified, ServerCertVerifier, WebPkiVerifier};
 use rustls::{Certificate, CertificateError, ClientConfig, ClientConnection, Error, ServerName};
 
 use super::error::TlsError;
-use super::files::{belongs, kept, private_key, roots, server_chain, versions};
+use super::files::{kept, mismatch, private_key, roots, server_chain, versions};
 use crate::config::BridgeTls;
 
 /// How TLS is spoken with one other broker.
@@ -25,11 +25,7 @@ impl Client {
         let identity = tls.identity.as_ref().map(|(certfile, keyfile)| {
             let chain = kept(server_chain(certfile), &mut errors);
             let key = kept(private_key(keyfile), &mut errors);
-            if let (Some((_, certificate)), Some((_, signing))) = (&chain, &key)
-                && !belongs(&**signing, certificate)
-            {
-                errors.push(TlsError::Mismatch { keyfile: keyfile.clone(), certfile: certfile.clone() });
-            }
+            errors.extend(mismatch(chain.as_ref().zip(key.as_ref()), certfile, keyfile));
             (chain, key)
         });
         let (Some(roots), true) = (roots, errors.is_empty()) else { return Err(errors) };

@@ -28,17 +28,18 @@ const PROOFS: [(SignatureScheme, &dyn VerificationAlgorithm); 4] = [
     (SignatureScheme::RSA_PSS_SHA256, &signature::RSA_PSS_2048_8192_SHA256),
 ];
 
+/// A certificate and those behind it, and the first of them parsed.
+pub(super) type Chain = (Vec<rustls::Certificate>, Certificate);
+/// A private key, and what signs with it.
+pub(super) type Key = (PrivateKey, Arc<dyn SigningKey>);
+
 /// Reads all the files, and gives everything that is wrong with any.
 pub(super) fn read(tls: &Tls, user_from: Option<CertificateName>) -> Result<ServerConfig, Vec<TlsError>> {
     let mut errors = Vec::new();
     let chain = kept(server_chain(&tls.certfile), &mut errors);
     let key = kept(private_key(&tls.keyfile), &mut errors);
     let authorities = kept(authorities(tls), &mut errors);
-    if let (Some((_, server)), Some((_, signing))) = (&chain, &key)
-        && !belongs(&**signing, server)
-    {
-        errors.push(TlsError::Mismatch { keyfile: tls.keyfile.clone(), certfile: tls.certfile.clone() });
-    }
+    errors.extend(mismatch(chain.as_ref().zip(key.as_ref()), &tls.certfile, &tls.keyfile));
     let (Some((chain, _)), Some((key, _)), Some(authorities), true) =
         (chain, key, authorities, errors.is_empty())
     else {
@@ -90,7 +91,7 @@ fn read_file(file: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// All certificates of a file, of which there must be one.
-pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = read_file(file)?;
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -102,13 +103,13 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-pub(super) fn malformed(file: &Path, before: usize, reason: &dyn ToString) -> TlsError {
+fn malformed(file: &Path, before: usize, reason: &dyn ToString) -> TlsError {
     TlsError::Certificate { file: file.to_owned(), number: before + 1, reason: reason.to_string() }
 }
 
 /// The server's certificate with those behind it, and the first of them parsed. Those behind it may be out of date:
 /// clients choose which of them to trust.
-pub(super) fn server_chain(file: &Path) -> Result<(Vec<rustls::Certificate>, Certificate), TlsError> {
+pub(super) fn server_chain(file: &Path) -> Result<Chain, TlsError> {
     let mut chain = Vec::new();
     let mut server = None;
     for certificate in certificates(file)? {
@@ -130,7 +131,7 @@ pub(super) fn server_chain(file: &Path) -> Result<(Vec<rustls::Certificate>, Cer
 }
 
 /// The first private key of a file.
-pub(super) fn private_key(file: &Path) -> Result<(PrivateKey, Arc<dyn SigningKey>), TlsError> {
+pub(super) fn private_key(file: &Path) -> Result<Key, TlsError> {
     let pem = read_file(file)?;
     let der = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(der) => der,
@@ -149,7 +150,14 @@ fn is_encrypted(pem: &[u8]) -> bool {
         .any(|line| line == "-----BEGIN ENCRYPTED PRIVATE KEY-----" || line == "Proc-Type: 4,ENCRYPTED")
 }
 
-pub(super) fn belongs(key: &dyn SigningKey, certificate: &Certificate) -> bool {
+/// What is wrong with a certificate, the first of its chain, and a key that does not belong to it.
+pub(super) fn mismatch(pair: Option<(&Chain, &Key)>, certfile: &Path, keyfile: &Path) -> Option<TlsError> {
+    let ((_, certificate), (_, signing)) = pair?;
+    let mismatch = || TlsError::Mismatch { keyfile: keyfile.to_owned(), certfile: certfile.to_owned() };
+    (!belongs(&**signing, certificate)).then(mismatch)
+}
+
+fn belongs(key: &dyn SigningKey, certificate: &Certificate) -> bool {
     let public_key = certificate.tbs_certificate.subject_public_key_info.subject_public_key.raw_bytes();
     PROOFS.iter().any(|&(scheme, algorithm)| {
         let signature = key.choose_scheme(&[scheme]).and_then(|signer| signer.sign(b"sol").ok());

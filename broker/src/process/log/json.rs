@@ -20,7 +20,7 @@ pub(super) fn write(
         object.serialize_entry("time", time)?;
     }
     object.serialize_entry("level", level.as_str())?;
-    object.serialize_entry("message", &record.args().to_string())?;
+    object.serialize_entry("message", record.args())?;
     let mut facts = Facts { object, failure: None };
     // What fails is in `failure`.
     _ = record.key_values().visit(&mut facts);

@@ -128,13 +128,7 @@ impl Changes {
             let at = offset(payload, rest);
             if let Some((number, content_bytes)) = skim_body(&mut rest)? {
                 let bytes = offset(payload, rest) - at;
-                self.bodies.push(Body {
-                    number,
-                    at,
-                    bytes,
-                    content_bytes: length(content_bytes),
-                    holders: 0,
-                });
+                self.add_body(number, content_bytes, at, bytes);
                 continue;
             }
             let mut ids = mem::take(&mut self.ids);
@@ -151,24 +145,16 @@ impl Changes {
     pub(in crate::store) fn add(&mut self, record: &Record<'_>, at: u32, bytes: u32) {
         let change = match *record {
             Record::Body { body: number, message: MessageRecord { topic, payload, .. } } => {
-                let content_bytes = length(topic.len() + payload.len());
-                self.bodies.push(Body { number, at, bytes, content_bytes, holders: 0 });
-                return;
+                return self.add_body(number, topic.len() + payload.len(), at, bytes);
             }
             Record::Enqueue { session, position, body, manner: MannerRecord { qos, .. }, packet_id } => {
-                let Some(body) = hold(&mut self.bodies, body) else {
-                    self.strays += 1;
-                    return;
-                };
+                let Some(body) = self.hold(body) else { return };
                 Change::Enqueue(Enqueued { session, position, at, bytes, body, packet_id, qos })
             }
-            Record::Retain { body } => match hold(&mut self.bodies, body) {
-                Some(body) => Change::Retain { body, bytes },
-                None => {
-                    self.strays += 1;
-                    return;
-                }
-            },
+            Record::Retain { body } => {
+                let Some(body) = self.hold(body) else { return };
+                Change::Retain { body, bytes }
+            }
             Record::InFlight { session, position, packet_id } => {
                 Change::InFlight { session, position, packet_id }
             }
@@ -187,6 +173,21 @@ impl Changes {
             | Record::Unsubscribe { session, .. } => Change::Text { session, at, bytes },
         };
         self.records.push(change);
+    }
+
+    fn add_body(&mut self, number: BodyNumber, content_bytes: usize, at: u32, bytes: u32) {
+        self.bodies.push(Body { number, at, bytes, content_bytes: length(content_bytes), holders: 0 });
+    }
+
+    /// Counts one more holder of a body, and gives the body's index. Most mean the last one.
+    fn hold(&mut self, number: BodyNumber) -> Option<u32> {
+        let index = self.bodies.iter().rposition(|body| body.number == number);
+        let body = index.and_then(|index| self.bodies.get_mut(index));
+        match body {
+            Some(body) => body.holders += 1,
+            None => self.strays += 1,
+        }
+        u32::try_from(index?).ok()
     }
 
     /// Whether both say the same.
@@ -210,13 +211,6 @@ impl Changes {
     pub(in crate::store) fn body(&self, index: u32) -> Option<&Body> {
         self.bodies.get(index as usize)
     }
-}
-
-/// Counts one more holder of a body, and gives the body's index. Most mean the last one.
-fn hold(bodies: &mut [Body], number: BodyNumber) -> Option<u32> {
-    let index = bodies.iter().rposition(|body| body.number == number)?;
-    bodies.get_mut(index)?.holders += 1;
-    u32::try_from(index).ok()
 }
 
 /// Where in `payload` its end `rest` begins.

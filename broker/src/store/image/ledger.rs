@@ -14,10 +14,10 @@ pub(in crate::store) struct Ledger {
 
 #[derive(Default)]
 struct Needed {
-    /// How many things.
-    things: u64,
-    /// How many of them are messages, and not states of sessions.
+    /// How many messages, and how many states of sessions.
     messages: u64,
+    states: u64,
+    /// Of both.
     bytes: u64,
     /// Sessions whose state is told from here on, as far as they are still there and were not told anew since.
     sessions: Vec<SessionNumber>,
@@ -26,41 +26,45 @@ struct Needed {
 impl Ledger {
     /// One message more is needed.
     pub(super) fn add(&mut self, segment: u32, bytes: u32) {
-        self.add_state(segment, bytes);
-        self.segments.entry(segment).or_default().messages += 1;
+        self.grow(segment, bytes).messages += 1;
     }
 
-    /// One message is not needed any more.
+    /// One is not needed any more.
     pub(super) fn subtract(&mut self, segment: u32, bytes: u32) {
         self.subtract_many(segment, 1, bytes);
     }
 
+    /// Several are not.
+    pub(super) fn subtract_many(&mut self, segment: u32, messages: u32, bytes: u32) {
+        if let Some(needed) = self.shrink(segment, bytes) {
+            needed.messages = needed.messages.saturating_sub(messages.into());
+        }
+    }
+
     /// The state of one session more is needed.
     pub(super) fn add_state(&mut self, segment: u32, bytes: u32) {
-        let needed = self.segments.entry(segment).or_default();
-        needed.things += 1;
-        needed.bytes += u64::from(bytes);
-        self.bytes += u64::from(bytes);
+        self.grow(segment, bytes).states += 1;
     }
 
     /// One is not needed any more.
     pub(super) fn subtract_state(&mut self, segment: u32, bytes: u32) {
-        if let Some(needed) = self.segments.get_mut(&segment) {
-            needed.things = needed.things.saturating_sub(1);
-            needed.bytes = needed.bytes.saturating_sub(bytes.into());
-            self.bytes = self.bytes.saturating_sub(bytes.into());
+        if let Some(needed) = self.shrink(segment, bytes) {
+            needed.states = needed.states.saturating_sub(1);
         }
     }
 
-    /// Several messages are not.
-    pub(super) fn subtract_many(&mut self, segment: u32, messages: u32, bytes: u32) {
-        if let Some(needed) = self.segments.get_mut(&segment)
-            && messages > 0
-        {
-            needed.messages = needed.messages.saturating_sub(messages.into());
-            needed.things = needed.things.saturating_sub(u64::from(messages) - 1);
-            self.subtract_state(segment, bytes);
-        }
+    fn grow(&mut self, segment: u32, bytes: u32) -> &mut Needed {
+        self.bytes += u64::from(bytes);
+        let needed = self.segments.entry(segment).or_default();
+        needed.bytes += u64::from(bytes);
+        needed
+    }
+
+    fn shrink(&mut self, segment: u32, bytes: u32) -> Option<&mut Needed> {
+        let needed = self.segments.get_mut(&segment)?;
+        needed.bytes = needed.bytes.saturating_sub(bytes.into());
+        self.bytes = self.bytes.saturating_sub(bytes.into());
+        Some(needed)
     }
 
     /// What is told of a session begins here.
@@ -75,7 +79,7 @@ impl Ledger {
 
     /// How many things, and how many bytes, are needed of a segment.
     pub(in crate::store) fn needed(&self, segment: u32) -> (u64, u64) {
-        self.segments.get(&segment).map_or((0, 0), |needed| (needed.things, needed.bytes))
+        self.segments.get(&segment).map_or((0, 0), |needed| (needed.messages + needed.states, needed.bytes))
     }
 
     /// Whether messages are needed of a segment.

@@ -213,8 +213,8 @@ pub(in crate::net::http) fn trace(state: &State, id: &str) -> Result<Answer, Ref
 
 /// No longer.
 pub(in crate::net::http) fn end_trace(state: &State, id: &str) -> Result<Answer, Refusal> {
-    let known = state.hub.client(id).is_some();
-    if state.hub.end_trace(id) || known {
+    let (was_traced, known) = state.hub.end_trace(id);
+    if was_traced || known {
         return Ok(json(&Traced { traced: false, known }));
     }
     Err(unknown(id))

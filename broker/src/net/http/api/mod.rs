@@ -35,7 +35,7 @@ fn limit(query: &Query) -> Result<usize, Refusal> {
     Err(Refusal::bad(format!("`limit` cannot be {limit}: give {kind}")))
 }
 
-fn filter(text: &str) -> Result<Filter<'_>, Refusal> {
+pub(super) fn filter(text: &str) -> Result<Filter<'_>, Refusal> {
     Filter::new(text).map_err(|error| Refusal::bad(format!("`filter` cannot be `{text}`: {error}")))
 }
 

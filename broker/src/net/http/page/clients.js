@@ -186,11 +186,7 @@ async function lookAtClient() {
     }
     const body = byId('client-body')
     if (body.children.length === 0) {
-        const kick = make(
-            'button',
-            { type: 'button', className: 'danger' },
-            client.connected ? 'Disconnect' : 'End session',
-        )
+        const kick = make('button', { type: 'button', className: 'danger' })
         kick.onclick = () => askToKick(id)
         body.append(
             make('dl', { className: 'facts' }),
@@ -199,7 +195,9 @@ async function lookAtClient() {
             make('div', { className: 'bar end' }, make('button', { type: 'button' }), kick),
         )
     }
-    const [list, title, table, { firstChild: trace }] = body.children
+    const [list, title, table, bar] = body.children
+    const [trace, kick] = bar.children
+    write(kick, client.connected ? 'Disconnect' : 'End session')
     write(trace, client.traced ? 'Stop tracing' : 'Trace to the log')
     trace.onclick = () =>
         attempt(async () => {

@@ -65,13 +65,7 @@ function messageItem(message) {
         {},
         make('small', {}, about.filter(Boolean).join(' · ')),
         make('b', {}, message.topic),
-        make(
-            'pre',
-            {},
-            line(payloadText(message), 4000) === payloadText(message)
-                ? payloadText(message)
-                : payloadText(message).slice(0, 4000),
-        ),
+        make('pre', {}, payloadText(message).slice(0, 4000)),
     )
 }
 

@@ -3,7 +3,6 @@
 //! It is a client of the hub like any other, with a session of its own and QoS 0: what it does not read in time is
 //! dropped, and told.
 
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,9 +21,9 @@ use crate::codec::{
     Connect, Decoded, MAX_PACKET_BYTES, Packet, PacketId, Properties, QoS, Subscribe, SubscribeCode, Version,
     decode,
 };
-use crate::hub::{Ending, MAX_SHOWN_BYTES, Next, Peer, Sleep};
+use crate::hub::{Ending, Next, Peer, Sleep, shown};
 use crate::net::http::answer::{Answer, Refusal, events};
-use crate::net::http::api::Payload;
+use crate::net::http::api::{self, Payload};
 use crate::net::http::query::Query;
 use crate::net::http::state::{State, rfc3339};
 use crate::session::Outbox;
@@ -40,7 +39,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const MAX_UNTOLD: Duration = Duration::from_secs(1);
 /// Bytes that are put into words at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-const SLICES: usize = 16;
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -94,8 +92,7 @@ pub(in crate::net::http) fn messages(
         )));
     }
     let filters = filters.into_iter().map(|text| {
-        let filter = Filter::new(text)
-            .map_err(|error| Refusal::bad(format!("`filter` cannot be `{text}`: {error}")))?;
+        let filter = api::filter(text)?;
         match SharedFilter::parse(filter) {
             Ok(None) => Ok((filter, QoS::AtMostOnce)),
             _ => Err(Refusal::bad(
@@ -185,15 +182,8 @@ impl Messages {
 
     /// Moves some of what the hub handed over to where it is decoded.
     fn take(&mut self) {
-        while self.received.len() < CHUNK_BYTES && !self.unsent.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut taken = 0;
-            for slice in self.unsent.slices(&mut slices) {
-                self.received.extend_from_slice(slice);
-                taken += slice.len();
-            }
-            self.unsent.advance(taken);
-        }
+        let room = CHUNK_BYTES.saturating_sub(self.received.len());
+        self.unsent.take(&mut self.received, room);
     }
 
     /// The next packet and its bytes, if it is whole.
@@ -217,10 +207,9 @@ impl Messages {
         {
             done += length;
             let Packet::Publish(publish) = packet else { continue };
-            let shown = publish.payload.get(..MAX_SHOWN_BYTES).unwrap_or(publish.payload);
             let message = Message {
                 topic: publish.topic.map(|topic| topic.as_str()).unwrap_or_default(),
-                payload: Payload::new(shown.to_vec(), publish.payload.len()),
+                payload: Payload::new(shown(publish.payload), publish.payload.len()),
                 bytes: publish.payload.len(),
                 qos: publish.delivery.qos().into(),
                 retain: publish.retain,
