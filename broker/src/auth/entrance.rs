@@ -20,8 +20,8 @@ pub struct PublishRate {
 /// A listener, and the connections that came by it. It outlives changes of what it asks of them.
 #[derive(Debug)]
 pub struct Entrance {
-    /// Where it is, as it is told.
-    pub name: Arc<str>,
+    /// Where the listener is, as it is told; none for who comes from within.
+    pub name: Option<Arc<str>>,
     connections: AtomicUsize,
     access: RwLock<Arc<Access>>,
     /// How often that has changed: connections compare it with what they know.
@@ -30,10 +30,14 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// One that nobody has come by.
+    /// A listener there, that nobody has come by.
     pub fn new(name: impl Into<Arc<str>>, access: Access) -> Arc<Self> {
+        Self::of(Some(name.into()), access)
+    }
+
+    fn of(name: Option<Arc<str>>, access: Access) -> Arc<Self> {
         Arc::new(Self {
-            name: name.into(),
+            name,
             connections: AtomicUsize::new(0),
             access: RwLock::new(Arc::new(access)),
             version: AtomicU64::new(0),
@@ -41,9 +45,9 @@ impl Entrance {
         })
     }
 
-    /// One that lets everybody in, for anything.
+    /// No listener: who comes from within may do anything.
     pub fn open() -> Arc<Self> {
-        Self::new("open", Access::open())
+        Self::of(None, Access::open())
     }
 
     /// What it asks of its clients now.

@@ -1,8 +1,8 @@
 //! Who may connect, and what they may do.
 //!
-//! A password file is parsed once into a [`Table`] of users and hashes; [`Passwords`] is one with
-//! its path; [`Access`] is what a listener asks of its clients, and [`Entrance`] the listener itself. A login is a [`Verification`], a piece of
-//! work to be done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
+//! A password file is parsed once into a [`Table`] of users and hashes. [`Access`] is what a listener asks of its clients,
+//! and [`Entrance`] the listener itself, of which that may change. A login is a [`Verification`], a piece of work to be
+//! done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
 //! refusal is told. [`acl`] is what clients may do once they are let in.
 //!
 //! The password file has a line `user:hash` for each user, empty lines, and comments from `#` on in the first column. A hash is
@@ -28,10 +28,9 @@ mod table;
 mod verification;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
-use acl::Acls;
+use acl::Rights;
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
 pub use entrance::{Entrance, PublishRate};
@@ -46,9 +45,9 @@ pub struct Access {
     /// Whether clients without a user name are let in.
     pub allow_anonymous: bool,
     /// Whom a user name and password must be of. Without it they are not looked at, and let in as anonymous ones are.
-    pub passwords: Option<Arc<Passwords>>,
+    pub passwords: Option<Arc<Table>>,
     /// Which topics they may write and read. Without it, all.
-    pub acls: Option<Arc<Acls>>,
+    pub acl: Option<Arc<acl::Table>>,
     /// Whether their certificate says who they are, and no user name or password is looked at.
     pub user_from_certificate: bool,
     /// Whether the user name takes the place of the client identifier.
@@ -84,7 +83,7 @@ impl Access {
         Self {
             allow_anonymous: true,
             passwords: None,
-            acls: None,
+            acl: None,
             user_from_certificate: false,
             user_as_client_id: false,
             client_id_prefixes: Vec::new(),
@@ -93,33 +92,9 @@ impl Access {
             publish_rate: PublishRate::default(),
         }
     }
-}
 
-/// A password file, and what it said when it was read.
-#[derive(Debug)]
-pub struct Passwords {
-    path: Arc<Path>,
-    table: Arc<Table>,
-}
-
-impl Passwords {
-    /// Reads the file.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Table::load`].
-    pub fn load(path: &Path) -> Result<Self, Vec<Error>> {
-        let table = Table::load(path)?;
-        Ok(Self { path: path.into(), table: Arc::new(table) })
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The users and their hashes.
-    pub fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table)
+    /// What a client of that user name and identifier may do; none is anything.
+    pub fn rights(&self, user: Option<&str>, client_id: &str) -> Option<Rights> {
+        self.acl.as_ref().map(|table| Rights::new(table, user, client_id))
     }
 }

@@ -185,13 +185,16 @@ impl Settings {
         }
     }
 
-    /// The keys whose values differ. Of a listener that only one of them has, that is `listener`, whatever stands under it.
+    /// The keys whose values differ. Of a listener that only one of them has, that is `listener`, whatever stands under it;
+    /// of a bridge always `connection`.
     pub fn changed(&self, other: &Self) -> BTreeSet<&'static str> {
         let (mine, others) = (self.entries(), other.entries());
         let differs = |of: &&(String, &'static str)| mine.get(*of) != others.get(*of);
         let listens = |entries: &Entries, place: &str| entries.contains_key(&(place.to_owned(), "listener"));
-        let key = |(place, key): &(String, &'static str)| {
-            if listens(&mine, place) == listens(&others, place) { *key } else { "listener" }
+        let key = |(place, key): &(String, &'static str)| match *key {
+            _ if listens(&mine, place) != listens(&others, place) => "listener",
+            _ if place.starts_with(BRIDGE) => "connection",
+            key => key,
         };
         mine.keys().chain(others.keys()).filter(differs).map(key).collect()
     }
@@ -227,7 +230,7 @@ impl Settings {
         });
         let bridges = self.broker.bridges.iter().flat_map(|bridge| {
             let lines = bridge_lines(bridge).into_iter();
-            lines.map(|(key, value)| (format!("connection {}", bridge.name), key, value))
+            lines.map(|(key, value)| (format!("{BRIDGE}{}", bridge.name), key, value))
         });
         let mut entries = Entries::new();
         for (of, key, value) in broker.chain(listeners).chain(bridges) {
@@ -338,6 +341,9 @@ impl Settings {
         lines
     }
 }
+
+/// What the place of a bridge begins with; that of a listener is its endpoint, and that of the broker empty.
+const BRIDGE: &str = "connection ";
 
 /// The values of each key of each place.
 type Entries = BTreeMap<(String, &'static str), Vec<String>>;

@@ -22,9 +22,9 @@ use super::pace::Pace;
 use super::peer::Connected;
 use super::reached::{Limit, Who};
 use super::{Batch, Client, Ending, Hub, Peer};
+use crate::auth::Entrance;
 use crate::auth::acl::Rights;
-use crate::auth::{Access, Entrance};
-use crate::session::{Session, Will};
+use crate::session::{Session, Visit, Will};
 use crate::topic::Name;
 
 /// Longest topic name whose answer is remembered, in bytes.
@@ -63,25 +63,18 @@ impl Client {
 /// What one connection may publish.
 pub(super) struct Writer {
     rights: Arc<Rights>,
-    generation: u64,
     /// The topic asked for last; empty if it was too long.
     topic: String,
     is_allowed: bool,
 }
 
 impl Writer {
-    pub(super) fn rights(&self) -> &Arc<Rights> {
-        &self.rights
+    /// Of a client with these rights.
+    pub(super) fn new(rights: Arc<Rights>) -> Box<Self> {
+        Box::new(Self { rights, topic: String::new(), is_allowed: false })
     }
 
-    fn may_write(&mut self, client_id: &str, topic: Name<'_>, generation: u64) -> bool {
-        if self.generation != generation {
-            self.generation = generation;
-            self.topic.clear();
-            if let Some(rights) = self.rights.renewed(client_id) {
-                self.rights = Arc::new(rights);
-            }
-        }
+    fn may_write(&mut self, topic: Name<'_>) -> bool {
         // A topic name has a character or more.
         if self.topic == topic.as_str() {
             return self.is_allowed;
@@ -96,15 +89,6 @@ impl Writer {
 }
 
 impl Hub {
-    /// For a connection of that user and client; none if it may publish anything.
-    pub(super) fn writer(&self, access: &Access, user: Option<&str>, client_id: &str) -> Option<Box<Writer>> {
-        let acls = access.acls.as_ref()?;
-        // Read first: if the file is read again meanwhile, the rights are renewed.
-        let generation = self.rights_generation.load(Ordering::Acquire);
-        let rights = Arc::new(acls.rights(user, client_id));
-        Some(Box::new(Writer { rights, generation, topic: String::new(), is_allowed: false }))
-    }
-
     /// Whether the client may publish to that topic; if not, that is counted and noted.
     pub(super) fn may_write(
         &self,
@@ -114,8 +98,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> bool {
         let client = &connected.client;
-        let generation = self.rights_generation.load(Ordering::Acquire);
-        let is_allowed = writer.may_write(client.id(), topic, generation);
+        let is_allowed = writer.may_write(topic);
         if !is_allowed {
             self.refused_topic(client, Limit::Acl, topic.as_str(), batch);
         }
@@ -140,7 +123,8 @@ impl Hub {
         is_allowed
     }
 
-    /// The rights of a client are these from now on: one that nobody else is connected as. To be called before its session is locked.
+    /// The rights of a client are these from now on: one that nobody else is connected as. To be called under the lock of
+    /// the sessions, and before its own is locked.
     pub(super) fn restrict(&self, client: &Client, rights: Option<Arc<Rights>>) {
         let before = client.rights();
         if !are_same(before.as_deref(), rights.as_deref()) {
@@ -149,38 +133,25 @@ impl Hub {
         }
     }
 
-    /// What these entrances ask has changed, or what their ACL files say: clients get the rights that they have now.
+    /// What these entrances ask has changed: their clients, those too that are away, get the rights that they have now.
     pub fn renew_rights(&self, entrances: &[Arc<Entrance>], batch: &mut Batch) {
         let mut renewed = Vec::new();
         for client in self.all_clients() {
             // Who connects meanwhile has the new ones, or waits for this lock.
             let _sessions = self.sessions.lock();
-            let visit = client.session.lock().visit.clone();
-            let came_by = |entrance: &&Arc<Entrance>| {
-                let listener = visit.as_ref().and_then(|visit| visit.listener.as_ref());
-                listener.is_some_and(|name| Arc::ptr_eq(name, &entrance.name))
+            let Some(visit) = client.session.lock().visit.clone() else { continue };
+            let Some(entrance) = entrances.iter().find(|entrance| came_by(&visit, entrance)) else {
+                continue;
             };
-            let before = client.rights();
-            let now = match (entrances.iter().find(came_by), &before) {
-                (Some(entrance), _) => {
-                    let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
-                    entrance.access().acls.as_ref().map(|acls| acls.rights(user, client.id()))
-                }
-                (None, Some(before)) => match before.renewed(client.id()) {
-                    Some(rights) => Some(rights),
-                    None => continue,
-                },
-                (None, None) => continue,
-            };
-            if !are_same(before.as_deref(), now.as_ref()) {
-                client.set_rights(now.map(Arc::new));
+            let rights = entrance.access().rights(visit.user.as_deref(), client.id());
+            if !are_same(client.rights().as_deref(), rights.as_ref()) {
+                client.set_rights(rights.map(Arc::new));
                 renewed.push(Arc::clone(&client));
             }
         }
         if renewed.is_empty() {
             return;
         }
-        self.rights_generation.fetch_add(1, Ordering::AcqRel);
         // No publisher goes on with what it remembers.
         self.index.write().rights_changed();
         for client in renewed {
@@ -210,15 +181,18 @@ impl Hub {
         peer.access = access;
         let Some(connected) = &peer.connected else { return Ok(()) };
         let client = &connected.client;
+        // Nobody takes the session over meanwhile.
+        let sessions = self.sessions.lock();
         let visit = {
             let mut session = client.session.lock();
             session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
             session.visit.clone()
         };
         let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
-        peer.writer = self.writer(&peer.access, user, client.id());
-        let rights = peer.writer.as_ref().map(|writer| Arc::clone(&writer.rights));
+        let rights = peer.access.rights(user, client.id()).map(Arc::new);
+        peer.writer = rights.clone().map(Writer::new);
         self.restrict(client, rights);
+        drop(sessions);
         let mut session = client.session.lock();
         self.forget_unreadable(client, &mut session, batch);
         session.settle(&mut batch.tally);
@@ -230,9 +204,8 @@ impl Hub {
         entrance.close();
         for client in self.all_clients() {
             let mut session = client.session.lock();
-            let is_of = session.visit.as_ref().and_then(|visit| visit.listener.as_ref());
-            let is_of = is_of.is_some_and(|name| Arc::ptr_eq(name, &entrance.name));
-            if let Some(link) = session.link.as_mut().filter(|_| is_of) {
+            let is_its = session.visit.as_ref().is_some_and(|visit| came_by(visit, entrance));
+            if let Some(link) = session.link.as_mut().filter(|_| is_its) {
                 link.dismissed = true;
                 batch.touched(link.wake());
             }
@@ -248,6 +221,10 @@ impl Hub {
         batch.touched(link.wake_for_output());
         self.reached.count_times(Limit::Acl, dropped);
     }
+}
+
+fn came_by(visit: &Visit, entrance: &Entrance) -> bool {
+    visit.listener.is_some() && visit.listener == entrance.name
 }
 
 fn are_same(one: Option<&Rights>, other: Option<&Rights>) -> bool {

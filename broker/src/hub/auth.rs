@@ -97,9 +97,9 @@ impl Authentication {
                 Ok(Answer::More(None))
             }
             (State::Idle | State::Asked, message) => {
-                let passwords = access.passwords.as_ref().ok_or(Failure::UnknownUser)?;
+                let table = access.passwords.as_ref().ok_or(Failure::UnknownUser)?;
                 let message = message.unwrap_or_default();
-                let (exchange, answer) = Exchange::begin(&passwords.table(), message, &nonce()?)?;
+                let (exchange, answer) = Exchange::begin(table, message, &nonce()?)?;
                 let known = self.user.get_or_insert_with(|| exchange.user().to_owned());
                 if [Some(known.as_str()), user_name].into_iter().flatten().any(|user| user != exchange.user())
                 {
@@ -265,8 +265,7 @@ impl Hub {
 }
 
 fn offers_scram(access: &Access) -> bool {
-    !access.user_from_certificate
-        && access.passwords.as_ref().is_some_and(|passwords| passwords.table().has_scram())
+    !access.user_from_certificate && access.passwords.as_ref().is_some_and(|table| table.has_scram())
 }
 
 /// AUTH with what the broker has to say.
@@ -302,7 +301,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth::{Entrance, Passwords};
+    use crate::auth::{Entrance, Table};
     use crate::hub::Limits;
 
     /// `pencil`.
@@ -311,7 +310,7 @@ mod tests {
     fn entrance() -> Arc<Entrance> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), USERS).unwrap();
-        let passwords = Some(Arc::new(Passwords::load(file.path()).unwrap()));
+        let passwords = Some(Arc::new(Table::load(file.path()).unwrap()));
         Entrance::new("here", Access { allow_anonymous: false, passwords, ..Access::open() })
     }
 

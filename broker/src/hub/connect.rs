@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use log::{Level, debug, log};
 
+use super::access::Writer;
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal, granted_expiry};
 use super::peer::{Connected, Shown};
@@ -101,13 +102,12 @@ impl Hub {
             let what = "the client identifier is a bridge's here: take another";
             return refuse((Reason::ClientIdentifierNotValid, what), batch);
         }
-        let writer = self.writer(&peer.access, user, &grant.client_id);
-        let rights = writer.as_ref().map(|writer| writer.rights());
+        let rights = peer.access.rights(user, &grant.client_id).map(Arc::new);
         let connection = self.next_number();
         // A bridge alone says in the broker's own topics that it is there.
         let will = connect.will.as_ref().filter(|will| is_bridge || !is_the_brokers(will.topic));
         let mut will = will.map(Will::from);
-        will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
+        will.take_if(|will| !self.may_leave(&grant.client_id, rights.as_deref(), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
             will.retain &= peer.limits.retain_available;
@@ -116,7 +116,7 @@ impl Hub {
         let mut link = Link::new(connection, terms, will);
         let visit = Arc::new(Visit {
             address: peer.origin.to_string().into(),
-            listener: Some(Arc::clone(&peer.entrance.name)),
+            listener: peer.entrance.name.clone(),
             user: user.map(Into::into),
             version: grant.version,
             keep_alive: grant.keep_alive,
@@ -125,7 +125,7 @@ impl Hub {
             traffic: Arc::clone(&peer.traffic),
         });
         let client = loop {
-            match self.try_link(&grant, rights, (link, &visit), now, batch) {
+            match self.try_link(&grant, (peer, rights.as_ref()), (link, &visit), now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -150,7 +150,7 @@ impl Hub {
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
-        peer.writer = writer;
+        peer.writer = rights.map(Writer::new);
         let limits = Arc::clone(&peer.limits);
         let connected =
             Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge };
@@ -165,7 +165,7 @@ impl Hub {
             u8::from(is_clean),
             expiry.seconds()
         );
-        // Whoever changed the entrance may have looked for its clients before this one was to be found.
+        // It may have changed meanwhile.
         if peer.version == peer.entrance.version() { Ok(()) } else { self.renew(peer, now, batch) }
     }
 
@@ -176,7 +176,7 @@ impl Hub {
     fn try_link(
         &self,
         grant: &Grant<'_>,
-        rights: Option<&Arc<Rights>>,
+        (peer, rights): (&Peer, Option<&Arc<Rights>>),
         (mut link, visit): (Link, &Arc<Visit>),
         now: Instant,
         batch: &mut Batch,
@@ -189,11 +189,12 @@ impl Hub {
             return Linked::Refused(link, (code, "the broker stops"));
         }
         let existing = sessions.get(&*grant.client_id).cloned();
-        // The file may have been read again since they were worked out.
-        let rights = rights.map(|rights| match rights.renewed(&grant.client_id) {
-            Some(renewed) => Arc::new(renewed),
-            None => Arc::clone(rights),
-        });
+        // Whoever has changed the entrance since they were worked out may have looked for its clients already.
+        let access = peer.entrance.access();
+        let rights = match Arc::ptr_eq(&access, &peer.access) {
+            true => rights.cloned(),
+            false => access.rights(visit.user.as_deref(), &grant.client_id).map(Arc::new),
+        };
         if let Some(client) = existing.as_ref().filter(|_| !grant.is_clean)
             && (rights.is_some() || client.rights().is_some())
         {

@@ -133,8 +133,6 @@ pub struct Hub {
     traces: Traces,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
-    /// How often the rights of connected clients have changed.
-    rights_generation: AtomicU64,
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
@@ -239,7 +237,6 @@ impl Hub {
             latency: Latency::new(),
             traces: Traces::default(),
             addresses: Mutex::default(),
-            rights_generation: AtomicU64::new(0),
             topics: Mutex::default(),
             schedule: Mutex::default(),
             redirect: Mutex::default(),

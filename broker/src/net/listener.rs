@@ -46,6 +46,11 @@ impl Desk {
         &self.entrance
     }
 
+    /// Where it is, as it is told.
+    pub(super) fn name(&self) -> String {
+        self.entrance.name.as_deref().unwrap_or_default().to_owned()
+    }
+
     pub(super) fn manner(&self) -> Arc<Manner> {
         Arc::clone(&self.manner.read())
     }

@@ -13,6 +13,7 @@ mod listener;
 mod logins;
 mod persistence;
 mod poller;
+mod prepared;
 mod proxy;
 mod reactor;
 mod received;
@@ -48,7 +49,8 @@ pub use http::check as check_http;
 pub use inherited::Inherited;
 use listener::Desk;
 use persistence::{Keeper, Store};
-use reload::{Prepared, Standing, millis};
+use prepared::prepare;
+use reload::{Standing, millis};
 pub use tls::{TlsError, check_bridge_tls, check_tls};
 use worker::{Team, Worker};
 
@@ -202,7 +204,8 @@ impl Broker {
     /// As there; and a socket that no listener is for.
     pub fn start_on(config: Config, mut inherited: Inherited) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
-        let prepared = Prepared::at_start(&config)?;
+        let first = |errors: Vec<_>| errors.into_iter().next().unwrap_or(StartError::NoListener);
+        let prepared = prepare(&config.listeners).map_err(first)?;
         let http = http::Open::new(&config.http, &mut inherited)?;
         let mut bridges = Vec::new();
         for bridge in config.bridges.iter().cloned() {

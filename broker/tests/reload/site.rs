@@ -22,6 +22,8 @@ pub(crate) struct Site {
     pub(crate) sol: Sol,
     pub(crate) plain: SocketAddr,
     tls: SocketAddr,
+    /// The certificate that is shown there.
+    certificate: Vec<u8>,
     http: SocketAddr,
     extra: Option<SocketAddr>,
     /// Which configuration holds.
@@ -73,6 +75,11 @@ impl Files {
         self.served.replace_with(&self.identity(n));
     }
 
+    fn certificate(&self) -> Vec<u8> {
+        let served = fs::read(&self.served.certfile).unwrap();
+        CertificateDer::from_pem_slice(&served).unwrap().to_vec()
+    }
+
     fn identity(&self, n: usize) -> Identity {
         self.pki.server(&format!("server-{n}"))
     }
@@ -96,7 +103,8 @@ impl Site {
         let line = sol.line("tells of itself on http://");
         let address = line.split("http://").nth(1).unwrap().split(',').next().unwrap();
         let http = address.parse().unwrap();
-        Self { files, sol, plain, tls, http, extra: None, number: 0 }
+        let certificate = files.certificate();
+        Self { files, sol, plain, tls, certificate, http, extra: None, number: 0 }
     }
 
     /// Goes on to the next configuration: by a signal or by HTTP, in turn.
@@ -123,6 +131,8 @@ impl Site {
         self.sol.line("`threads` has changed: that takes a restart");
         self.sol.line("read the configuration again, and its files");
         self.number = n;
+        self.certificate = self.files.certificate();
+        self.check();
     }
 
     /// Where the listener is that only every other configuration has, once it is there.
@@ -141,19 +151,20 @@ impl Site {
             (format!("{good}listener {taken} 127.0.0.1\n"), "cannot listen on"),
             (good.replace("$D/passwords", "$D/nothing"), "cannot read the password file"),
         ];
+        // What the files say is not taken over either.
         self.files.write(n);
-        // As the files of the configuration in force go on to be read, too, they are left broken with it.
         for (config, what) in refusals {
             broken(&config);
             let (status, answer) = self.ask();
             assert_eq!(status, 422, "{answer}");
             let problems = answer["problems"].to_string();
             assert!(problems.contains(what), "{what}: {problems}");
+            self.check();
         }
     }
 
-    /// What holds now is what the configuration says, for who is new.
-    pub(crate) fn check(&self) {
+    /// What holds now is what the configuration said when it was taken over, for who is new.
+    fn check(&self) {
         let n = self.number;
         let password = password(n);
         let mut anna = connect("anna");
@@ -171,9 +182,7 @@ impl Site {
         );
 
         let secure = client(self.tls, &self.files.pki.cafile(), "secure");
-        let served = fs::read(&self.files.served.certfile).unwrap();
-        let served = CertificateDer::from_pem_slice(&served).unwrap();
-        assert_eq!(shown(&secure), served.to_vec());
+        assert_eq!(shown(&secure), self.certificate);
     }
 
     /// POST /api/v1/reload

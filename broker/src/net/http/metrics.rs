@@ -47,7 +47,7 @@ pub(super) fn answer(state: &State, headers: &HeaderMap) -> Answer {
             .places
             .read()
             .iter()
-            .map(|desk| (desk.entrance().name.to_string(), desk.entrance().connections()))
+            .map(|desk| (desk.name(), desk.entrance().connections()))
             .collect(),
         syncs: facts.store.as_deref().map(syncs),
     };

@@ -6,6 +6,7 @@ mod mosquitto;
 
 use std::fs::OpenOptions;
 use std::io;
+use std::path::Path;
 
 use flexi_logger::writers::{FileLogWriter, FileLogWriterBuilder};
 use flexi_logger::{Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle};
@@ -30,14 +31,11 @@ impl Log {
             .filter(Box::new(lines::Told))
             // A log that nobody reads any more is no reason to end.
             .panic_if_error_channel_is_broken(false);
-        let Console { stderr, stdout } =
-            settings.console.unwrap_or(Console { stderr: to_stderr, stdout: false });
-        let also = |is_on| if is_on { Duplicate::All } else { Duplicate::None };
+        let Console { stderr, stdout } = console(settings, to_stderr);
         logger = match &settings.log_path {
             Some(path) => {
                 let failed = |error| Failure::run(&format!("cannot write the log {}", path.display()), error);
-                OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-                let file = FileSpec::try_from(path).map_err(|error| failed(io::Error::other(error)))?;
+                let file = file(path).map_err(failed)?;
                 let logger = logger.log_to_file(file).append();
                 logger.duplicate_to_stderr(also(stderr)).duplicate_to_stdout(also(stdout))
             }
@@ -69,8 +67,7 @@ impl Log {
     pub(super) fn prepare(settings: &Process) -> Result<Option<FileLogWriterBuilder>, String> {
         let Some(path) = &settings.log_path else { return Ok(None) };
         let failed = |error| format!("cannot write the log {}: {error}", path.display());
-        OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-        let file = FileSpec::try_from(path).map_err(|error| failed(io::Error::other(error)))?;
+        let file = file(path).map_err(failed)?;
         Ok(Some(FileLogWriter::builder(file).append().format(lines::write)))
     }
 
@@ -82,9 +79,7 @@ impl Log {
             return;
         }
         let Some(file) = file else { return };
-        let also = |is_on| if is_on { Duplicate::All } else { Duplicate::None };
-        let Console { stderr, stdout } =
-            now.console.unwrap_or(Console { stderr: self.to_stderr, stdout: false });
+        let Console { stderr, stdout } = console(now, self.to_stderr);
         let mut handle = self.handle.clone();
         let changed = handle.reset_flw(&file);
         let changed = changed.and_then(|()| handle.adapt_duplication_to_stderr(also(stderr)));
@@ -93,6 +88,20 @@ impl Log {
             error!("the log stays where it was: {error}");
         }
     }
+}
+
+/// The log on disk, once it is certain that it can be written.
+fn file(path: &Path) -> io::Result<FileSpec> {
+    OpenOptions::new().create(true).append(true).open(path)?;
+    FileSpec::try_from(path).map_err(io::Error::other)
+}
+
+fn console(settings: &Process, to_stderr: bool) -> Console {
+    settings.console.unwrap_or(Console { stderr: to_stderr, stdout: false })
+}
+
+fn also(is_on: bool) -> Duplicate {
+    if is_on { Duplicate::All } else { Duplicate::None }
 }
 
 fn specification(Process { log_level, log_lines, .. }: &Process) -> LogSpecification {

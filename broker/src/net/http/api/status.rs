@@ -76,7 +76,7 @@ pub(in crate::net::http) fn status(state: &State) -> Result<Answer, Refusal> {
         .map(|desk| {
             let (manner, entrance) = (desk.manner(), desk.entrance());
             Listener {
-                address: entrance.name.to_string(),
+                address: desk.name(),
                 protocol: if manner.websocket.is_some() { "websockets" } else { "mqtt" },
                 tls: manner.tls.is_some(),
                 connections: entrance.connections(),
