@@ -560,7 +560,7 @@ fn what_changed_is_named() {
         ("ip_port 1\nuser sol", &["user"]),
         ("ip_port 1\ntcp_backlog 7", &["tcp_backlog"]),
         ("ip_port 2\ntcp_backlog 7", &["listener"]),
-        ("listener 1 127.0.0.1\nlistener 2 127.0.0.1\nacl_file a", &["listener"]),
+        ("allow_anonymous true\nlistener 1 127.0.0.1\nlistener 2 127.0.0.1\ntcp_backlog 7", &["listener"]),
         ("ip_port 1\nconnection b\naddress b.example\ntopic # out", &["connection"]),
     ] {
         assert!(before.changed(&parsed(text)).into_iter().eq(changed.iter().copied()), "{text}");

@@ -83,8 +83,8 @@ fn are_same(one: &Endpoint, other: &Endpoint) -> bool {
 }
 
 impl Opened {
-    /// With what its socket has of the listener.
-    fn adjusted(mut self, listener: &Listener) -> Result<Self, StartError> {
+    /// Sets what the socket has of the listener.
+    fn adjust(&mut self, listener: &Listener) -> Result<(), StartError> {
         let Listener { endpoint, backlog, .. } = listener;
         let adjust = || {
             if let Endpoint::Unix { path, mode: Some(mode) } = endpoint
@@ -97,7 +97,7 @@ impl Opened {
         };
         adjust().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })?;
         self.asked = endpoint.clone();
-        Ok(self)
+        Ok(())
     }
 }
 
@@ -202,24 +202,29 @@ enum Change {
 }
 
 impl Plan {
-    /// Opens what is new. Dropped again, it changes nothing.
+    /// Opens what is new, and only then adjusts what is there.
     fn new(open: &[Opened], listeners: &[Listener], prepared: Prepared) -> Result<Self, ReloadError> {
         let (mut changes, mut errors) = (Vec::new(), Vec::new());
         let mut closed = open.to_vec();
         for (listener, (access, manner)) in listeners.iter().zip(prepared) {
             let place = closed.iter().position(|opened| are_same(&opened.asked, &listener.endpoint));
-            let change = match place.map(|place| closed.remove(place)) {
-                Some(opened) => opened.adjusted(listener).map(|opened| Change::Keep(opened, access, manner)),
-                None => open_one(listener, None, access, manner)
-                    .map(|(listening, opened)| Change::Open(opened, listening)),
-            };
-            match change {
-                Ok(change) => changes.push(change),
-                Err(error) => errors.push(error),
+            match place.map(|place| closed.remove(place)) {
+                Some(opened) => changes.push(Change::Keep(opened, access, manner)),
+                None => match open_one(listener, None, access, manner) {
+                    Ok((listening, opened)) => changes.push(Change::Open(opened, listening)),
+                    Err(error) => errors.push(error),
+                },
             }
         }
         if listeners.is_empty() {
             errors.push(StartError::NoListener);
+        }
+        for (change, listener) in changes.iter_mut().zip(listeners) {
+            if let Change::Keep(opened, ..) = change
+                && errors.is_empty()
+            {
+                errors.extend(opened.adjust(listener).err());
+            }
         }
         if errors.is_empty() { Ok(Self { changes, closed }) } else { Err(ReloadError(errors)) }
     }
