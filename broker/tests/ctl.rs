@@ -362,7 +362,7 @@ fn a_reload_tells_what_is_changed_or_wrong() {
     assert_eq!((code, &*stdout), (Some(0), expected));
     let (_, (code, stdout, _)) =
         answered(&["reload"], "200 OK", &json!({"changed": [], "needs_restart": []}));
-    assert_eq!((code, &*stdout), (Some(0), "nothing is changed\n"));
+    assert_eq!((code, &*stdout), (Some(0), "read again: the configuration is as it was\n"));
     let wrong = json!({"problems": ["sol.conf:1: unknown key `x`", "sol.conf:2: \u{1b}"]});
     let (_, (code, stdout, stderr)) = answered(&["reload"], "422 Unprocessable Entity", &wrong);
     assert_eq!((code, &*stdout), (Some(78), ""));

@@ -154,7 +154,7 @@ impl Local {
 
     /// Whether the hub takes more, or too much waits for the other broker.
     pub(super) fn may_read(&self) -> bool {
-        self.waiting < self.bridge.hub.limits().max_outbox_bytes.saturating_mul(2)
+        self.waiting < self.bridge.hub.max_outbox_bytes().saturating_mul(2)
     }
 
     /// Whether the hub handed something over that is not taken yet.

@@ -30,7 +30,7 @@ pub(super) fn reload(api: &Api, out: &Out) -> Result<(), Failure> {
         let Reloaded { changed, needs_restart } = api.understand(answer)?;
         let list = |keys: &[String]| keys.iter().map(|key| escaped(key)).collect::<Vec<_>>().join(", ");
         let mut words = if changed.is_empty() {
-            "nothing is changed\n".to_owned()
+            "read again: the configuration is as it was\n".to_owned()
         } else {
             format!("changed: {}\n", list(&changed))
         };

@@ -16,7 +16,6 @@ use socket2::{Socket, TcpKeepalive};
 use super::housekeeping;
 use super::listener::{Desk, Listening};
 use super::proxy::{self, Refusal};
-use super::tls::Terms;
 use super::worker::{Accepted, Team};
 use crate::hub::{CONNECTIONS, Hub, Limits, Origin, Peer};
 
@@ -167,8 +166,7 @@ fn admit(desk: &Desk, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
     let Some(peer) = hub.accept(origin, Arc::clone(desk.entrance()), Instant::now()) else { return };
     tell(&socket, &peer);
     let manner = desk.manner();
-    let tls = manner.tls.as_ref().map(Terms::acceptor);
-    team.serve(Accepted { socket, peer, tls, websocket: manner.websocket.clone() });
+    team.serve(Accepted { socket, peer, tls: manner.tls.clone(), websocket: manner.websocket.clone() });
 }
 
 fn tell(socket: &Socket, peer: &Peer) {

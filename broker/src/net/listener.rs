@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::StartError;
-use super::tls::Terms;
+use super::tls::Acceptor;
 use super::unix::{self, SocketFile};
 use crate::auth::{Access, Entrance};
 use crate::config::{Endpoint, Listener, Proxy, WebSocket};
@@ -34,7 +34,7 @@ pub(super) struct Desk {
 
 /// What is spoken with a listener's clients beneath MQTT.
 pub(super) struct Manner {
-    pub(super) tls: Option<Terms>,
+    pub(super) tls: Option<Acceptor>,
     pub(super) websocket: Option<Arc<WebSocket>>,
     /// Whether their connections begin with the PROXY protocol, and who may speak it.
     pub(super) proxy: Option<Proxy>,

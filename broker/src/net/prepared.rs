@@ -9,7 +9,7 @@ use log::warn;
 
 use super::StartError;
 use super::listener::Manner;
-use super::tls::Terms;
+use super::tls;
 use crate::auth::{self, Access, acl};
 use crate::config::Listener;
 
@@ -91,9 +91,9 @@ fn once<'l, T, E>(
 impl Manner {
     fn new(listener: &Listener) -> Result<Self, StartError> {
         let user_from = listener.user_from_certificate;
-        let terms = |tls| Terms::new(&listener.endpoint, tls, user_from);
+        let acceptor = |tls| tls::acceptor(&listener.endpoint, tls, user_from);
         Ok(Self {
-            tls: listener.tls.as_ref().map(terms).transpose()?,
+            tls: listener.tls.as_ref().map(acceptor).transpose()?,
             websocket: listener.websocket.clone().map(Arc::new),
             proxy: listener.proxy.clone(),
         })

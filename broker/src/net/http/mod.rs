@@ -48,7 +48,7 @@ use smol::{LocalExecutor, Timer, channel};
 use super::StartError;
 use super::inherited::Inherited;
 use super::listener::listen;
-use super::tls::Terms;
+use super::tls::{self, Acceptor};
 use crate::config::{Endpoint, Http};
 use crate::hub::Hub;
 use connection::Places;
@@ -71,7 +71,7 @@ pub(super) struct Open {
 /// Who is let in, and how it is spoken with them.
 pub(super) struct Door {
     doorkeeper: Arc<Doorkeeper>,
-    tls: Option<Terms>,
+    tls: Option<Acceptor>,
 }
 
 /// The door as it is now.
@@ -86,8 +86,8 @@ impl Door {
         let doorkeeper = Arc::new(Doorkeeper::new(settings)?);
         let first = settings.addresses.first().copied();
         let endpoint = first.map_or(Endpoint::Any(0), Endpoint::Tcp);
-        let terms = settings.tls.as_ref().map(|tls| Terms::new(&endpoint, tls, None));
-        Ok(Self { doorkeeper, tls: terms.transpose()? })
+        let tls = settings.tls.as_ref().map(|tls| tls::acceptor(&endpoint, tls, None));
+        Ok(Self { doorkeeper, tls: tls.transpose()? })
     }
 }
 
@@ -206,7 +206,7 @@ fn admit(
         }
         return;
     };
-    let acceptor = state.guard.0.read().tls.as_ref().map(Terms::acceptor);
+    let acceptor = state.guard.0.read().tls.clone();
     let state = Rc::clone(state);
     let served = async move {
         let serving = AssertUnwindSafe(connection::serve(stream, address, acceptor, Rc::clone(&state)));

@@ -35,23 +35,15 @@ pub fn check_bridge_tls(tls: &BridgeTls) -> Result<(), Vec<TlsError>> {
     Client::read(tls).map(drop)
 }
 
-/// How one listener speaks TLS, by what its files said.
-pub(super) struct Terms(Acceptor);
-
-impl Terms {
-    /// With where in a client's certificate its user name stands, if it does.
-    pub(super) fn new(
-        endpoint: &Endpoint,
-        tls: &Tls,
-        user_from: Option<CertificateName>,
-    ) -> Result<Self, StartError> {
-        match files::read(tls, user_from) {
-            Ok(config) => Ok(Self(config.into())),
-            Err(errors) => Err(StartError::Tls { endpoint: endpoint.clone(), errors }),
-        }
-    }
-
-    pub(super) fn acceptor(&self) -> Acceptor {
-        self.0.clone()
+/// How the listener there speaks TLS, by what its files say; with where in a client's certificate its user name stands, if
+/// it does.
+pub(super) fn acceptor(
+    endpoint: &Endpoint,
+    tls: &Tls,
+    user_from: Option<CertificateName>,
+) -> Result<Acceptor, StartError> {
+    match files::read(tls, user_from) {
+        Ok(config) => Ok(config.into()),
+        Err(errors) => Err(StartError::Tls { endpoint: endpoint.clone(), errors }),
     }
 }
