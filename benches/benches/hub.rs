@@ -6,14 +6,13 @@
 use std::hint::black_box;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use benches::frames::{Frame, walk};
 use benches::load::connect_packet;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use sol::auth::Access;
+use sol::auth::Entrance;
 use sol::codec::{
     AckType, Delivery, Packet, PacketId, PacketType, Publish, QoS, Subscribe, Version, encode_ack,
 };
@@ -111,7 +110,7 @@ struct Client {
 impl Client {
     fn connect(hub: &Hub, batch: &mut Batch) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let peer = hub.accept(address, Arc::new(Access::open()), Instant::now()).unwrap();
+        let peer = hub.accept(address, Entrance::open(), Instant::now()).unwrap();
         let mut client = Self { peer, unsent: Outbox::default(), acknowledgements: Vec::new() };
         client.send(hub, &encoded(&connect_packet()), batch);
         assert_eq!(client.count(hub, batch, |frame| frame.is(PacketType::Connack)), 1);

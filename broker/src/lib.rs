@@ -31,5 +31,6 @@ pub mod topic;
 pub use config::{Config, Limits, Redirect};
 pub use hub::Stats;
 pub use net::{
-    Broker, Inherited, ReloadError, StartError, StoreError, TlsError, check_bridge_tls, check_http, check_tls,
+    Broker, Changes, Inherited, ReloadError, ReloadRequest, Reloaded, StartError, StoreError, TlsError,
+    check_bridge_tls, check_http, check_tls,
 };

@@ -375,6 +375,45 @@ fn a_file_that_is_read_again_holds_for_who_is_connected() {
     assert_eq!((topic(&mut anna), topic(&mut root)), ("t".into(), "t".into()));
 }
 
+/// For who is connected, and for who is away.
+#[test]
+fn rights_come_and_go_with_the_acl_file_of_the_listener() {
+    let guarded = Guarded::new(ROOT);
+    let change = |acl_file| {
+        let listener = Listener::from("127.0.0.1:0".parse::<SocketAddr>().unwrap());
+        let listeners = vec![Listener { acl_file, ..listener }];
+        guarded.broker.change(Config { listeners, stats_interval: None, ..Config::default() }).unwrap();
+    };
+    let back = |present| {
+        let connect = Connect { clean_session: false, ..user_of("anna", "away") };
+        Client::connect_as(guarded.address(), connect, present)
+    };
+    change(None);
+    back(false).subscribe("t", AtLeastOnce);
+    let mut bert = guarded.subscribed("bert", "t");
+    eventually("away", || guarded.broker.stats().clients_connected == 1);
+    let mut root = guarded.client("root", "root");
+    for (file, is_free) in [(Some(guarded.path.clone()), false), (None, true), (None, true)] {
+        change(file);
+        let queued = guarded.broker.stats().queued;
+        bert.send(&[published("t", Delivery::AtMostOnce), Packet::Pingreq]);
+        if is_free {
+            assert_eq!(topic(&mut bert), "t");
+        }
+        bert.expect(Packet::Pingresp);
+        root.send(&[published("t", Delivery::AtLeastOnce(id(1)))]);
+        assert!(matches!(root.receive(), Packet::Puback(_)));
+        if is_free {
+            assert_eq!(topic(&mut bert), "t");
+        }
+        bert.ping();
+        assert_eq!(guarded.broker.stats().queued - queued, usize::from(is_free));
+    }
+    let mut anna = back(true);
+    assert_eq!((topic(&mut anna), topic(&mut anna)), ("t".into(), "t".into()));
+    anna.ping();
+}
+
 #[test]
 fn what_waits_for_a_client_is_held_against_who_it_is_when_it_is_back() {
     let guarded = Guarded::new(&format!("{ROOT}user anna\ntopic read +\nuser bert\ntopic read b\n"));

@@ -521,9 +521,9 @@ fn a_broker_listens_on_several_addresses() {
     let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let broker =
         Broker::start(Config { listeners: vec![free.into(), free.into()], ..Config::default() }).unwrap();
-    let [one, other] = broker.local_addrs() else { panic!("{:?}", broker.local_addrs()) };
-    let mut subscriber = Client::subscribed(*one, "subscriber", "t", AtMostOnce);
-    Client::connect(*other, "publisher").publish("t", b"across");
+    let [one, other] = *broker.local_addrs() else { panic!("{:?}", broker.local_addrs()) };
+    let mut subscriber = Client::subscribed(one, "subscriber", "t", AtMostOnce);
+    Client::connect(other, "publisher").publish("t", b"across");
     assert_eq!(subscriber.message(), b"across");
 }
 

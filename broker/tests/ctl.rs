@@ -351,6 +351,30 @@ fn answered(arguments: &[&str], status: &str, body: &Value) -> (String, (Option<
 }
 
 #[test]
+fn a_reload_tells_what_is_changed_or_wrong() {
+    let done = json!({"changed": ["acl_file", "max_queue"], "needs_restart": ["threads"]});
+    let (request, (code, stdout, _)) = answered(&["reload"], "200 OK", &done);
+    assert!(
+        request.starts_with("POST /api/v1/reload HTTP/1.1\r\n") && request.contains("x-sol: 1\r\n"),
+        "{request}"
+    );
+    let expected = "changed: acl_file, max_queue\nchanged in the file, but only a restart does it: threads\n";
+    assert_eq!((code, &*stdout), (Some(0), expected));
+    let (_, (code, stdout, _)) =
+        answered(&["reload"], "200 OK", &json!({"changed": [], "needs_restart": []}));
+    assert_eq!((code, &*stdout), (Some(0), "read again: the configuration is as it was\n"));
+    let wrong = json!({"problems": ["sol.conf:1: unknown key `x`", "sol.conf:2: \u{1b}"]});
+    let (_, (code, stdout, stderr)) = answered(&["reload"], "422 Unprocessable Entity", &wrong);
+    assert_eq!((code, &*stdout), (Some(78), ""));
+    let expected = "\
+sol ctl: nothing is changed:
+sol ctl: sol.conf:1: unknown key `x`
+sol ctl: sol.conf:2: \\u{1b}
+";
+    assert_eq!(stderr, expected);
+}
+
+#[test]
 fn a_client_is_traced_and_no_longer() {
     let (request, (code, stdout, _)) = answered(&["trace", "a/b", "on"], "200 OK", &json!({"known": true}));
     assert!(request.starts_with("PUT /api/v1/clients/a%2Fb/trace HTTP/1.1\r\n"), "{request}");

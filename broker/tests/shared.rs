@@ -11,7 +11,6 @@ mod outbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use outbox::{drain, packets_in};
@@ -20,7 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sol::Limits;
-use sol::auth::Access;
+use sol::auth::Entrance;
 use sol::codec::{
     Ack, Connect, Delivery, Packet, PacketId, Properties, Publish, QoS, Subscribe, Unsubscribe, Version,
 };
@@ -359,7 +358,7 @@ impl World {
 
 fn accept(hub: &Hub, now: Instant) -> Peer {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    hub.accept(address, Arc::new(Access::open()), now).unwrap()
+    hub.accept(address, Entrance::open(), now).unwrap()
 }
 
 fn connect(client_id: &str, clean_session: bool) -> Packet<'_> {

@@ -91,6 +91,29 @@ fn tcp_stands_beside_it() {
 }
 
 #[test]
+fn its_permissions_change_with_the_configuration_or_not_at_all() {
+    let (_directory, path) = path();
+    let broker = start(&path, Some(0o600)).unwrap();
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let listeners = |others: &[Listener]| {
+        let endpoint = Endpoint::Unix { path: path.clone(), mode: Some(0o660) };
+        [&[Listener { endpoint, ..Listener::default() }], others].concat()
+    };
+    let there = path.with_file_name("nothing").join("sol.sock");
+    let bad = Listener { endpoint: Endpoint::Unix { path: there, mode: None }, ..Listener::default() };
+    let mut early = client(&path, "early");
+    broker.change(Config { listeners: listeners(&[bad]), ..Config::default() }).unwrap_err();
+    assert_eq!(mode(), 0o600);
+    broker.change(Config { listeners: listeners(&[]), ..Config::default() }).unwrap();
+    assert_eq!(mode(), 0o660);
+    client(&path, "late").ping();
+    early.ping();
+    broker.change(Config::on("127.0.0.1:0".parse().unwrap())).unwrap();
+    assert!(!path.exists());
+    early.expect_closed();
+}
+
+#[test]
 fn a_stale_socket_is_replaced() {
     let (_directory, path) = path();
     leave_stale(&path);

@@ -1,8 +1,8 @@
 //! Who may connect, and what they may do.
 //!
-//! A password file is parsed once into a [`Table`] of users and hashes; [`Passwords`] keeps one that can be read again
-//! while the broker runs; [`Access`] is what a listener asks of its clients. A login is a [`Verification`], a piece of
-//! work to be done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
+//! A password file is parsed once into a [`Table`] of users and hashes. [`Access`] is what a listener asks of its clients,
+//! and [`Entrance`] the listener itself, of which that may change. A login is a [`Verification`], a piece of work to be
+//! done where it holds up nobody, and ends in a [`Verdict`]. [`Delays`] tells how long to wait before a
 //! refusal is told. [`acl`] is what clients may do once they are let in.
 //!
 //! The password file has a line `user:hash` for each user, empty lines, and comments from `#` on in the first column. A hash is
@@ -20,23 +20,21 @@
 pub mod acl;
 mod crypt;
 mod delays;
+mod entrance;
 mod file;
-mod gate;
 mod hash;
 pub mod scram;
 mod table;
 mod verification;
 
-use std::path::Path;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
-use acl::Acls;
+use acl::Rights;
 pub use crypt::{MAX_PASSWORD_BYTES, MAX_ROUNDS};
 pub use delays::{DelayLimits, Delays, Source};
+pub use entrance::{Entrance, PublishRate};
 pub use file::FileError;
-pub use gate::{Gate, PublishRate};
 pub use hash::{FormError, Hash, MAX_ARGON2_KIB, MAX_ARGON2_WORK_KIB, MAX_ITERATIONS, Make};
 pub use table::{Error, Line, LineError, MAX_FILE_BYTES, MAX_USERS, Problem, Table};
 pub use verification::{Verdict, Verification};
@@ -47,9 +45,9 @@ pub struct Access {
     /// Whether clients without a user name are let in.
     pub allow_anonymous: bool,
     /// Whom a user name and password must be of. Without it they are not looked at, and let in as anonymous ones are.
-    pub passwords: Option<Arc<Passwords>>,
+    pub passwords: Option<Arc<Table>>,
     /// Which topics they may write and read. Without it, all.
-    pub acls: Option<Arc<Acls>>,
+    pub acl: Option<Arc<acl::Table>>,
     /// Whether their certificate says who they are, and no user name or password is looked at.
     pub user_from_certificate: bool,
     /// Whether the user name takes the place of the client identifier.
@@ -58,8 +56,10 @@ pub struct Access {
     pub client_id_prefixes: Vec<String>,
     /// What becomes of clients that send no client identifier.
     pub identifiers: Identifiers,
-    /// How many they may be, and how fast.
-    pub gate: Gate,
+    /// How many there may be at a time; none is as many as the broker has.
+    pub max_connections: Option<NonZeroUsize>,
+    /// How fast each may publish.
+    pub publish_rate: PublishRate,
 }
 
 /// What becomes of clients that send an empty client identifier.
@@ -83,52 +83,18 @@ impl Access {
         Self {
             allow_anonymous: true,
             passwords: None,
-            acls: None,
+            acl: None,
             user_from_certificate: false,
             user_as_client_id: false,
             client_id_prefixes: Vec::new(),
             identifiers: Identifiers::default(),
-            gate: Gate::default(),
+            max_connections: None,
+            publish_rate: PublishRate::default(),
         }
     }
-}
 
-/// A password file, and what it said when it was last read without an error.
-#[derive(Debug)]
-pub struct Passwords {
-    path: Arc<Path>,
-    table: RwLock<Arc<Table>>,
-}
-
-impl Passwords {
-    /// Reads the file.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Table::load`].
-    pub fn load(path: &Path) -> Result<Self, Vec<Error>> {
-        let table = Table::load(path)?;
-        Ok(Self { path: path.into(), table: RwLock::new(Arc::new(table)) })
-    }
-
-    /// Reads the file again. Who logs in from now on is checked against what it says now; who is connected stays.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Table::load`]. Then what it said before goes on to be good.
-    pub fn reload(&self) -> Result<(), Vec<Error>> {
-        let table = Arc::new(Table::load(&self.path)?);
-        *self.table.write() = table;
-        Ok(())
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The users and their hashes.
-    pub fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read())
+    /// What a client of that user name and identifier may do; none is anything.
+    pub fn rights(&self, user: Option<&str>, client_id: &str) -> Option<Rights> {
+        self.acl.as_ref().map(|table| Rights::new(table, user, client_id))
     }
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Bridge;
-use crate::auth::Access;
+use crate::auth::Entrance;
 use crate::codec::{
     Connect, Decoded, EncodeError, Packet, PacketId, PropertiesBuf, Property, RetainHandling, Subscribe,
     SubscribeOptions, Unsubscribe, Version, decode,
@@ -42,7 +42,7 @@ impl Local {
         retained: impl Fn(bool) -> RetainHandling,
     ) -> Result<Self, String> {
         let origin = Origin::Bridge(bridge.settings.name.as_str().into());
-        let peer = bridge.hub.accept(origin, Arc::new(Access::open()), Instant::now());
+        let peer = bridge.hub.accept(origin, Entrance::open(), Instant::now());
         let mut local = Self {
             bridge: Arc::clone(bridge),
             peer: Some(peer.ok_or("this broker lets nobody in: it stops, or a limit is reached")?),
@@ -154,7 +154,7 @@ impl Local {
 
     /// Whether the hub takes more, or too much waits for the other broker.
     pub(super) fn may_read(&self) -> bool {
-        self.waiting < self.bridge.hub.limits().max_outbox_bytes.saturating_mul(2)
+        self.waiting < self.bridge.hub.max_outbox_bytes().saturating_mul(2)
     }
 
     /// Whether the hub handed something over that is not taken yet.

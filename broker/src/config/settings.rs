@@ -185,15 +185,44 @@ impl Settings {
         }
     }
 
-    /// The keys whose values differ.
+    /// The keys whose values differ. Of a listener that only one of them has, that is `listener`, whatever stands under it;
+    /// of a bridge always `connection`.
     pub fn changed(&self, other: &Self) -> BTreeSet<&'static str> {
         let (mine, others) = (self.entries(), other.entries());
         let differs = |of: &&(String, &'static str)| mine.get(*of) != others.get(*of);
-        mine.keys().chain(others.keys()).filter(differs).map(|(_, key)| *key).collect()
+        let listens = |entries: &Entries, place: &str| entries.contains_key(&(place.to_owned(), "listener"));
+        let key = |(place, key): &(String, &'static str)| match *key {
+            _ if listens(&mine, place) != listens(&others, place) => "listener",
+            _ if place.starts_with(BRIDGE) => "connection",
+            key => key,
+        };
+        mine.keys().chain(others.keys()).filter(differs).map(key).collect()
+    }
+
+    /// Has others keep what a broker that runs by these cannot change. Gives the keys whose values they lose.
+    pub fn keep_fixed(&self, others: &mut Self) -> BTreeSet<&'static str> {
+        let asked = others.clone();
+        let Config { threads, persistence, bridges, http, .. } = &self.broker;
+        others.broker.threads = *threads;
+        others.broker.bridges.clone_from(bridges);
+        others.broker.persistence.clone_from(persistence);
+        others.broker.http.addresses.clone_from(&http.addresses);
+        let Process { log_path, console, pid_file, user, group, .. } = &self.process;
+        // A log on disk can go to another place there.
+        if log_path.is_some() != others.process.log_path.is_some()
+            || log_path.is_none() && *console != others.process.console
+        {
+            others.process.log_path.clone_from(log_path);
+            others.process.console = *console;
+        }
+        others.process.pid_file.clone_from(pid_file);
+        others.process.user.clone_from(user);
+        others.process.group.clone_from(group);
+        others.changed(&asked)
     }
 
     /// For each key its values in their order, as they would be written: the broker's, and each listener's by its endpoint.
-    fn entries(&self) -> BTreeMap<(String, &'static str), Vec<String>> {
+    fn entries(&self) -> Entries {
         let broker = self.broker_lines().into_iter().map(|(key, value)| (String::new(), key, value));
         let listeners = self.broker.listeners.iter().flat_map(|listener| {
             let lines = listener_lines(listener).into_iter();
@@ -201,9 +230,9 @@ impl Settings {
         });
         let bridges = self.broker.bridges.iter().flat_map(|bridge| {
             let lines = bridge_lines(bridge).into_iter();
-            lines.map(|(key, value)| (format!("connection {}", bridge.name), key, value))
+            lines.map(|(key, value)| (format!("{BRIDGE}{}", bridge.name), key, value))
         });
-        let mut entries = BTreeMap::<_, Vec<_>>::new();
+        let mut entries = Entries::new();
         for (of, key, value) in broker.chain(listeners).chain(bridges) {
             entries.entry((of, key)).or_default().push(value);
         }
@@ -312,6 +341,12 @@ impl Settings {
         lines
     }
 }
+
+/// What the place of a bridge begins with; that of a listener is its endpoint, and that of the broker empty.
+const BRIDGE: &str = "connection ";
+
+/// The values of each key of each place.
+type Entries = BTreeMap<(String, &'static str), Vec<String>>;
 
 fn listener_lines(listener: &Listener) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();

@@ -150,6 +150,12 @@ pub(super) struct Dismissed {
     pub(super) session_ended: bool,
 }
 
+#[derive(Deserialize)]
+pub(super) struct Reloaded {
+    pub(super) changed: Vec<String>,
+    pub(super) needs_restart: Vec<String>,
+}
+
 /// What `/api/v1/events` tells each second.
 #[derive(Clone, Default, Deserialize)]
 pub(super) struct Tick {

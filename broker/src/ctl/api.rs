@@ -42,6 +42,8 @@ pub(super) enum Failure {
     Unreachable { url: String, why: String },
     #[error("{0} (--token-file, or --user)")]
     NotLetIn(String),
+    #[error("nothing is changed:\n{}", .0.join("\n"))]
+    Configuration(Vec<String>),
     #[error("{0}")]
     Refused(String),
     #[error(
@@ -64,6 +66,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::NoListener(_) | Self::Unreachable { .. } => 69,
             Self::NotLetIn(_) => 77,
+            Self::Configuration(_) => 78,
         }
     }
 }
@@ -145,6 +148,10 @@ impl Api {
         let status = answer.status();
         let said = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let said: Value = said.ok().and_then(|said| serde_json::from_slice(&said).ok()).unwrap_or_default();
+        if let Some(problems) = said.get("problems").and_then(Value::as_array) {
+            let problems = problems.iter().map(|text| text.as_str().unwrap_or_default().to_owned());
+            return Failure::Configuration(problems.collect());
+        }
         match said.get("error").and_then(Value::as_str) {
             Some(why) if status == 401 => Failure::NotLetIn(why.to_owned()),
             Some(why) => Failure::Refused(why.to_owned()),

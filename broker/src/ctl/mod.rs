@@ -36,7 +36,7 @@ use out::Out;
 /// The broker needs `http_listener` in its configuration.
 ///
 /// Exit codes: 0 if it is done, 1 if the broker refused or there is no such thing, 2 for a wrong command line, 69 if no
-/// broker answers and 77 if it lets one in with credentials only.
+/// broker answers, 77 if it lets one in with credentials only, 78 if its new configuration is wrong.
 #[derive(Args)]
 #[command(subcommand_required = true)]
 pub(crate) struct Arguments {
@@ -103,6 +103,10 @@ enum Command {
     Publish(messages::Publish),
     /// Print messages as they come, until stopped
     Subscribe(messages::Subscribe),
+    /// Let the broker read its configuration again
+    ///
+    /// All of it is taken or, if something is wrong, none.
+    Reload,
     /// Log each packet of a client, or do so no longer
     Trace {
         /// Its client identifier
@@ -190,6 +194,7 @@ fn obey(arguments: &Arguments) -> Result<(), Failure> {
         Command::Retained(which) => topics::retained(&api, &out, which),
         Command::Publish(what) => messages::publish(&api, &out, what),
         Command::Subscribe(what) => messages::subscribe(&api, &out, what),
+        Command::Reload => orders::reload(&api, &out),
         Command::Trace { id, state } => orders::trace(&api, &out, id, *state),
         Command::Top { sort } => top::run(api, *sort),
     }

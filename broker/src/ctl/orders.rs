@@ -1,9 +1,9 @@
-//! `kick` and `trace`: what changes something.
+//! `kick`, `reload` and `trace`: what changes something.
 
 use serde_json::Value;
 
 use super::Switch;
-use super::answers::Dismissed;
+use super::answers::{Dismissed, Reloaded};
 use super::api::{Api, Failure, encoded};
 use super::out::Out;
 use super::words::escaped;
@@ -22,6 +22,23 @@ pub(super) fn kick(api: &Api, out: &Out, id: &str, ends_session: bool) -> Result
 pub(super) fn dismiss(api: &Api, id: &str, ends_session: bool) -> Result<Value, Failure> {
     let query = if ends_session { "?session=true" } else { "" };
     api.delete(&format!("/api/v1/clients/{}{query}", encoded(id)))
+}
+
+/// Lets the broker read its configuration again.
+pub(super) fn reload(api: &Api, out: &Out) -> Result<(), Failure> {
+    out.say(api.post("/api/v1/reload", &Value::Null)?, |answer| {
+        let Reloaded { changed, needs_restart } = api.understand(answer)?;
+        let list = |keys: &[String]| keys.iter().map(|key| escaped(key)).collect::<Vec<_>>().join(", ");
+        let mut words = if changed.is_empty() {
+            "read again: the configuration is as it was\n".to_owned()
+        } else {
+            format!("changed: {}\n", list(&changed))
+        };
+        if !needs_restart.is_empty() {
+            words += &format!("changed in the file, but only a restart does it: {}\n", list(&needs_restart));
+        }
+        Ok(words)
+    })
 }
 
 /// Has each packet of a client logged, or no longer.

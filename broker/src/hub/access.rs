@@ -18,12 +18,13 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
+use super::pace::Pace;
 use super::peer::Connected;
 use super::reached::{Limit, Who};
-use super::{Batch, Client, Hub};
-use crate::auth::Access;
+use super::{Batch, Client, Ending, Hub, Peer};
+use crate::auth::Entrance;
 use crate::auth::acl::Rights;
-use crate::session::{Session, Will};
+use crate::session::{Session, Visit, Will};
 use crate::topic::Name;
 
 /// Longest topic name whose answer is remembered, in bytes.
@@ -62,25 +63,18 @@ impl Client {
 /// What one connection may publish.
 pub(super) struct Writer {
     rights: Arc<Rights>,
-    generation: u64,
     /// The topic asked for last; empty if it was too long.
     topic: String,
     is_allowed: bool,
 }
 
 impl Writer {
-    pub(super) fn rights(&self) -> &Arc<Rights> {
-        &self.rights
+    /// Of a client with these rights.
+    pub(super) fn new(rights: Arc<Rights>) -> Box<Self> {
+        Box::new(Self { rights, topic: String::new(), is_allowed: false })
     }
 
-    fn may_write(&mut self, client_id: &str, topic: Name<'_>, generation: u64) -> bool {
-        if self.generation != generation {
-            self.generation = generation;
-            self.topic.clear();
-            if let Some(rights) = self.rights.renewed(client_id) {
-                self.rights = Arc::new(rights);
-            }
-        }
+    fn may_write(&mut self, topic: Name<'_>) -> bool {
         // A topic name has a character or more.
         if self.topic == topic.as_str() {
             return self.is_allowed;
@@ -95,15 +89,6 @@ impl Writer {
 }
 
 impl Hub {
-    /// For a connection of that user and client; none if it may publish anything.
-    pub(super) fn writer(&self, access: &Access, user: Option<&str>, client_id: &str) -> Option<Box<Writer>> {
-        let acls = access.acls.as_ref()?;
-        // Read first: if the file is read again meanwhile, the rights are renewed.
-        let generation = self.rights_generation.load(Ordering::Acquire);
-        let rights = Arc::new(acls.rights(user, client_id));
-        Some(Box::new(Writer { rights, generation, topic: String::new(), is_allowed: false }))
-    }
-
     /// Whether the client may publish to that topic; if not, that is counted and noted.
     pub(super) fn may_write(
         &self,
@@ -113,8 +98,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> bool {
         let client = &connected.client;
-        let generation = self.rights_generation.load(Ordering::Acquire);
-        let is_allowed = writer.may_write(client.id(), topic, generation);
+        let is_allowed = writer.may_write(topic);
         if !is_allowed {
             self.refused_topic(client, Limit::Acl, topic.as_str(), batch);
         }
@@ -139,36 +123,35 @@ impl Hub {
         is_allowed
     }
 
-    /// The rights of a client that nobody is connected as are these from now on. To be called before its session is locked.
+    /// The rights of a client are these from now on: one that nobody else is connected as. To be called under the lock of
+    /// the sessions, and before its own is locked.
     pub(super) fn restrict(&self, client: &Client, rights: Option<Arc<Rights>>) {
         let before = client.rights();
-        let is_same = match (&before, &rights) {
-            (None, None) => true,
-            (Some(before), Some(rights)) => before.are(rights),
-            _ => false,
-        };
-        if !is_same {
+        if !are_same(before.as_deref(), rights.as_deref()) {
             client.set_rights(rights);
             self.index.write().rights_changed();
         }
     }
 
-    /// ACL files were read again: clients get the rights that they have now.
-    pub fn renew_rights(&self, batch: &mut Batch) {
+    /// What these entrances ask has changed: their clients, those too that are away, get the rights that they have now.
+    pub fn renew_rights(&self, entrances: &[Arc<Entrance>], batch: &mut Batch) {
         let mut renewed = Vec::new();
-        for client in self.all_clients().into_iter().filter(|client| client.rights().is_some()) {
+        for client in self.all_clients() {
             // Who connects meanwhile has the new ones, or waits for this lock.
             let _sessions = self.sessions.lock();
-            let rights = client.rights().and_then(|rights| rights.renewed(client.id()));
-            if let Some(rights) = rights {
-                client.set_rights(Some(Arc::new(rights)));
+            let Some(visit) = client.session.lock().visit.clone() else { continue };
+            let Some(entrance) = entrances.iter().find(|entrance| came_by(&visit, entrance)) else {
+                continue;
+            };
+            let rights = entrance.access().rights(visit.user.as_deref(), client.id());
+            if !are_same(client.rights().as_deref(), rights.as_ref()) {
+                client.set_rights(rights.map(Arc::new));
                 renewed.push(Arc::clone(&client));
             }
         }
         if renewed.is_empty() {
             return;
         }
-        self.rights_generation.fetch_add(1, Ordering::AcqRel);
         // No publisher goes on with what it remembers.
         self.index.write().rights_changed();
         for client in renewed {
@@ -184,6 +167,51 @@ impl Hub {
         }
     }
 
+    /// The entrance of a connection has changed, or is gone: it goes on by what holds there now.
+    pub(super) fn renew(&self, peer: &mut Peer, now: Instant, batch: &mut Batch) -> Result<(), Ending> {
+        if peer.entrance.is_closed() {
+            return Err(Ending::ListenerRemoved);
+        }
+        // Read first: if the access changes meanwhile, it is looked at again.
+        peer.version = peer.entrance.version();
+        let access = peer.entrance.access();
+        if access.publish_rate != peer.access.publish_rate {
+            peer.pace = Pace::new(access.publish_rate, now);
+        }
+        peer.access = access;
+        let Some(connected) = &peer.connected else { return Ok(()) };
+        let client = &connected.client;
+        // Nobody takes the session over meanwhile.
+        let sessions = self.sessions.lock();
+        let visit = {
+            let mut session = client.session.lock();
+            session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+            session.visit.clone()
+        };
+        let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
+        let rights = peer.access.rights(user, client.id()).map(Arc::new);
+        peer.writer = rights.clone().map(Writer::new);
+        self.restrict(client, rights);
+        drop(sessions);
+        let mut session = client.session.lock();
+        self.forget_unreadable(client, &mut session, batch);
+        session.settle(&mut batch.tally);
+        Ok(())
+    }
+
+    /// The entrance is gone: who came by it is told so, and its connection ends.
+    pub fn close_entrance(&self, entrance: &Arc<Entrance>, batch: &mut Batch) {
+        entrance.close();
+        for client in self.all_clients() {
+            let mut session = client.session.lock();
+            let is_its = session.visit.as_ref().is_some_and(|visit| came_by(visit, entrance));
+            if let Some(link) = session.link.as_mut().filter(|_| is_its) {
+                link.dismissed = true;
+                batch.touched(link.wake());
+            }
+        }
+    }
+
     /// Drops what waits for a client that is here, and that it may not read.
     pub(super) fn forget_unreadable(&self, client: &Client, session: &mut Session, batch: &mut Batch) {
         let Some(rights) = client.rights() else { return };
@@ -192,5 +220,17 @@ impl Hub {
         let dropped = outbound.forget_unreadable(&mut link.outbox, |topic| rights.may_read(topic));
         batch.touched(link.wake_for_output());
         self.reached.count_times(Limit::Acl, dropped);
+    }
+}
+
+fn came_by(visit: &Visit, entrance: &Entrance) -> bool {
+    visit.listener.is_some() && visit.listener == entrance.name
+}
+
+fn are_same(one: Option<&Rights>, other: Option<&Rights>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.are(other),
+        _ => false,
     }
 }

@@ -42,9 +42,8 @@ impl Addresses {
         if rate.is_some_and(|rate| !self.rates.take(source, rate, now)) {
             return Err(Limit::ConnectionRate);
         }
-        if most.is_some() {
-            *self.open.entry(source).or_default() += 1;
-        }
+        // Without a limit, too: there may be one later.
+        *self.open.entry(source).or_default() += 1;
         Ok(())
     }
 
@@ -90,31 +89,25 @@ impl Rates {
 impl Hub {
     /// A connection comes in: whether its address may have it.
     pub(super) fn enter(&self, origin: &Origin, now: Instant) -> Result<(), Limit> {
-        match self.limited(origin) {
-            Some(source) => self.addresses.lock().enter(source, &self.limits, now),
+        match limited(origin) {
+            Some(source) => self.addresses.lock().enter(source, &self.limits.read(), now),
             None => Ok(()),
         }
     }
 
     /// A connection that came in is over.
     pub(super) fn leave(&self, origin: &Origin) {
-        if let Some(source) = self.limited(origin) {
+        if let Some(source) = limited(origin) {
             self.addresses.lock().leave(source);
         }
     }
+}
 
-    /// The address, if there are limits for it. A UNIX socket has its permissions.
-    fn limited(&self, origin: &Origin) -> Option<Source> {
-        let Limits { max_connections_per_address, max_connections_per_address_per_second, .. } = self.limits;
-        match origin {
-            Origin::Tcp(address)
-                if max_connections_per_address.is_some()
-                    || max_connections_per_address_per_second.is_some() =>
-            {
-                Some(address.ip().into())
-            }
-            _ => None,
-        }
+/// The address, if there may be limits for it. A UNIX socket has its permissions, and a bridge is our own.
+fn limited(origin: &Origin) -> Option<Source> {
+    match origin {
+        Origin::Tcp(address) => Some(address.ip().into()),
+        Origin::Unix(_) | Origin::Bridge(_) => None,
     }
 }
 

@@ -97,9 +97,9 @@ impl Authentication {
                 Ok(Answer::More(None))
             }
             (State::Idle | State::Asked, message) => {
-                let passwords = access.passwords.as_ref().ok_or(Failure::UnknownUser)?;
+                let table = access.passwords.as_ref().ok_or(Failure::UnknownUser)?;
                 let message = message.unwrap_or_default();
-                let (exchange, answer) = Exchange::begin(&passwords.table(), message, &nonce()?)?;
+                let (exchange, answer) = Exchange::begin(table, message, &nonce()?)?;
                 let known = self.user.get_or_insert_with(|| exchange.user().to_owned());
                 if [Some(known.as_str()), user_name].into_iter().flatten().any(|user| user != exchange.user())
                 {
@@ -210,7 +210,7 @@ impl Hub {
         batch: &mut Batch,
     ) -> Result<Option<&'b [u8]>, Next> {
         let rest = bytes.get(authentication.handled..).unwrap_or_default();
-        let message = match decode(rest, Some(Version::V5), self.limits.max_packet_bytes) {
+        let message = match decode(rest, Some(Version::V5), self.limits.read().max_packet_bytes) {
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
             Err(error) => {
                 // A packet that may not come at all can be broken in ways that CONNACK has no code for.
@@ -265,8 +265,7 @@ impl Hub {
 }
 
 fn offers_scram(access: &Access) -> bool {
-    !access.user_from_certificate
-        && access.passwords.as_ref().is_some_and(|passwords| passwords.table().has_scram())
+    !access.user_from_certificate && access.passwords.as_ref().is_some_and(|table| table.has_scram())
 }
 
 /// AUTH with what the broker has to say.
@@ -302,17 +301,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth::Passwords;
+    use crate::auth::{Entrance, Table};
     use crate::hub::Limits;
 
     /// `pencil`.
     const USERS: &str = "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 
-    fn access() -> Arc<Access> {
+    fn entrance() -> Arc<Entrance> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), USERS).unwrap();
-        let passwords = Some(Arc::new(Passwords::load(file.path()).unwrap()));
-        Arc::new(Access { allow_anonymous: false, passwords, ..Access::open() })
+        let passwords = Some(Arc::new(Table::load(file.path()).unwrap()));
+        Entrance::new("here", Access { allow_anonymous: false, passwords, ..Access::open() })
     }
 
     fn said(method: &str, message: Option<&[u8]>) -> PropertiesBuf {
@@ -354,7 +353,7 @@ mod tests {
         let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let now = Instant::now();
-        let mut peer = hub.accept(address, access(), now).unwrap();
+        let mut peer = hub.accept(address, entrance(), now).unwrap();
         let mut bytes = connect(None, None);
         for next in [auth(Reason::ContinueAuthentication, Some(b"n,,n=user,r=abc")), Vec::new()] {
             for is_new in [true, false] {
@@ -380,7 +379,7 @@ mod tests {
         let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
         let now = Instant::now();
         for (user_name, is_kept) in [("x".repeat(60_000), false), ("user".to_owned(), true)] {
-            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), access(), now).unwrap();
+            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), entrance(), now).unwrap();
             let mut bytes = connect(Some(&user_name), None);
             hub.handle(&mut peer, &bytes, now, &mut batch);
             assert_eq!(peer.authentication.as_ref().unwrap().user, None);
@@ -417,7 +416,7 @@ mod tests {
         ) {
             let (hub, mut batch) = (Hub::new(Limits::default()), Batch::new(Instant::now()));
             let now = Instant::now();
-            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), access(), now).unwrap();
+            let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), entrance(), now).unwrap();
             let mut bytes = connect(None, first.as_deref());
             for (reason, message) in auths {
                 _ = hub.handle(&mut peer, &bytes, now, &mut batch);

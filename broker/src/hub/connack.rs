@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use super::farewell::encode_fitting;
 use super::publish::is_as_said;
-use super::{Batch, Ending, Hub, auth};
-use crate::auth::Access;
+use super::{Batch, Ending, Hub, Limits, Peer, auth};
 use crate::codec::{Connack, Connect, Packet, PropertiesBuf, Property, QoS, Reason, Version};
 use crate::session::{Expiry, Outbox, Terms};
 
@@ -37,9 +36,10 @@ impl Hub {
         connect: &Connect<'c>,
         terms: &Terms,
         last_word: Option<&str>,
-        (access, user): (&Access, Option<&'c str>),
+        (peer, user): (&Peer, Option<&'c str>),
     ) -> Result<Grant<'c>, Refusal> {
-        if connect.will.as_ref().is_some_and(|will| !self.limits.allow_topic(will.topic.as_str())) {
+        let Peer { access, limits, .. } = peer;
+        if connect.will.as_ref().is_some_and(|will| !limits.allow_topic(will.topic.as_str())) {
             return Err((Reason::TopicNameInvalid, "the will's topic is longer or deeper than is allowed"));
         }
         let mut grant = Grant {
@@ -71,9 +71,9 @@ impl Hub {
             ));
         }
         if connect.version == Version::V5 {
-            self.grant_v5(connect, terms, last_word, &mut grant)?;
+            self.grant_v5(connect, (terms, limits), last_word, &mut grant)?;
         } else if !connect.clean_session {
-            grant.expiry = Expiry::within(self.limits.persistent_client_expiration);
+            grant.expiry = Expiry::within(limits.persistent_client_expiration);
         }
         Ok(grant)
     }
@@ -82,11 +82,10 @@ impl Hub {
     fn grant_v5(
         &self,
         connect: &Connect<'_>,
-        terms: &Terms,
+        (terms, limits): (&Terms, &Limits),
         last_word: Option<&str>,
         grant: &mut Grant<'_>,
     ) -> Result<(), Refusal> {
-        let limits = &self.limits;
         if let Some(will) = &connect.will {
             // [5.0 MQTT-3.2.2-12]
             if will.qos > limits.max_qos {
@@ -111,7 +110,7 @@ impl Hub {
                 _ => {}
             }
         }
-        grant.expiry = self.granted_expiry(asked);
+        grant.expiry = granted_expiry(limits, asked);
         let longest = limits.max_keep_alive.map_or(0, Into::into);
         let keep_alive = match connect.keep_alive {
             asked if longest == 0 || (1..=longest).contains(&asked) => asked,
@@ -138,7 +137,8 @@ impl Hub {
         properties.extend(last_word.into_iter().flat_map(|word| auth::properties(Some(word))));
         let needed = properties.len();
         // [5.0 MQTT-3.1.2-28]
-        let information = self.response_information.as_deref().filter(|_| wants_response_information);
+        let information = self.response_information.read();
+        let information = information.as_deref().filter(|_| wants_response_information);
         properties.extend(information.map(Property::ResponseInformation));
         let kept = [properties.len(), needed].into_iter().find_map(|count| {
             let mut kept = PropertiesBuf::new();
@@ -152,11 +152,6 @@ impl Hub {
         grant.properties = kept.ok_or(too_small)?;
         grant.keep_alive = keep_alive;
         Ok(())
-    }
-
-    /// Of the session expiry interval that a client asks for, what it gets.
-    pub(super) fn granted_expiry(&self, asked: Expiry) -> Expiry {
-        asked.min(Expiry::within(self.limits.max_session_expiry))
     }
 
     /// Refuses a CONNECT: CONNACK with the code [5.0 MQTT-3.2.2-7], with the reason as far as the client may know it, and
@@ -181,6 +176,11 @@ impl Hub {
         batch.tally.messages_sent += i64::from(is_said);
         Ending::Refused { version: terms.version, code, reason }
     }
+}
+
+/// Of the session expiry interval that a client asks for, what it gets.
+pub(super) fn granted_expiry(limits: &Limits, asked: Expiry) -> Expiry {
+    asked.min(Expiry::within(limits.max_session_expiry))
 }
 
 impl Grant<'_> {

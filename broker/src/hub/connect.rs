@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use log::{Level, debug, log};
 
+use super::access::Writer;
 use super::auth::{Authenticated, Said};
-use super::connack::{Grant, Refusal};
+use super::connack::{Grant, Refusal, granted_expiry};
 use super::peer::{Connected, Shown};
 use super::publish::is_the_brokers;
 use super::reached::{Limit, Times, Who};
@@ -30,7 +31,7 @@ impl Hub {
         now: Instant,
         batch: &mut Batch,
     ) -> Result<usize, Next> {
-        let (packet, length) = match decode(bytes, None, self.limits.max_packet_bytes) {
+        let (packet, length) = match decode(bytes, None, peer.limits.max_packet_bytes) {
             Ok(Decoded::Packet { packet, length }) => (packet, length),
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
             Err(error) => return Err(Next::End(self.refuse_malformed(bytes, error, batch))),
@@ -93,7 +94,7 @@ impl Hub {
             Err(self.refuse(&terms, (code, reason.to_owned()), Some(reason), batch))
         };
         let user = peer.user(connect);
-        let grant = match self.grant(connect, &terms, last_word, (&peer.access, user)) {
+        let grant = match self.grant(connect, &terms, last_word, (peer, user)) {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
@@ -101,22 +102,21 @@ impl Hub {
             let what = "the client identifier is a bridge's here: take another";
             return refuse((Reason::ClientIdentifierNotValid, what), batch);
         }
-        let writer = self.writer(&peer.access, user, &grant.client_id);
-        let rights = writer.as_ref().map(|writer| writer.rights());
+        let rights = peer.access.rights(user, &grant.client_id).map(Arc::new);
         let connection = self.next_number();
         // A bridge alone says in the broker's own topics that it is there.
         let will = connect.will.as_ref().filter(|will| is_bridge || !is_the_brokers(will.topic));
         let mut will = will.map(Will::from);
-        will.take_if(|will| !self.may_leave(&grant.client_id, rights.map(Arc::as_ref), will, now));
+        will.take_if(|will| !self.may_leave(&grant.client_id, rights.as_deref(), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
-            will.retain &= self.limits.retain_available;
+            will.retain &= peer.limits.retain_available;
             batch.tally.keep(&will.message);
         }
         let mut link = Link::new(connection, terms, will);
         let visit = Arc::new(Visit {
             address: peer.origin.to_string().into(),
-            listener: peer.entrance.as_ref().map(|entrance| Arc::clone(&entrance.name)),
+            listener: peer.entrance.name.clone(),
             user: user.map(Into::into),
             version: grant.version,
             keep_alive: grant.keep_alive,
@@ -125,7 +125,7 @@ impl Hub {
             traffic: Arc::clone(&peer.traffic),
         });
         let client = loop {
-            match self.try_link(&grant, rights, (link, &visit), now, batch) {
+            match self.try_link(&grant, (peer, rights.as_ref()), (link, &visit), now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -150,8 +150,10 @@ impl Hub {
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
         let is_greeted = Cell::new(false);
-        peer.writer = writer;
-        let connected = Connected { client, connection, version, terms, keep_alive, is_greeted, is_bridge };
+        peer.writer = rights.map(Writer::new);
+        let limits = Arc::clone(&peer.limits);
+        let connected =
+            Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge };
         let connected = peer.connected.insert(connected);
         debug!(
             target: CONNECTIONS,
@@ -163,7 +165,8 @@ impl Hub {
             u8::from(is_clean),
             expiry.seconds()
         );
-        Ok(())
+        // It may have changed meanwhile.
+        if peer.version == peer.entrance.version() { Ok(()) } else { self.renew(peer, now, batch) }
     }
 
     /// Gives the session of the identifier the link, if no connection has it.
@@ -173,7 +176,7 @@ impl Hub {
     fn try_link(
         &self,
         grant: &Grant<'_>,
-        rights: Option<&Arc<Rights>>,
+        (peer, rights): (&Peer, Option<&Arc<Rights>>),
         (mut link, visit): (Link, &Arc<Visit>),
         now: Instant,
         batch: &mut Batch,
@@ -186,11 +189,12 @@ impl Hub {
             return Linked::Refused(link, (code, "the broker stops"));
         }
         let existing = sessions.get(&*grant.client_id).cloned();
-        // The file may have been read again since they were worked out.
-        let rights = rights.map(|rights| match rights.renewed(&grant.client_id) {
-            Some(renewed) => Arc::new(renewed),
-            None => Arc::clone(rights),
-        });
+        // Whoever has changed the entrance since they were worked out may have looked for its clients already.
+        let access = peer.entrance.access();
+        let rights = match Arc::ptr_eq(&access, &peer.access) {
+            true => rights.cloned(),
+            false => access.rights(visit.user.as_deref(), &grant.client_id).map(Arc::new),
+        };
         if let Some(client) = existing.as_ref().filter(|_| !grant.is_clean)
             && (rights.is_some() || client.rights().is_some())
         {
@@ -245,7 +249,7 @@ impl Hub {
                 return Linked::Yes(Arc::clone(client));
             }
         }
-        if existing.is_none() && sessions.len() >= self.limits.max_sessions {
+        if existing.is_none() && sessions.len() >= self.limits.read().max_sessions {
             return Linked::Refused(
                 link,
                 (Reason::QuotaExceeded, "there are as many sessions as the limit allows"),
@@ -318,7 +322,7 @@ impl Hub {
                     "DISCONNECT with a session expiry interval, which was 0 in CONNECT (section 3.14.2.2.2)";
                 return Ending::Violation { reason: Reason::ProtocolError, what: what.into() };
             }
-            session.expiry = self.granted_expiry(asked);
+            session.expiry = granted_expiry(&connected.limits, asked);
             self.record_session(&connected.client, &session);
         }
         match disconnect.reason {
@@ -340,10 +344,7 @@ impl Hub {
     fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.leave(&peer.origin);
-        peer.access.gate.leave();
-        if let Some(entrance) = &peer.entrance {
-            entrance.left();
-        }
+        peer.entrance.leave();
         let (level, times) = match self.to_be_told(&peer, ending, now) {
             Some(times) => (Level::Info, times),
             None => (Level::Debug, 1),

@@ -79,6 +79,9 @@ pub enum Ending {
     /// An operator disconnected the client.
     #[error("an operator disconnected it")]
     Dismissed,
+    /// The listener that it came by is no more.
+    #[error("its listener was taken out of the configuration")]
+    ListenerRemoved,
     /// The broker failed while it served this connection.
     #[error("the broker panicked while serving it: this is a bug in the broker")]
     Panicked,
@@ -97,6 +100,7 @@ impl Ending {
                 | Self::Closed
                 | Self::Network(_)
                 | Self::TakenOver
+                | Self::ListenerRemoved
                 | Self::Stopping
         )
     }
@@ -165,7 +169,7 @@ impl Ending {
             Self::WriteTimeout | Self::MemoryShort => Reason::QuotaExceeded,
             Self::TakenOver => Reason::SessionTakenOver,
             Self::Dismissed => Reason::AdministrativeAction,
-            Self::Stopping => Reason::ServerShuttingDown,
+            Self::ListenerRemoved | Self::Stopping => Reason::ServerShuttingDown,
         };
         // A second CONNECT, for one, can be broken in ways that only CONNACK has a code for.
         Some(if reason.may_stand_in(PacketType::Disconnect) { reason } else { Reason::ProtocolError })
@@ -200,6 +204,7 @@ mod tests {
             (Ending::MemoryShort, Reason::QuotaExceeded),
             (Ending::TakenOver, Reason::SessionTakenOver),
             (Ending::Dismissed, Reason::AdministrativeAction),
+            (Ending::ListenerRemoved, Reason::ServerShuttingDown),
             (Ending::Stopping, Reason::ServerShuttingDown),
         ] {
             assert_eq!(ending.reason(), Some(reason), "{ending}");

@@ -16,6 +16,7 @@
 //!
 //! A CONNECT with an authentication method goes the way of `auth.rs`, to the same end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::reached::Limit;
@@ -77,8 +78,8 @@ impl Hub {
                 None => bad("its certificate has no name that could be the user's"),
             },
             Login::Unverified => match (&peer.access.passwords, connect.user_name, connect.password) {
-                (Some(passwords), Some(user), Some(password)) => {
-                    let verification = Verification::new(passwords.table(), user, password);
+                (Some(table), Some(user), Some(password)) => {
+                    let verification = Verification::new(Arc::clone(table), user, password);
                     return Err(Next::Verify(verification));
                 }
                 (Some(_), Some(_), None) => bad("no password"),

@@ -86,7 +86,7 @@ impl fmt::Display for Stage {
 
 /// The budget, and how much of it is used.
 pub(super) struct Memory {
-    budget: usize,
+    budget: AtomicUsize,
     stage: AtomicU8,
     /// The worst stage since the log was last told.
     worst: AtomicU8,
@@ -123,7 +123,7 @@ impl Memory {
     pub(super) fn new(limits: &Limits) -> Self {
         let budget = budget(limits.max_memory_bytes);
         Self {
-            budget,
+            budget: AtomicUsize::new(budget),
             stage: AtomicU8::default(),
             worst: AtomicU8::default(),
             told: Mutex::default(),
@@ -135,7 +135,16 @@ impl Memory {
     }
 
     pub(super) fn budget(&self) -> usize {
-        self.budget
+        self.budget.load(Ordering::Relaxed)
+    }
+
+    /// The budget is another from now on: the next look at memory acts by it.
+    pub(super) fn resize(&self, limits: &Limits) {
+        let budget = budget(limits.max_memory_bytes);
+        if self.budget.swap(budget, Ordering::Relaxed) != budget {
+            self.share.store(budget / 16, Ordering::Relaxed);
+            self.relief_at.store(percent(budget, Stage::Refuse.percent()), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn peak(&self) -> usize {
@@ -152,15 +161,15 @@ impl Memory {
         let before = self.stage();
         let reached = |stage: &Stage| {
             let margin = if *stage <= before { 5 } else { 0 };
-            used >= percent(self.budget, stage.percent().saturating_sub(margin))
+            used >= percent(self.budget(), stage.percent().saturating_sub(margin))
         };
         let stage = Stage::ALL.into_iter().rev().find(reached).unwrap_or_default();
         if stage > Stage::Ample {
-            let share = (self.budget / 2 / sessions.max(1)).min(self.budget / 16);
+            let share = (self.budget() / 2 / sessions.max(1)).min(self.budget() / 16);
             self.share.store(share, Ordering::Relaxed);
         }
         if stage < Stage::Refuse {
-            self.relief_at.store(percent(self.budget, Stage::Refuse.percent()), Ordering::Relaxed);
+            self.relief_at.store(percent(self.budget(), Stage::Refuse.percent()), Ordering::Relaxed);
         }
         if stage != before {
             self.stage.store(stage as u8, Ordering::Relaxed);
@@ -194,7 +203,7 @@ impl Memory {
         let now = self.stage();
         let worst = Stage::from_u8(self.worst.swap(now as u8, Ordering::Relaxed)).max(now);
         let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-        let (used, budget) = (mebibytes(used), mebibytes(self.budget));
+        let (used, budget) = (mebibytes(used), mebibytes(self.budget()));
         told.better = if worst < told.stage { told.better + 1 } else { 0 };
         if worst > told.stage {
             warn!(
@@ -234,9 +243,10 @@ impl Hub {
 
     /// The limits on deliveries as they are now.
     pub(super) fn delivery_limits(&self) -> DeliveryLimits {
+        let ample = self.delivery.limits();
         match self.memory.stage() {
-            Stage::Ample => self.delivery_limits,
-            stage => self.memory.tightened(stage, self.delivery_limits.here),
+            Stage::Ample => ample,
+            stage => self.memory.tightened(stage, ample.here),
         }
     }
 
@@ -267,7 +277,7 @@ impl Hub {
             let Some(_relieving) = self.memory.relieving.try_lock() else { return };
             self.relieve(false, batch);
             // Not again for every little more.
-            let next = self.memory_used() + self.memory.budget / 64;
+            let next = self.memory_used() + self.memory.budget() / 64;
             self.memory.relief_at.store(next, Ordering::Relaxed);
         }
     }
@@ -286,7 +296,7 @@ impl Hub {
 
     /// Makes room, in the order of the module's table. Once a second it also finds out who is stuck.
     fn relieve(&self, finds_stuck: bool, batch: &mut Batch) {
-        let budget = self.memory.budget;
+        let budget = self.memory.budget();
         let enough = percent(budget, Stage::Refuse.percent() - 5);
         let share = self.memory.share.load(Ordering::Relaxed);
         let clients = self.all_clients();
@@ -362,7 +372,7 @@ mod tests {
 
     fn memory() -> Memory {
         let memory = Memory::new(&Limits { max_memory_bytes: BASE_BYTES + 400 * MIB, ..Limits::default() });
-        assert_eq!(memory.budget, 300 * MIB);
+        assert_eq!(memory.budget(), 300 * MIB);
         memory
     }
 

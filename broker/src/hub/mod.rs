@@ -34,6 +34,7 @@ mod bridge;
 mod connack;
 mod connect;
 mod counters;
+mod delivery;
 mod ending;
 mod farewell;
 mod inspection;
@@ -77,22 +78,23 @@ pub use latency::Latencies;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
-pub use peer::{Entrance, Origin, Peer};
+pub use peer::{Origin, Peer};
 pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
 #[cfg(test)]
 pub(crate) use topics::names as statistics;
 pub use trace::{MOST_TRACED, TRACE, TooManyTraced};
 
-use crate::auth::{Access, Delays, Verification};
+use crate::auth::{Delays, Entrance, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
 use crate::session::{Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
 use access::Restriction;
 use addresses::Addresses;
 use counters::Counters;
+use delivery::Delivery;
 use latency::Latency;
-use memory::{DeliveryLimits, Memory};
+use memory::Memory;
 use peer::Connected;
 use reached::{Limit, Reached};
 use retained::RetainedStore;
@@ -106,9 +108,10 @@ pub const CONNECTIONS: &str = "sol::connections";
 
 /// The heart of the broker. See the module's documentation.
 pub struct Hub {
-    limits: Limits,
-    /// While memory is ample.
-    delivery_limits: DeliveryLimits,
+    /// Its lock is taken beside any other, and briefly.
+    limits: RwLock<Arc<Limits>>,
+    /// Those on deliveries while memory is ample.
+    delivery: Delivery,
     sessions: Mutex<Sessions>,
     index: RwLock<SubscriptionIndex>,
     retained: RwLock<RetainedStore>,
@@ -130,15 +133,13 @@ pub struct Hub {
     traces: Traces,
     /// Locked beside no other.
     addresses: Mutex<Addresses>,
-    /// How often the rights of connected clients have changed.
-    rights_generation: AtomicU64,
     memory: Memory,
     /// The broker's own topics, as last published.
     topics: Mutex<Topics>,
     schedule: Mutex<Schedule>,
     /// Where clients are sent when the broker stops.
     redirect: Mutex<Option<Redirect>>,
-    response_information: Option<String>,
+    response_information: RwLock<Option<String>>,
     /// Logins that failed lately. Locked beside no other.
     delays: Mutex<Delays>,
     /// What must survive is written there, if anything does.
@@ -215,15 +216,14 @@ impl Hub {
     /// A hub with no sessions and nothing retained.
     pub fn new(limits: Limits) -> Self {
         let limits = limits.within_memory();
-        let outbound = limits.outbound();
         Self {
-            delivery_limits: DeliveryLimits { here: outbound, away: outbound },
+            delivery: Delivery::new(limits.outbound()),
             memory: Memory::new(&limits),
             delays: Mutex::new(Delays::new(limits.login_delay)),
-            limits,
+            retained: RwLock::new(RetainedStore::within(&limits)),
+            limits: RwLock::new(Arc::new(limits)),
             sessions: Mutex::default(),
             index: RwLock::default(),
-            retained: RwLock::default(),
             numbers: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             linked: AtomicUsize::new(0),
@@ -237,11 +237,10 @@ impl Hub {
             latency: Latency::new(),
             traces: Traces::default(),
             addresses: Mutex::default(),
-            rights_generation: AtomicU64::new(0),
             topics: Mutex::default(),
             schedule: Mutex::default(),
             redirect: Mutex::default(),
-            response_information: None,
+            response_information: RwLock::default(),
             journal: None,
             store_status: None,
             bridges: Box::default(),
@@ -250,7 +249,7 @@ impl Hub {
 
     /// With what clients get that ask for Response Information.
     pub fn with_response_information(self, response_information: Option<String>) -> Self {
-        Self { response_information, ..self }
+        Self { response_information: RwLock::new(response_information), ..self }
     }
 
     /// With a journal, so that what must survive the broker does.
@@ -279,38 +278,58 @@ impl Hub {
     }
 
     /// The limits it keeps.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read())
     }
 
-    /// A network connection came in, where it asks for that `access`; none if there are too many, here or of its address,
+    /// [`Limits::max_outbox_bytes`], for who asks often.
+    pub fn max_outbox_bytes(&self) -> usize {
+        self.delivery.outbox_bytes()
+    }
+
+    /// From now on it keeps these. What is there already stays, and so does what connections were told in CONNACK; those of
+    /// logins stay as they were at the start.
+    pub fn change_limits(&self, limits: Limits) {
+        let limits = limits.within_memory();
+        self.delivery.set(limits.outbound());
+        self.memory.resize(&limits);
+        self.retained.write().keep_within(&limits);
+        *self.limits.write() = Arc::new(limits);
+    }
+
+    /// From now on, what clients get that ask for Response Information.
+    pub fn change_response_information(&self, response_information: Option<String>) {
+        *self.response_information.write() = response_information;
+    }
+
+    /// A network connection came in by that `entrance`; none if there are too many, here or of its address,
     /// if memory is too short or the broker stops. What is not let in is counted, and the log told once an address and
     /// minute.
-    pub fn accept(&self, origin: impl Into<Origin>, access: Arc<Access>, now: Instant) -> Option<Peer> {
+    pub fn accept(&self, origin: impl Into<Origin>, entrance: Arc<Entrance>, now: Instant) -> Option<Peer> {
         if self.stopping.load(Ordering::Acquire) {
             return None;
         }
         let origin = origin.into();
-        if let Err(limit) = self.let_in(&origin, &access, now) {
+        if let Err(limit) = self.let_in(&origin, &entrance, now) {
             self.turned_away(&origin, limit, now);
             return None;
         }
         self.counters.add(0, &mut Tally { sockets: 1, ..Tally::default() });
-        Some(Peer::new(origin, access, now, &self.limits))
+        Some(Peer::new(origin, &entrance, now, self.limits()))
     }
 
-    fn let_in(&self, origin: &Origin, access: &Access, now: Instant) -> Result<(), Limit> {
+    fn let_in(&self, origin: &Origin, entrance: &Entrance, now: Instant) -> Result<(), Limit> {
         if self.memory.stage() == Stage::Cut {
             self.counters.add(0, &mut Tally { refused_connections: 1, ..Tally::default() });
             return Err(Limit::Memory);
         }
-        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.limits.read().max_connections {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Limit::Connections);
         }
-        let entered = match access.gate.enter() {
+        let entered = match entrance.enter() {
             false => Err(Limit::ListenerConnections),
-            true => self.enter(origin, now).inspect_err(|_| access.gate.leave()),
+            true => self.enter(origin, now).inspect_err(|_| entrance.leave()),
         };
         entered.inspect_err(|_| _ = self.connections.fetch_sub(1, Ordering::Relaxed))
     }
@@ -321,6 +340,11 @@ impl Hub {
         batch.at(now).in_turn(turn.as_ref());
         batch.awaited = 0;
         let mut consumed = 0;
+        if peer.version != peer.entrance.version()
+            && let Err(ending) = self.renew(peer, now, batch)
+        {
+            return Handled { consumed, next: Next::End(ending) };
+        }
         if peer.connected.is_none() {
             match self.handle_first(peer, bytes, now, batch) {
                 Ok(length) => consumed = length,
@@ -341,7 +365,7 @@ impl Hub {
                 break Next::Yield;
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
-            match decode_after(topic, rest, Some(connected.version), self.limits.max_packet_bytes) {
+            match decode_after(topic, rest, Some(connected.version), connected.limits.max_packet_bytes) {
                 // Not moved out: it is large, and nearly all of it is empty.
                 Ok(Decoded::Packet { ref packet, length }) => {
                     if let Some(pace) = pace

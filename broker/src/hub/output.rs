@@ -53,7 +53,7 @@ impl Hub {
         }
         batch.replies.clear();
         batch.free_replies.clear();
-        let waiting = self.fill(&mut session, connected, unsent, batch).map(|link| {
+        let waiting = self.fill(&mut session, (peer, connected), unsent, batch).map(|link| {
             // Whoever waits for the store while that is behind is not read from.
             let waits = link.outbox.is_held() && self.store_is_behind();
             if waits { usize::MAX } else { link.outbox.bytes() }
@@ -89,13 +89,13 @@ impl Hub {
         let mut session = connected.client.session.lock();
         if !unsent.is_empty() {
             let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
-            may_go_on(link)?;
+            may_go_on(link, peer)?;
             link.held_bytes = peer.held_bytes();
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
         let was_held = session.link.as_ref().is_some_and(|link| link.outbox.is_held());
-        self.fill(&mut session, connected, unsent, batch)?;
+        self.fill(&mut session, (peer, connected), unsent, batch)?;
         // What is queued is in flight first.
         let awaits = session.outbound.in_flight() > 0;
         let link = session.link.as_mut().ok_or(Ending::TakenOver)?;
@@ -123,14 +123,14 @@ impl Hub {
     fn fill<'s>(
         &self,
         session: &'s mut Session,
-        connected: &Connected,
+        (peer, connected): (&Peer, &Connected),
         unsent: &mut Outbox,
         batch: &mut Batch,
     ) -> Result<&'s mut Link, Ending> {
         let Session { outbound, link, .. } = session;
         let link =
             link.as_mut().filter(|link| link.connection == connected.connection).ok_or(Ending::TakenOver)?;
-        may_go_on(link)?;
+        may_go_on(link, peer)?;
         outbound.poll_queue(&mut link.outbox, &self.delivery_limits().here, batch.now);
         if let Some(wanted) = outbound.wanted() {
             self.fetch(connected, wanted);
@@ -149,9 +149,9 @@ impl Hub {
 }
 
 /// Unless the broker, or an operator, asks the connection to end at once.
-fn may_go_on(link: &Link) -> Result<(), Ending> {
+fn may_go_on(link: &Link, peer: &Peer) -> Result<(), Ending> {
     if link.cut {
         return Err(Ending::MemoryShort);
     }
-    if link.dismissed { Err(Ending::Dismissed) } else { Ok(()) }
+    if link.dismissed { Err(peer.dismissal()) } else { Ok(()) }
 }

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::access::Writer;
@@ -12,7 +11,7 @@ use super::auth::Authentication;
 use super::login::Login;
 use super::pace::Pace;
 use super::{Client, Ending, Limits};
-use crate::auth::Access;
+use crate::auth::{Access, Entrance};
 use crate::codec::{Connect, Version};
 use crate::session::{ConnectionId, ReceivedAliases, Terms, Traffic};
 
@@ -46,31 +45,6 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// A listener, as far as the hub knows it.
-#[derive(Debug)]
-pub struct Entrance {
-    /// Where it is, as it is told.
-    pub name: Arc<str>,
-    connections: AtomicUsize,
-}
-
-impl Entrance {
-    /// One that nobody has come by.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), connections: AtomicUsize::new(0) }
-    }
-
-    /// Connections that came by it, and are open.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// One of them is closed.
-    pub(super) fn left(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
     pub(super) origin: Origin,
@@ -81,7 +55,8 @@ pub struct Peer {
     pub(super) connected: Option<Connected>,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
-    connect_timeout: Duration,
+    /// As they were when it came. What CONNACK tells of them holds as long as the connection.
+    pub(super) limits: Arc<Limits>,
     held_bytes: usize,
     /// The topic aliases that its client made.
     pub(super) aliases: ReceivedAliases,
@@ -92,7 +67,9 @@ pub struct Peer {
     /// None where it may publish as fast as it can.
     pub(super) pace: Option<Box<Pace>>,
     /// The listener it came by.
-    pub(super) entrance: Option<Arc<Entrance>>,
+    pub(super) entrance: Arc<Entrance>,
+    /// Of the entrance, as `access`, `writer` and `pace` are.
+    pub(super) version: u64,
     pub(super) traffic: Arc<Traffic>,
 }
 
@@ -103,6 +80,8 @@ pub(super) struct Connected {
     pub(super) terms: Terms,
     /// The one that is enforced, in seconds; 0 is off.
     pub(super) keep_alive: u16,
+    /// Those of the connection.
+    pub(super) limits: Arc<Limits>,
     /// CONNACK was handed over for writing. It is the first in the outbox, which is lost when the session is
     /// taken over before.
     pub(super) is_greeted: Cell<bool>,
@@ -111,9 +90,11 @@ pub(super) struct Connected {
 }
 
 impl Peer {
-    pub(super) fn new(origin: Origin, access: Arc<Access>, now: Instant, limits: &Limits) -> Self {
-        let connect_timeout = limits.connect_timeout;
-        let pace = Pace::new(access.gate.publish_rate(), now);
+    pub(super) fn new(origin: Origin, entrance: &Arc<Entrance>, now: Instant, limits: Arc<Limits>) -> Self {
+        // Read first: if the access changes meanwhile, it is looked at again.
+        let version = entrance.version();
+        let access = entrance.access();
+        let pace = Pace::new(access.publish_rate, now);
         Self {
             origin,
             access,
@@ -121,21 +102,16 @@ impl Peer {
             authentication: None,
             connected: None,
             last_packet: now,
-            connect_timeout,
+            limits,
             held_bytes: 0,
             aliases: ReceivedAliases::default(),
             certified: None,
             writer: None,
             pace,
-            entrance: None,
+            entrance: Arc::clone(entrance),
+            version,
             traffic: Arc::default(),
         }
-    }
-
-    /// It came by that listener.
-    pub fn by(self, entrance: &Arc<Entrance>) -> Self {
-        entrance.connections.fetch_add(1, Ordering::Relaxed);
-        Self { entrance: Some(Arc::clone(entrance)), ..self }
     }
 
     /// Where to count what the network floor reads and writes.
@@ -180,11 +156,16 @@ impl Peer {
     /// the keep alive [MQTT-3.1.2-24], or without a CONNECT in time.
     pub fn deadline(&self) -> Option<Instant> {
         let patience = match &self.connected {
-            None => self.connect_timeout,
+            None => self.limits.connect_timeout,
             Some(Connected { keep_alive: 0, .. }) => return None,
             Some(Connected { keep_alive, .. }) => Duration::from_millis(1500) * u32::from(*keep_alive),
         };
         self.last_packet.checked_add(patience)
+    }
+
+    /// Why the connection ends that somebody ended.
+    pub(super) fn dismissal(&self) -> Ending {
+        if self.entrance.is_closed() { Ending::ListenerRemoved } else { Ending::Dismissed }
     }
 
     /// Why the connection ends at its deadline.

@@ -28,15 +28,15 @@ impl Hub {
         batch.tally.receive_publish(publish.delivery.qos(), publish.payload.len());
         let (topic, refusal) = match publish.topic {
             Some(topic) if connected.version != Version::V5 => {
-                match self.limits.allow_topic(topic.as_str()) {
+                match connected.limits.allow_topic(topic.as_str()) {
                     true => (topic, None),
                     // There is no other way to refuse it [MQTT-3.3.5-2].
                     false => return Err(violation(Reason::TopicNameInvalid, TOPIC_REFUSED)),
                 }
             }
             _ => {
-                let topic = self.topic(aliases, publish, &mut batch.tally)?;
-                (topic, self.refusal(connected, topic, publish)?)
+                let topic = self.topic(aliases, publish, connected, &mut batch.tally)?;
+                (topic, refusal(connected, topic, publish)?)
             }
         };
         let is_denied = refusal.is_none()
@@ -59,7 +59,7 @@ impl Hub {
             _ => {
                 let content = Content::new(topic, publish.payload, publish.delivery.qos())
                     .with(publish.properties, batch.now);
-                let retain = publish.retain && self.limits.retain_available;
+                let retain = publish.retain && connected.limits.retain_available;
                 match self.publish(content, retain, Some(connected.client.key), index, batch) {
                     false if connected.version == Version::V5 => Reason::NoMatchingSubscribers,
                     _ => Reason::Success,
@@ -99,7 +99,7 @@ impl Hub {
         let mut session = connected.client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
         let maximum = match connected.version {
-            Version::V5 => self.limits.max_received_messages,
+            Version::V5 => connected.limits.max_received_messages,
             Version::V31 | Version::V311 => u16::MAX,
         };
         let received = session.inbound.receive(packet_id, maximum);
@@ -128,6 +128,7 @@ impl Hub {
         &self,
         aliases: &'a mut ReceivedAliases,
         publish: &Publish<'a>,
+        connected: &Connected,
         tally: &mut Tally,
     ) -> Result<Name<'a>, Ending> {
         let mut alias = None;
@@ -144,7 +145,7 @@ impl Hub {
         let unknown =
             || violation(Reason::ProtocolError, "PUBLISH without a topic name or a known topic alias");
         let Some(alias) = alias else { return publish.topic.ok_or_else(unknown) };
-        if alias.get() > self.limits.max_topic_alias {
+        if alias.get() > connected.limits.max_topic_alias {
             let what = "a topic alias above Topic Alias Maximum [MQTT-3.3.2-9]";
             return Err(violation(Reason::TopicAliasInvalid, what));
         }
@@ -156,45 +157,6 @@ impl Hub {
             return Ok(topic);
         }
         aliases.topic(alias).ok_or_else(unknown)
-    }
-
-    /// Why a client of 5.0 may not publish this, if so. The others are not told.
-    fn refusal(
-        &self,
-        connected: &Connected,
-        topic: Name<'_>,
-        publish: &Publish<'_>,
-    ) -> Result<Option<Reason>, Ending> {
-        let qos = publish.delivery.qos();
-        if qos > self.limits.max_qos {
-            let what = format!("PUBLISH at QoS {qos}, above Maximum QoS [MQTT-3.2.2-11]");
-            return Err(violation(Reason::QosNotSupported, what));
-        }
-        if publish.retain && !self.limits.retain_available {
-            return Err(violation(
-                Reason::RetainNotSupported,
-                "PUBLISH with RETAIN, which is not available [MQTT-3.2.2-14]",
-            ));
-        }
-        if !may_publish(connected, topic) {
-            return Ok(Some(Reason::NotAuthorized));
-        }
-        if !self.limits.allow_topic(topic.as_str()) {
-            return match qos {
-                QoS::AtMostOnce => Err(violation(Reason::TopicNameInvalid, TOPIC_REFUSED)),
-                _ => Ok(Some(Reason::TopicNameInvalid)),
-            };
-        }
-        if self.limits.check_payload_format && !is_as_said(publish.payload, publish.properties) {
-            return match qos {
-                QoS::AtMostOnce => {
-                    let what = "PUBLISH whose payload is not UTF-8, which its format indicator says it is";
-                    Err(violation(Reason::PayloadFormatInvalid, what))
-                }
-                _ => Ok(Some(Reason::PayloadFormatInvalid)),
-            };
-        }
-        Ok(None)
     }
 
     /// Publishes the will of a connection that ended without DISCONNECT [MQTT-3.1.2-8].
@@ -263,6 +225,41 @@ impl Hub {
         }
         is_for_somebody
     }
+}
+
+/// Why a client of 5.0 may not publish this, if so. The others are not told.
+fn refusal(connected: &Connected, topic: Name<'_>, publish: &Publish<'_>) -> Result<Option<Reason>, Ending> {
+    let limits = &connected.limits;
+    let qos = publish.delivery.qos();
+    if qos > limits.max_qos {
+        let what = format!("PUBLISH at QoS {qos}, above Maximum QoS [MQTT-3.2.2-11]");
+        return Err(violation(Reason::QosNotSupported, what));
+    }
+    if publish.retain && !limits.retain_available {
+        return Err(violation(
+            Reason::RetainNotSupported,
+            "PUBLISH with RETAIN, which is not available [MQTT-3.2.2-14]",
+        ));
+    }
+    if !may_publish(connected, topic) {
+        return Ok(Some(Reason::NotAuthorized));
+    }
+    if !limits.allow_topic(topic.as_str()) {
+        return match qos {
+            QoS::AtMostOnce => Err(violation(Reason::TopicNameInvalid, TOPIC_REFUSED)),
+            _ => Ok(Some(Reason::TopicNameInvalid)),
+        };
+    }
+    if limits.check_payload_format && !is_as_said(publish.payload, publish.properties) {
+        return match qos {
+            QoS::AtMostOnce => {
+                let what = "PUBLISH whose payload is not UTF-8, which its format indicator says it is";
+                Err(violation(Reason::PayloadFormatInvalid, what))
+            }
+            _ => Ok(Some(Reason::PayloadFormatInvalid)),
+        };
+    }
+    Ok(None)
 }
 
 /// The client did what 5.0 forbids, and has a reason code for.

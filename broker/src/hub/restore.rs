@@ -164,11 +164,12 @@ mod tests {
     }
 
     /// A hub with what was recovered, and its journal.
-    fn restored(recovered: impl FnOnce(&Journal) -> Recovered) -> (Hub, Batch, Instant, Restored) {
+    fn restored(recovered: impl FnOnce(&Journal, Instant) -> Recovered) -> (Hub, Batch, Instant, Restored) {
         let journal = Arc::new(Journal::new(1000, 1 << 20));
-        let recovered = recovered(&journal);
+        // In whole milliseconds, as the store has it: what is told to it in these comes back as it was.
+        let now = journal.instant(journal.unix_ms(Instant::now())).unwrap();
+        let recovered = recovered(&journal, now);
         let hub = Hub::new(Limits::default()).with_journal(Arc::clone(&journal));
-        let now = Instant::now();
         let mut batch = Batch::new(now);
         let restored = hub.restore(recovered, now, &mut batch);
         (hub, batch, now, restored)
@@ -181,18 +182,18 @@ mod tests {
 
     #[test]
     fn who_was_there_left_now_and_who_was_away_left_then() {
-        let (hub, mut batch, now, _) = restored(|journal| {
-            let then = |seconds| journal.unix_ms(Instant::now() - Duration::from_secs(seconds));
+        let (hub, mut batch, now, _) = restored(|journal, now| {
+            let then = |seconds| journal.unix_ms(now - Duration::from_secs(seconds));
             Recovered {
                 sessions: vec![
                     RecoveredSession { will: will("clean", 9), ..session(1, 0, None) },
                     RecoveredSession { will: will("there", 0), ..session(2, 10, None) },
                     RecoveredSession { will: will("delayed", 5), ..session(3, 10, None) },
-                    RecoveredSession { will: will("away", 8), ..session(4, 10, Some(then(5))) },
+                    RecoveredSession { will: will("away", 8), ..session(4, 10, Some(then(4))) },
                     RecoveredSession { will: will("over", 99), ..session(5, 10, Some(then(11))) },
                     session(6, u32::MAX, Some(then(1_000_000))),
                     // The clock was set back.
-                    session(7, 10, Some(journal.unix_ms(Instant::now() + Duration::from_secs(1_000_000)))),
+                    session(7, 10, Some(journal.unix_ms(now + Duration::from_secs(1_000_000)))),
                 ],
                 ..Recovered::default()
             }
@@ -218,7 +219,7 @@ mod tests {
             identifier: None,
         };
         let filters = ["a/#", "a/#/b", "$share/g/a", "$share/g"].map(|filter| (filter.to_owned(), record));
-        let (hub, _, _, restored) = restored(|_| Recovered {
+        let (hub, _, _, restored) = restored(|_, _| Recovered {
             sessions: vec![
                 // It was not handed on to the end.
                 RecoveredSession { client_id: "2".to_owned(), ..session(1, 10, None) },

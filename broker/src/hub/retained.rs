@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLockWriteGuard;
 
 use super::publish::is_the_brokers;
-use super::{Batch, ClientKey, Hub, Stage};
+use super::{Batch, ClientKey, Hub, Limits, Stage};
 use crate::session::{Content, Message, Tally, release};
 use crate::store::{BodyNumber, Record};
 use crate::topic::{Name, Retained};
@@ -24,8 +24,25 @@ pub(super) struct RetainedStore {
     /// Messages and bytes of the clients: the broker's own are not counted, and always find room.
     pub(super) count: usize,
     pub(super) bytes: usize,
+    max_count: usize,
+    max_bytes: usize,
     /// No message expires before.
     next_expiry: Option<Instant>,
+}
+
+impl RetainedStore {
+    /// An empty one.
+    pub(super) fn within(limits: &Limits) -> Self {
+        let mut store = Self::default();
+        store.keep_within(limits);
+        store
+    }
+
+    /// Nothing more is retained than the limits allow; what is retained already stays.
+    pub(super) fn keep_within(&mut self, limits: &Limits) {
+        self.max_count = limits.max_retained_messages;
+        self.max_bytes = limits.max_retained_bytes;
+    }
 }
 
 /// A message that is retained for its topic.
@@ -54,10 +71,10 @@ impl Hub {
             return store;
         }
         if is_clients {
-            if !self.has_room(&store, content.bytes()) || self.memory.stage() > Stage::Ample {
+            if !has_room(&store, content.bytes()) || self.memory.stage() > Stage::Ample {
                 self.forget_expired(&mut store, now, tally);
             }
-            if !self.has_room(&store, content.bytes()) {
+            if !has_room(&store, content.bytes()) {
                 tally.dropped_retained_full += 1;
                 return store;
             }
@@ -79,11 +96,6 @@ impl Hub {
         store
     }
 
-    fn has_room(&self, store: &RetainedStore, bytes: usize) -> bool {
-        store.bytes.saturating_add(bytes) <= self.limits.max_retained_bytes
-            && store.count < self.limits.max_retained_messages
-    }
-
     /// A message was retained in an earlier life of the broker. It is retained again, within the limits; if not, it is
     /// removed from the store.
     pub(super) fn restore_retained(
@@ -94,7 +106,7 @@ impl Hub {
         now: Instant,
         tally: &mut Tally,
     ) {
-        let (is_expired, has_room) = (message.is_expired(now), self.has_room(store, message.bytes()));
+        let (is_expired, has_room) = (message.is_expired(now), has_room(store, message.bytes()));
         if is_expired || !has_room {
             tally.expired_messages += i64::from(is_expired);
             tally.dropped_retained_full += i64::from(!is_expired);
@@ -186,6 +198,10 @@ impl Hub {
         let next = store.messages.iter().filter_map(|retained| retained.message.expires_at()).min();
         store.next_expiry = next.map(|at| at.max(now + LOOK_INTERVAL));
     }
+}
+
+fn has_room(store: &RetainedStore, bytes: usize) -> bool {
+    store.bytes.saturating_add(bytes) <= store.max_bytes && store.count < store.max_count
 }
 
 /// What the store takes to find a message by its topic, beside its place: the name once more.

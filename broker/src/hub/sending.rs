@@ -135,18 +135,17 @@ pub(super) fn count_dropped(connected: bool, qos: QoS, stage: Stage, tally: &mut
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;
-    use crate::auth::Access;
+    use crate::auth::Entrance;
     use crate::codec::{Connect, Delivery, Packet, PacketId, Properties, Publish, Subscribe, Version};
     use crate::hub::{Batch, Ending, Limits, Next, Peer};
     use crate::topic::{Filter, Name};
 
     fn connected(hub: &Hub, client_id: &str, batch: &mut Batch) -> Peer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let mut peer = hub.accept(address, Arc::new(Access::open()), Instant::now()).unwrap();
+        let mut peer = hub.accept(address, Entrance::open(), Instant::now()).unwrap();
         let connect = Connect {
             version: Version::V311,
             clean_session: false,

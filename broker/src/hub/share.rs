@@ -325,7 +325,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::auth::Access;
+    use crate::auth::Entrance;
     use crate::codec::{
         Connect, Delivery, Packet, PacketId, PropertiesBuf, Property, Publish, Subscribe, Version,
     };
@@ -355,7 +355,7 @@ mod tests {
         };
         let join = |id: &str, properties: &PropertiesBuf, batch: &mut Batch| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            let mut peer = hub.accept(address, Arc::new(Access::open()), now).unwrap();
+            let mut peer = hub.accept(address, Entrance::open(), now).unwrap();
             let connect = Packet::Connect(Connect {
                 version: Version::V5,
                 clean_session: true,

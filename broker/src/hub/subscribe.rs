@@ -10,7 +10,7 @@ use super::reached::Limit;
 use super::retained::{RetainedMessage, RetainedStore};
 use super::sending::count_dropped;
 use super::subscriptions::{Options, SubscriptionIndex};
-use super::{Batch, Client, Ending, Hub, Stage};
+use super::{Batch, Client, Ending, Hub, Limits, Stage};
 use crate::auth::acl::Rights;
 use crate::codec::{
     EncodeError, Packet, Properties, PropertiesBuf, Property, Reason, RetainHandling, Suback, Subscribe,
@@ -44,7 +44,7 @@ impl Hub {
         let rights = client.rights();
         // Before the locks: there may be many rules.
         let denied: Vec<_> = rights.as_ref().map_or_else(Vec::new, |rights| {
-            let filters = subscribe.filters().take(self.limits.max_filters);
+            let filters = subscribe.filters().take(connected.limits.max_filters);
             filters.map(|(filter, _)| !rights.may_subscribe(matched(filter))).collect()
         });
         let mut index = self.index.write();
@@ -53,7 +53,7 @@ impl Hub {
         let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
 
         let subscribed = subscribe.filters().enumerate().map(|(number, (filter, asked))| {
-            if number >= self.limits.max_filters {
+            if number >= connected.limits.max_filters {
                 self.refused(client, Limit::Filters, batch);
                 return Err((Reason::QuotaExceeded, "there are too many topic filters in one SUBSCRIBE"));
             }
@@ -65,7 +65,7 @@ impl Hub {
                 identifier,
             };
             let is_denied = denied.get(number).copied().unwrap_or(false);
-            self.subscribe(&mut index, &mut session, client, (filter, is_denied), options, batch)
+            self.subscribe(&mut index, &mut session, connected, (filter, is_denied), options, batch)
         });
         let subscribed: Vec<_> = subscribed.collect();
         let codes =
@@ -118,25 +118,26 @@ impl Hub {
         &self,
         index: &mut SubscriptionIndex,
         session: &mut Session,
-        client: &Arc<Client>,
+        connected: &Connected,
         (filter, is_denied): (Filter<'_>, bool),
         options: Options,
         batch: &mut Batch,
     ) -> Result<Subscribed, Refusal> {
+        let Connected { client, limits, .. } = connected;
         let shared = SharedFilter::parse(filter).map_err(|_| {
             (Reason::TopicFilterInvalid, "behind $share/ come a share name and a topic filter")
         })?;
         let is_new = !session.subscriptions.contains(filter.as_str());
-        if !self.limits.allow_topic(shared.map_or(filter, SharedFilter::filter).as_str()) {
+        if !limits.allow_topic(shared.map_or(filter, SharedFilter::filter).as_str()) {
             self.refused(client, Limit::FilterTopic, batch);
             return Err((Reason::QuotaExceeded, "the topic filter is longer or deeper than is allowed"));
         }
-        self.check(shared, filter, options)?;
+        check(limits, shared, filter, options)?;
         if is_denied {
             self.refused_topic(client, Limit::AclFilter, filter.as_str(), batch);
             return Err((Reason::NotAuthorized, "there is no right to read what the topic filter matches"));
         }
-        if is_new && session.subscriptions.len() >= self.limits.max_subscriptions {
+        if is_new && session.subscriptions.len() >= self.limits.read().max_subscriptions {
             self.refused(client, Limit::Subscriptions, batch);
             return Err((Reason::QuotaExceeded, "the client has as many subscriptions as it may"));
         }
@@ -144,7 +145,7 @@ impl Hub {
             let what = "it cannot be stored, for the disk of the broker is full or fails";
             return Err((Reason::ImplementationSpecific, what));
         }
-        if is_new && index.len() + index.shared_len() >= self.limits.max_total_subscriptions {
+        if is_new && index.len() + index.shared_len() >= self.limits.read().max_total_subscriptions {
             self.refused(client, Limit::TotalSubscriptions, batch);
             return Err((Reason::QuotaExceeded, "there are as many subscriptions in total as there may be"));
         }
@@ -177,29 +178,6 @@ impl Hub {
             None => index.insert(filter, client, options),
             Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
         }
-    }
-
-    /// What the configuration allows. The standard lets a server say so in SUBACK, and go on.
-    fn check(
-        &self,
-        shared: Option<SharedFilter<'_>>,
-        filter: Filter<'_>,
-        options: Options,
-    ) -> Result<(), Refusal> {
-        let filter = shared.map_or(filter, SharedFilter::filter);
-        if shared.is_some() && !self.limits.shared_available {
-            return Err((Reason::SharedSubscriptionsNotSupported, "there are no shared subscriptions here"));
-        }
-        if filter.has_wildcard() && !self.limits.wildcard_available {
-            return Err((Reason::WildcardSubscriptionsNotSupported, "topic filters have no wildcards here"));
-        }
-        if options.identifier.is_some() && !self.limits.subscription_ids_available {
-            return Err((
-                Reason::SubscriptionIdentifiersNotSupported,
-                "subscriptions have no identifiers here",
-            ));
-        }
-        Ok(())
     }
 
     /// Sends the retained messages of all matching topics, with RETAIN set [MQTT-3.3.1-6] [MQTT-3.3.1-8]. The first for
@@ -309,6 +287,26 @@ impl Hub {
         drop(session);
         self.hand_on(left, batch);
     }
+}
+
+/// What the configuration allows. The standard lets a server say so in SUBACK, and go on.
+fn check(
+    limits: &Limits,
+    shared: Option<SharedFilter<'_>>,
+    filter: Filter<'_>,
+    options: Options,
+) -> Result<(), Refusal> {
+    let filter = shared.map_or(filter, SharedFilter::filter);
+    if shared.is_some() && !limits.shared_available {
+        return Err((Reason::SharedSubscriptionsNotSupported, "there are no shared subscriptions here"));
+    }
+    if filter.has_wildcard() && !limits.wildcard_available {
+        return Err((Reason::WildcardSubscriptionsNotSupported, "topic filters have no wildcards here"));
+    }
+    if options.identifier.is_some() && !limits.subscription_ids_available {
+        return Err((Reason::SubscriptionIdentifiersNotSupported, "subscriptions have no identifiers here"));
+    }
+    Ok(())
 }
 
 /// What topic names are matched with.

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use smol::{LocalExecutor, Timer, channel};
 use socket2::{Socket, TcpKeepalive};
 
 use super::housekeeping;
-use super::listener::Listening;
+use super::listener::{Desk, Listening};
 use super::proxy::{self, Refusal};
 use super::worker::{Accepted, Team};
 use crate::hub::{CONNECTIONS, Hub, Limits, Origin, Peer};
@@ -32,8 +33,16 @@ const MAX_AWAITED: usize = 1024;
 /// The thread that accepts connections for the workers.
 pub(super) struct Acceptor {
     /// Closing it ends the thread.
-    running: channel::Sender<()>,
+    orders: channel::Sender<Order>,
     thread: JoinHandle<()>,
+}
+
+/// What the thread is to do beside.
+enum Order {
+    /// Accept connections there, too.
+    Open(Listening),
+    /// Close that listener's socket, and then let go of the sender.
+    Close(Arc<Desk>, channel::Sender<()>),
 }
 
 impl Acceptor {
@@ -41,46 +50,73 @@ impl Acceptor {
         listeners: Vec<Listening>,
         hub: Arc<Hub>,
         team: Arc<Team>,
-        stats_interval: Option<Duration>,
+        stats_interval: Arc<AtomicU64>,
     ) -> io::Result<Self> {
-        let (running, stopped) = channel::bounded::<()>(1);
+        let (orders, ordered) = channel::unbounded();
         let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
             let (proxied, arrivals) = channel::bounded(1);
             let executor = LocalExecutor::new();
-            for listener in &listeners {
-                executor.spawn(accept(listener, &hub, &team, proxied.clone())).detach();
-            }
-            executor.spawn(housekeeping::keep(&hub, stats_interval)).detach();
-            let until_stopped = async { _ = stopped.recv().await };
+            executor.spawn(housekeeping::keep(&hub, &stats_interval)).detach();
+            let until_stopped = async {
+                let open = |listening: Listening| {
+                    let desk = Arc::clone(listening.desk());
+                    (desk, executor.spawn(accept(listening, &hub, &team, proxied.clone())))
+                };
+                let mut accepting: Vec<_> = listeners.into_iter().map(open).collect();
+                while let Ok(order) = ordered.recv().await {
+                    match order {
+                        Order::Open(listening) => accepting.push(open(listening)),
+                        Order::Close(closing, _done) => {
+                            let place = accepting.iter().position(|(desk, _)| Arc::ptr_eq(desk, &closing));
+                            if let Some((_, task)) = place.map(|place| accepting.swap_remove(place)) {
+                                task.cancel().await;
+                            }
+                        }
+                    }
+                }
+            };
             let greet_all = greet_all(&arrivals, &executor, &hub, &team);
             smol::block_on(executor.run(or(until_stopped, greet_all)));
         })?;
-        Ok(Self { running, thread })
+        Ok(Self { orders, thread })
+    }
+
+    /// Accepts connections there, too.
+    pub(super) fn open(&self, listening: Listening) {
+        // Fails only where the thread has ended, and the socket is closed then.
+        _ = self.orders.try_send(Order::Open(listening));
+    }
+
+    /// Closes that listener's socket, and then lets go of the sender.
+    pub(super) fn close(&self, desk: Arc<Desk>, done: channel::Sender<()>) {
+        _ = self.orders.try_send(Order::Close(desk, done));
     }
 
     /// Closes the listening sockets.
     pub(super) fn stop(self) -> thread::Result<()> {
-        drop(self.running);
+        drop(self.orders);
         self.thread.join()
     }
 }
 
 /// Accepts connections for ever.
-async fn accept<'l>(listener: &'l Listening, hub: &Hub, team: &Team, proxied: channel::Sender<Proxied<'l>>) {
+async fn accept(listener: Listening, hub: &Hub, team: &Team, proxied: channel::Sender<Proxied>) {
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
                 let Some(origin) = listener.origin(&address) else { continue };
-                if let Err(error) = prepare(&socket, &origin, hub.limits()) {
+                let manner = listener.desk().manner();
+                if let Err(error) = prepare(&socket, &origin, &hub.limits()) {
                     debug!("{origin}: {error}");
-                } else if listener.proxy().is_none() {
-                    admit(listener, socket, origin, hub, team);
+                } else if manner.proxy.is_none() {
+                    admit(listener.desk(), socket, origin, hub, team);
                 } else if let Origin::Tcp(address) = origin
-                    && listener.proxy().is_some_and(|proxy| !proxy.trusts(address.ip()))
+                    && manner.proxy.as_ref().is_some_and(|proxy| !proxy.trusts(address.ip()))
                 {
                     hub.refuse_proxy(&origin, "it is in no network of `proxy_trusted`", Instant::now());
                 } else {
-                    _ = proxied.send(Proxied { listener, socket, origin }).await;
+                    let desk = Arc::clone(listener.desk());
+                    _ = proxied.send(Proxied { desk, socket, origin }).await;
                 }
             }
             Err(error) => {
@@ -92,21 +128,21 @@ async fn accept<'l>(listener: &'l Listening, hub: &Hub, team: &Team, proxied: ch
 }
 
 /// A connection from a proxy.
-struct Proxied<'l> {
-    listener: &'l Listening,
+struct Proxied {
+    desk: Arc<Desk>,
     socket: Socket,
     origin: Origin,
 }
 
 /// Hears from each proxy whom it speaks for, for ever.
 async fn greet_all<'l>(
-    arrivals: &channel::Receiver<Proxied<'l>>,
+    arrivals: &channel::Receiver<Proxied>,
     executor: &LocalExecutor<'l>,
     hub: &'l Hub,
     team: &'l Team,
 ) {
     let places = Arc::new(Semaphore::new(MAX_AWAITED));
-    while let Ok(Proxied { listener, socket, origin }) = arrivals.recv().await {
+    while let Ok(Proxied { desk, socket, origin }) = arrivals.recv().await {
         let Some(place) = places.try_acquire_arc() else {
             let why = "as many connections wait for the header of the PROXY protocol as are allowed";
             hub.refuse_proxy(&origin, why, Instant::now());
@@ -115,7 +151,7 @@ async fn greet_all<'l>(
         let greeting = async move {
             match proxy::receive(socket, hub.limits().connect_timeout).await {
                 Ok((socket, client)) => {
-                    admit(listener, socket, client.map_or(origin, Origin::Tcp), hub, team);
+                    admit(&desk, socket, client.map_or(origin, Origin::Tcp), hub, team);
                 }
                 Err(Refusal::Ended) => debug!("{origin}: it ended before the header of the PROXY protocol"),
                 Err(Refusal::Wrong(why)) => hub.refuse_proxy(&origin, why, Instant::now()),
@@ -126,11 +162,11 @@ async fn greet_all<'l>(
     }
 }
 
-fn admit(listener: &Listening, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
-    let Some(peer) = hub.accept(origin, listener.access(), Instant::now()) else { return };
-    let peer = peer.by(listener.entrance());
+fn admit(desk: &Desk, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
+    let Some(peer) = hub.accept(origin, Arc::clone(desk.entrance()), Instant::now()) else { return };
     tell(&socket, &peer);
-    team.serve(Accepted { socket, peer, tls: listener.tls(), websocket: listener.websocket() });
+    let manner = desk.manner();
+    team.serve(Accepted { socket, peer, tls: manner.tls.clone(), websocket: manner.websocket.clone() });
 }
 
 fn tell(socket: &Socket, peer: &Peer) {

@@ -315,7 +315,7 @@ impl<S: Socket> Served<'_, S> {
                 return self.poll_deadline(cx).map(Err);
             }
             let may_read =
-                !is_paused && self.connection.waiting < self.hub.limits().max_outbox_bytes.saturating_mul(2);
+                !is_paused && self.connection.waiting < self.hub.max_outbox_bytes().saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
             }

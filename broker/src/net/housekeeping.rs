@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -12,18 +13,24 @@ use crate::hub::{Batch, Hub};
 /// How often to look at memory.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Does it for ever.
-pub(super) async fn keep(hub: &Hub, stats_interval: Option<Duration>) {
+/// Does it for ever. The statistics are published each so many milliseconds; 0 is never.
+pub(super) async fn keep(hub: &Hub, stats_millis: &AtomicU64) {
     let mut next_watch = Instant::now();
     let mut batch = Batch::new(next_watch);
-    let mut next_stats = stats_interval.map(|_| next_watch);
+    let mut last_stats = None;
     loop {
         let now = Instant::now();
-        if let (Some(at), Some(interval)) = (next_stats, stats_interval)
-            && at <= now
-        {
+        // It may change: that is seen at the next look at memory.
+        let interval = match stats_millis.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        };
+        let is_due = |last: Instant| {
+            interval.and_then(|interval| last.checked_add(interval)).is_some_and(|at| at <= now)
+        };
+        if interval.is_some() && last_stats.is_none_or(is_due) {
             hub.publish_statistics(now, resident_bytes(), &mut batch);
-            next_stats = now.checked_add(interval);
+            last_stats = Some(now);
         }
         if next_watch <= now {
             hub.watch_memory(batch.at(now));
@@ -31,6 +38,7 @@ pub(super) async fn keep(hub: &Hub, stats_interval: Option<Duration>) {
         }
         let next_due = poll_fn(|cx| Poll::Ready(hub.attend(now, cx.waker(), &mut batch))).await;
         batch.wake();
+        let next_stats = interval.and_then(|interval| last_stats?.checked_add(interval));
         let next = next_stats.into_iter().chain(next_due).fold(next_watch, Instant::min);
         sleep(Timer::at(next)).await;
     }

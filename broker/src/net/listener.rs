@@ -6,27 +6,60 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_io::Async;
+use parking_lot::RwLock;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::StartError;
-use super::tls::{Acceptor, Terms};
+use super::tls::Acceptor;
 use super::unix::{self, SocketFile};
-use crate::auth::Access;
+use crate::auth::{Access, Entrance};
 use crate::config::{Endpoint, Listener, Proxy, WebSocket};
-use crate::hub::{Entrance, Origin};
+use crate::hub::Origin;
 
 /// A socket that clients connect to.
 pub(super) struct Listening {
     /// Before the socket: as long as that is open, the system gives no other file the same identity.
     _file: Option<SocketFile>,
-    socket: Async<Socket>,
+    socket: Arc<Async<Socket>>,
     /// The path of a UNIX socket.
     path: Option<Arc<Path>>,
-    tls: Option<Arc<Terms>>,
-    websocket: Option<Arc<WebSocket>>,
-    access: Arc<Access>,
-    proxy: Option<Proxy>,
+    desk: Arc<Desk>,
+}
+
+/// What becomes of the connections of a listener: it may change while the socket stays.
+pub(super) struct Desk {
     entrance: Arc<Entrance>,
+    manner: RwLock<Arc<Manner>>,
+}
+
+/// What is spoken with a listener's clients beneath MQTT.
+pub(super) struct Manner {
+    pub(super) tls: Option<Acceptor>,
+    pub(super) websocket: Option<Arc<WebSocket>>,
+    /// Whether their connections begin with the PROXY protocol, and who may speak it.
+    pub(super) proxy: Option<Proxy>,
+}
+
+impl Desk {
+    /// How the hub knows it.
+    pub(super) fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
+    }
+
+    /// Where it is, as it is told.
+    pub(super) fn name(&self) -> String {
+        self.entrance.name.as_deref().unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn manner(&self) -> Arc<Manner> {
+        Arc::clone(&self.manner.read())
+    }
+
+    /// For connections from now on.
+    pub(super) fn change(&self, access: Access, manner: Manner) {
+        *self.manner.write() = Arc::new(manner);
+        self.entrance.change(access);
+    }
 }
 
 impl Listening {
@@ -35,14 +68,11 @@ impl Listening {
     pub(super) fn open(
         listener: &Listener,
         inherited: Option<Socket>,
-        tls: Option<Arc<Terms>>,
         access: Access,
+        manner: Manner,
     ) -> Result<(Self, Endpoint), StartError> {
-        let access = Arc::new(access);
         let Listener { endpoint, backlog, .. } = listener;
-        let websocket = listener.websocket.clone().map(Arc::new);
-        let proxy = listener.proxy.clone();
-        let open = || -> io::Result<_> {
+        let open = move || -> io::Result<_> {
             let backlog = i32::from(*backlog);
             let (socket, file, endpoint) = match endpoint {
                 Endpoint::Tcp(address) => {
@@ -68,9 +98,10 @@ impl Listening {
                 Endpoint::Unix { path, .. } => Some(path.as_path().into()),
                 Endpoint::Tcp(_) | Endpoint::Any(_) => None,
             };
-            let entrance = Arc::new(Entrance::new(endpoint.to_string()));
-            let socket = Async::new(socket)?;
-            Ok((Self { _file: file, socket, path, tls, websocket, access, proxy, entrance }, endpoint))
+            let entrance = Entrance::new(endpoint.to_string(), access);
+            let desk = Arc::new(Desk { entrance, manner: RwLock::new(Arc::new(manner)) });
+            let socket = Arc::new(Async::new(socket)?);
+            Ok((Self { _file: file, socket, path, desk }, endpoint))
         };
         open().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })
     }
@@ -92,29 +123,12 @@ impl Listening {
         }
     }
 
-    /// Whether its connections begin with the PROXY protocol, and who may speak it.
-    pub(super) fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+    pub(super) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
-    /// Who is let in.
-    pub(super) fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access)
-    }
-
-    /// How the hub knows it.
-    pub(super) fn entrance(&self) -> &Arc<Entrance> {
-        &self.entrance
-    }
-
-    /// How TLS is spoken with it.
-    pub(super) fn tls(&self) -> Option<Acceptor> {
-        self.tls.as_ref().map(|terms| terms.acceptor())
-    }
-
-    /// How WebSocket is spoken with it.
-    pub(super) fn websocket(&self) -> Option<Arc<WebSocket>> {
-        self.websocket.clone()
+    pub(super) fn socket(&self) -> &Arc<Async<Socket>> {
+        &self.socket
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sockets, timers and threads: the only floor that has them.
 
 mod acceptor;
+mod asking;
 mod balance;
 mod connection;
 #[cfg(any(test, fuzzing))]
@@ -12,9 +13,11 @@ mod listener;
 mod logins;
 mod persistence;
 mod poller;
+mod prepared;
 mod proxy;
 mod reactor;
 mod received;
+mod reload;
 mod socket;
 pub(crate) mod tls;
 mod unix;
@@ -22,29 +25,32 @@ mod websocket;
 mod worker;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
+use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
-use crate::auth::acl::{self, Acls};
-use crate::auth::{self, Access, Gate, Passwords};
+use crate::auth::{self, acl};
 use crate::bridge::{self, Bridge, Bridges};
-use crate::config::{Config, Endpoint, Listener};
+use crate::config::{Config, Endpoint};
 use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
 use crate::store::files::DirectoryError;
 use acceptor::Acceptor;
+use asking::Asking;
+pub use asking::{Changes, ReloadRequest, Reloaded};
 use housekeeping::resident_bytes;
 pub use http::check as check_http;
 pub use inherited::Inherited;
-use listener::Listening;
+use listener::Desk;
 use persistence::{Keeper, Store};
-use tls::Terms;
+use prepared::prepare;
+use reload::{Standing, millis};
 pub use tls::{TlsError, check_bridge_tls, check_tls};
 use worker::{Team, Worker};
 
@@ -133,7 +139,7 @@ pub enum StoreError {
     Open(#[from] OpenError),
 }
 
-/// What [`Broker::reload`] could not read again. For these, what was read before stays in use.
+/// Why [`Broker::reload`] and [`Broker::change`] changed nothing.
 #[derive(Debug, Error)]
 #[error("not reloaded, what was loaded before stays in use: {}", list(.0))]
 pub struct ReloadError(pub Vec<StartError>);
@@ -161,20 +167,20 @@ fn list(errors: &[impl ToString]) -> String {
 /// ```
 pub struct Broker {
     hub: Arc<Hub>,
-    endpoints: Vec<Endpoint>,
-    addresses: Vec<SocketAddr>,
-    /// How TLS is spoken, for each listener that does.
-    tls: Vec<Arc<Terms>>,
-    /// Each file once.
-    passwords: Vec<Arc<Passwords>>,
-    acls: Vec<Arc<Acls>>,
+    /// What it runs by.
+    standing: Mutex<Standing>,
+    /// The listeners, for the HTTP side.
+    places: Arc<RwLock<Vec<Arc<Desk>>>>,
+    /// Milliseconds; 0 is never.
+    stats_interval: Arc<AtomicU64>,
+    asking: Arc<Asking>,
     team: Arc<Team>,
     workers: Vec<Worker>,
     store: Option<Keeper>,
     acceptor: Option<Acceptor>,
     http: Option<http::Server>,
     http_addresses: Vec<SocketAddr>,
-    http_doorkeeper: Option<Arc<http::Doorkeeper>>,
+    http_guard: Option<Arc<http::Guard>>,
     bridges: Option<Bridges>,
     /// When a stop that has begun waits for clients no longer.
     stops_at: Option<Instant>,
@@ -198,35 +204,17 @@ impl Broker {
     /// As there; and a socket that no listener is for.
     pub fn start_on(config: Config, mut inherited: Inherited) -> Result<Self, StartError> {
         // Files first: nobody should be able to connect to a broker that will not start.
-        let (mut terms, mut accesses) = (Vec::new(), Vec::new());
-        let (mut passwords, mut acls) = (Vec::new(), Vec::new());
-        for listener in &config.listeners {
-            accesses.push(access(listener, &mut passwords, &mut acls)?);
-            let Some(tls) = listener.tls.clone() else {
-                terms.push(None);
-                continue;
-            };
-            let user_from = listener.user_from_certificate;
-            terms.push(Some(Arc::new(Terms::new(listener.endpoint.clone(), tls, user_from)?)));
-        }
+        let first = |errors: Vec<_>| errors.into_iter().next().unwrap_or(StartError::NoListener);
+        let prepared = prepare(&config.listeners).map_err(first)?;
         let http = http::Open::new(&config.http, &mut inherited)?;
         let mut bridges = Vec::new();
-        for bridge in config.bridges {
+        for bridge in config.bridges.iter().cloned() {
             let errors = |errors| StartError::BridgeTls { bridge: bridge.name.clone(), errors };
             let tls = bridge::read_tls(&bridge).map_err(errors)?;
             bridges.push((bridge, tls));
         }
         let store = config.persistence.as_ref().map(Store::open).transpose()?;
-        let (mut listening, mut endpoints) = (Vec::new(), Vec::new());
-        for ((listener, terms), access) in config.listeners.iter().zip(&terms).zip(accesses) {
-            let (socket, endpoint) =
-                Listening::open(listener, inherited.take(&listener.endpoint), terms.clone(), access)?;
-            listening.push(socket);
-            endpoints.push(endpoint);
-        }
-        if listening.is_empty() {
-            return Err(StartError::NoListener);
-        }
+        let (standing, listening) = Standing::open(config.clone(), prepared, &mut inherited)?;
         if let Some(endpoint) = inherited.left() {
             return Err(StartError::NobodysSocket(endpoint));
         }
@@ -238,39 +226,33 @@ impl Broker {
         }
         hub.redirect(config.redirect);
         let hub = Arc::new(hub);
-        let places = config.listeners.iter().zip(&listening).map(|(listener, socket)| http::Place {
-            is_tls: listener.tls.is_some(),
-            is_websocket: listener.websocket.is_some(),
-            entrance: Arc::clone(socket.entrance()),
-        });
-        let places = places.collect();
+        let places = Arc::new(RwLock::new(standing.places()));
         let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub));
         let mut broker = Self {
             hub,
-            addresses: endpoints.iter().filter_map(tcp).collect(),
-            endpoints,
-            tls: terms.into_iter().flatten().collect(),
-            passwords,
-            acls,
+            standing: Mutex::new(standing),
+            places: Arc::clone(&places),
+            stats_interval: Arc::new(millis(config.stats_interval).into()),
+            asking: Arc::new(Asking::new()),
             team: Arc::clone(&team),
             workers: Vec::new(),
             store: None,
             acceptor: None,
             http: None,
             http_addresses: Vec::new(),
-            http_doorkeeper: None,
+            http_guard: None,
             bridges: None,
             stops_at: None,
         };
         let is_ready = Arc::new(AtomicBool::new(false));
         if let Some(open) = http {
             broker.http_addresses = open.addresses().to_vec();
-            broker.http_doorkeeper = Some(Arc::clone(open.doorkeeper()));
-            broker.tls.extend(open.tls().cloned());
+            broker.http_guard = Some(Arc::clone(open.guard()));
             let facts = http::Facts {
                 started: (Instant::now(), SystemTime::now()),
                 threads: config.threads.get(),
                 places,
+                asking: Arc::clone(&broker.asking),
                 team: Arc::clone(&team),
                 store: store.as_ref().map(|store| Arc::clone(store.status())),
                 is_ready: Arc::clone(&is_ready),
@@ -285,8 +267,9 @@ impl Broker {
             let worker = Worker::start(number, arrivals, Arc::clone(&team)).map_err(StartError::Thread)?;
             broker.workers.push(worker);
         }
-        let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, config.stats_interval)
-            .map_err(StartError::Thread)?;
+        let interval = Arc::clone(&broker.stats_interval);
+        let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, interval);
+        let acceptor = acceptor.map_err(StartError::Thread)?;
         broker.acceptor = Some(acceptor);
         if !bridges.is_empty() {
             let bridges =
@@ -298,18 +281,18 @@ impl Broker {
     }
 
     /// Where it listens, in the order of the configuration, with the ports taken for port 0.
-    pub fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.standing.lock().open.iter().map(|opened| opened.endpoint.clone()).collect()
     }
 
     /// Its TCP addresses among them; 0.0.0.0 for all of this machine.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.endpoints().iter().filter_map(tcp).collect()
     }
 
     /// The first TCP address it listens on; port 0 if there is none.
     pub fn local_addr(&self) -> SocketAddr {
-        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+        self.local_addrs().first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
     /// Where it speaks HTTP, in the order of the configuration, with the ports taken for port 0.
@@ -323,25 +306,10 @@ impl Broker {
         poller::INTERFACE
     }
 
-    /// Reads the listeners' certificates, keys, authorities, password and ACL files again. Who connects from now on meets
-    /// them; connections that are there stay as they are, but for what their clients may do, which is by the new ACL files.
-    ///
-    /// # Errors
-    ///
-    /// All that cannot be read or used, each with its file. There, and there only, nothing changes.
-    pub fn reload(&self) -> Result<(), ReloadError> {
-        let tls = self.tls.iter().filter_map(|terms| terms.reload().err());
-        let passwords =
-            self.passwords.iter().filter_map(|file| file.reload().err()).map(StartError::Passwords);
-        let acls = self.acls.iter().filter_map(|file| file.reload().err()).map(StartError::Acls);
-        let http = self.http_doorkeeper.iter().flat_map(|doorkeeper| doorkeeper.reload());
-        let errors: Vec<_> = tls.chain(passwords).chain(acls).chain(http).collect();
-        if !self.acls.is_empty() {
-            let mut batch = Batch::new(Instant::now());
-            self.hub.renew_rights(&mut batch);
-            batch.wake();
-        }
-        if errors.is_empty() { Ok(()) } else { Err(ReloadError(errors)) }
+    /// Waits until somebody asks by HTTP for a reload, which is for whoever runs the broker to do. Until this is called for
+    /// the first time, who asks is told that nobody does.
+    pub async fn reload_request(&self) -> Option<ReloadRequest> {
+        self.asking.next().await
     }
 
     /// From now on, where clients of 5.0 are sent when the broker stops.
@@ -364,6 +332,8 @@ impl Broker {
         if let Some(acceptor) = self.acceptor.take() {
             joined(acceptor.stop());
         }
+        // The sockets, too.
+        self.standing.get_mut().open.clear();
         let mut batch = Batch::new(Instant::now());
         self.hub.stop(&mut batch);
         self.hub.absorb(&mut batch);
@@ -387,59 +357,6 @@ impl Broker {
         self.begin_stop();
         self.stops_at = Some(Instant::now());
     }
-}
-
-/// Whom a listener lets in, and what they may do. Several may share a file.
-fn access(
-    listener: &Listener,
-    passwords: &mut Vec<Arc<Passwords>>,
-    acls: &mut Vec<Arc<Acls>>,
-) -> Result<Access, StartError> {
-    let Listener { endpoint, allow_anonymous, password_file, acl_file, user_from_certificate, .. } = listener;
-    let user_from_certificate = user_from_certificate.is_some();
-    if user_from_certificate && !listener.tls.as_ref().is_some_and(|tls| tls.require_certificate) {
-        return Err(StartError::NoCertificates(endpoint.clone()));
-    }
-    if password_file.is_none() && !allow_anonymous && !user_from_certificate {
-        return Err(StartError::NobodyAllowed(endpoint.clone()));
-    }
-    let passwords = password_file.as_deref().map(|path| {
-        let load = |path: &Path| Passwords::load(path).map_err(StartError::Passwords);
-        once(passwords, path, Passwords::path, load)
-    });
-    let acls = acl_file.as_deref().map(|path| {
-        let load = |path: &Path| Acls::load(path).map_err(StartError::Acls);
-        once(acls, path, Acls::path, load)
-    });
-    let (passwords, acls) = (passwords.transpose()?, acls.transpose()?);
-    if passwords.is_none() && !user_from_certificate && acls.as_ref().is_some_and(|acls| acls.names_users()) {
-        warn!("{endpoint}: `acl_file` has lines for users, who without `password_file` are whoever says so");
-    }
-    Ok(Access {
-        allow_anonymous: *allow_anonymous,
-        passwords,
-        acls,
-        user_from_certificate,
-        user_as_client_id: listener.user_as_client_id,
-        client_id_prefixes: listener.client_id_prefixes.clone(),
-        identifiers: listener.identifiers.clone(),
-        gate: Gate::new(listener.max_connections, listener.publish_rate),
-    })
-}
-
-/// What a file holds: known from before, or read now.
-fn once<T>(
-    known: &mut Vec<Arc<T>>,
-    path: &Path,
-    path_of: impl Fn(&T) -> &Path,
-    load: impl Fn(&Path) -> Result<T, StartError>,
-) -> Result<Arc<T>, StartError> {
-    if let Some(file) = known.iter().find(|file| path_of(file) == path) {
-        return Ok(Arc::clone(file));
-    }
-    let file = Arc::new(load(path)?);
-    known.push(Arc::clone(&file));
-    Ok(file)
 }
 
 /// A thread that was stopped.

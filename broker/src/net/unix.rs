@@ -17,9 +17,6 @@ pub(super) struct SocketFile {
 /// other file, is not touched.
 #[cfg(unix)]
 pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(Socket, SocketFile)> {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
-
     use socket2::{Domain, SockAddr, Type};
 
     // A daemon changes its directory.
@@ -31,10 +28,25 @@ pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result
     let file = SocketFile { path, identity };
     // Nobody can connect before `listen`, whatever the permissions are until then.
     if let Some(mode) = mode {
-        fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
+        set_mode(&file.path, mode)?;
     }
     socket.listen(backlog)?;
     Ok((socket, file))
+}
+
+/// The socket's file gets those permissions.
+#[cfg(unix)]
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// There is none.
+#[cfg(not(unix))]
+pub(super) fn set_mode(_: &Path, _: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(unix)]

@@ -97,7 +97,7 @@ impl Team {
         hub: Arc<Hub>,
     ) -> (Arc<Self>, Vec<channel::Receiver<Arrival>>) {
         let (intakes, arrivals): (Vec<_>, Vec<_>) = (0..threads).map(|_| channel::unbounded()).unzip();
-        let logins = Logins::new(hub.limits());
+        let logins = Logins::new(&hub.limits());
         let (board, moved) = (Board::new(threads, spread), AtomicU64::new(0));
         (Arc::new(Self { hub, logins, board, intakes: intakes.into(), moved }), arrivals)
     }

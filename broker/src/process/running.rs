@@ -1,5 +1,6 @@
 //! A broker that runs, and the signals it is told things by.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use log::{error, info, warn};
 use smol::Timer;
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
-use sol::config::Settings;
-use sol::{Broker, Stats};
+use sol::config::{Problem, Settings};
+use sol::{Broker, Changes, ReloadError, ReloadRequest, Reloaded, Stats};
 
 use super::Source;
 use super::log::Log;
@@ -29,6 +30,7 @@ pub(super) struct Running<'a> {
 enum Event {
     Signal(Signal),
     Watchdog,
+    Asked(ReloadRequest),
 }
 
 impl Running<'_> {
@@ -41,8 +43,13 @@ impl Running<'_> {
                 watchdog.next().await;
                 Ok(Some(Event::Watchdog))
             };
-            match signal.or(due).await? {
-                Some(Event::Signal(Signal::Hup)) => self.reload(),
+            let asked = async { Ok(self.broker.reload_request().await.map(Event::Asked)) };
+            match signal.or(due).or(asked).await? {
+                Some(Event::Signal(Signal::Hup)) => _ = self.reload(),
+                Some(Event::Asked(request)) => {
+                    info!("reads the configuration again, as was asked for by HTTP");
+                    request.answer(self.reload());
+                }
                 Some(Event::Signal(Signal::Usr1)) => self.log.reopen(),
                 Some(Event::Signal(Signal::Usr2)) => self.summarise(),
                 Some(Event::Signal(signal)) => {
@@ -59,46 +66,44 @@ impl Running<'_> {
         }
     }
 
-    /// Reads again what can be changed in a broker that runs.
-    fn reload(&mut self) {
+    /// Takes over what the configuration says now, all of it or nothing.
+    fn reload(&mut self) -> Reloaded {
         service::reloading();
         self.log.reopen();
-        match self.source.read() {
-            Ok(settings) => {
-                settings.warnings().iter().for_each(|warning| warn!("{warning}"));
-                self.take(&settings);
-            }
-            Err(problems) => {
-                problems.iter().for_each(|problem| error!("{problem}"));
-                error!("the configuration is not read again: what was read before stays in force");
-            }
-        }
-        match self.broker.reload() {
-            Ok(()) => info!("read the listeners' files again"),
-            Err(error) => error!("{error}"),
+        let reloaded = self.try_reload();
+        if let Err(problems) = &reloaded {
+            problems.iter().for_each(|problem| error!("{problem}"));
+            error!("the configuration is not read again: what was read before stays in force");
         }
         service::ready();
+        reloaded
     }
 
-    fn take(&mut self, settings: &Settings) {
-        let mut changed = self.settings.changed(settings);
-        if changed.remove("log_level") {
-            self.settings.process.log_level = settings.process.log_level;
-        }
-        let keys = ["log_format", "log_timestamp", "log_timestamp_format", "connection_messages"];
-        if keys.map(|key| changed.remove(key)).contains(&true) {
-            self.settings.process.log_lines.clone_from(&settings.process.log_lines);
-        }
-        self.log.set(&self.settings.process);
-        // Both at once: one is nothing without the other.
-        if changed.remove("server_reference") | changed.remove("server_moved") {
-            self.broker.redirect(settings.broker.redirect.clone());
-            self.settings.broker.redirect.clone_from(&settings.broker.redirect);
-        }
-        for key in changed {
+    fn try_reload(&mut self) -> Reloaded {
+        let lines = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut settings = self.source.read_and_check().map_err(lines)?;
+        settings.warnings().iter().for_each(|warning| warn!("{warning}"));
+        let needs_restart = self.settings.keep_fixed(&mut settings);
+        let changed = self.settings.changed(&settings);
+        let log = Log::prepare(&settings.process).map_err(|error| vec![error])?;
+        self.broker.change(settings.broker.clone()).map_err(|ReloadError(errors)| {
+            errors
+                .iter()
+                .flat_map(|error| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        })?;
+        self.log.change(&self.settings.process, &settings.process, log);
+        self.settings = settings;
+        for key in &needs_restart {
             warn!("`{key}` has changed: that takes a restart");
         }
-        info!("read the configuration again");
+        let names = |keys: BTreeSet<&'static str>| keys.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let (changed, needs_restart) = (names(changed), names(needs_restart));
+        if !changed.is_empty() {
+            info!("changed: {}", changed.join(", "));
+        }
+        info!("read the configuration again, and its files");
+        Ok(Changes { changed, needs_restart })
     }
 
     fn summarise(&self) {

@@ -75,7 +75,7 @@ fn a_hangup_changes_how_lines_are_and_whether_connections_are_told_of() {
     place.configure("ip_port 0\nlog_format mosquitto\nlog_timestamp false\n");
     sol.signal(Signal::HUP);
     let line = sol.line("read the configuration again");
-    assert_eq!(line, "read the configuration again");
+    assert_eq!(line, "read the configuration again, and its files");
     visit(&sol, "behind");
     assert_eq!(sol.line("behind disconnected"), "Client behind disconnected.");
     sol.signal(Signal::TERM);

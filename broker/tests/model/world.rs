@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use sol::auth::Access;
+use sol::auth::Entrance;
 use sol::codec::{
     Ack, Connect, Delivery, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS, Reason,
     Subscribe, Unsubscribe, Version, Will,
@@ -218,7 +218,7 @@ impl World {
     fn connect(&mut self, who: Who, terms: Terms, clean: bool, keep_alive: u16, will: Option<Message>) {
         let older = self.connections[who].take();
         let accepted = self.model.connect(who, terms, clean, keep_alive, will.clone());
-        let peer = self.hub.accept(address(), Arc::new(Access::open()), self.now).expect("there is room");
+        let peer = self.hub.accept(address(), Entrance::open(), self.now).expect("there is room");
         self.connections[who] = Some(Connection {
             version: terms.version,
             peer,

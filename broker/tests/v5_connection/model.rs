@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sol::Limits;
-use sol::auth::Access;
+use sol::auth::Entrance;
 use sol::codec::{Connect, Decoded, Disconnect, Packet, Property, QoS, Reason, Version, Will, decode};
 use sol::hub::{Batch, Ending, Hub, Next, Peer};
 use sol::session::Outbox;
@@ -127,7 +126,7 @@ struct World {
 }
 
 fn accept(hub: &Hub, now: Instant) -> Peer {
-    hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), Arc::new(Access::open()), now).unwrap()
+    hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), Entrance::open(), now).unwrap()
 }
 
 impl World {

@@ -12,12 +12,11 @@ mod refusals;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox::{drain, packets_in};
 use sol::Limits;
-use sol::auth::Access;
+use sol::auth::Entrance;
 use sol::codec::{
     Ack, Connect, Delivery, Packet, PacketId, Properties, PropertiesBuf, Property, Publish, QoS, Reason,
     Subscribe, Version, Will,
@@ -76,7 +75,7 @@ impl World {
 
     fn open(&mut self, connect: Connect<'_>) -> Client {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let peer = self.hub.accept(address, Arc::new(Access::open()), self.now).expect("there is room");
+        let peer = self.hub.accept(address, Entrance::open(), self.now).expect("there is room");
         let mut client = Client { peer, unsent: Outbox::default(), version: connect.version };
         self.send(&mut client, &[Packet::Connect(connect)]);
         assert!(client.peer.is_connected());

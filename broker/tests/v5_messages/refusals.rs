@@ -113,7 +113,7 @@ fn a_will_is_checked_like_a_message() {
     };
     world.connect_with("fine", &[], Some(will("grün".as_bytes())));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let mut peer = world.hub.accept(address, Arc::new(Access::open()), world.now).unwrap();
+    let mut peer = world.hub.accept(address, Entrance::open(), world.now).unwrap();
     let mut bytes = Vec::new();
     Packet::Connect(connect(Version::V5, "wrong", Some(will(b"\xff"))))
         .encode(Version::V5, &mut bytes)

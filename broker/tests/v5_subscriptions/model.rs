@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::bool::weighted;
@@ -11,7 +10,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sol::auth::Access;
+use sol::auth::Entrance;
 use sol::hub::{Batch, Hub, Peer};
 use sol::session::Outbox;
 use sol::topic::Name;
@@ -230,7 +229,7 @@ impl World {
         let mut world = Self { hub, batch, now, peers: Vec::new(), answers: Vec::new() };
         for (who, version) in VERSIONS.into_iter().enumerate() {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            let peer = world.hub.accept(address, Arc::new(Access::open()), now).unwrap();
+            let peer = world.hub.accept(address, Entrance::open(), now).unwrap();
             world.peers.push((peer, Outbox::default()));
             world.send(who, &Packet::Connect(Connect { version, ..common::connect(&who.to_string()) }));
         }

@@ -34,7 +34,7 @@ fn mqtt_js_in_chromium_publishes_and_subscribes() {
         listener(foreign),
     ];
     let broker = Broker::start(Config { listeners, ..Config::default() }).unwrap();
-    let [ws, wss, foreign] = broker.local_addrs() else { panic!("three") };
+    let [ws, wss, foreign] = *broker.local_addrs() else { panic!("three") };
     let brokers =
         format!(r#"{{"good":["ws://{ws}/mqtt","wss://{wss}/mqtt"],"foreign":"ws://{foreign}/mqtt"}}"#);
 

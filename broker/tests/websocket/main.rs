@@ -222,18 +222,18 @@ fn a_client_can_read_why_connect_is_refused() {
 fn clients_of_every_carrier_meet() {
     let listeners = vec![client::listener(terms()), Listener::from(client::ANY)];
     let broker = Broker::start(Config { listeners, ..Config::default() }).unwrap();
-    let [websocket, plain] = broker.local_addrs() else { panic!("two") };
-    let mut framed = client(*websocket, "framed");
+    let [websocket, plain] = *broker.local_addrs() else { panic!("two") };
+    let mut framed = client(websocket, "framed");
     framed.subscribe("to/framed", QoS::AtMostOnce);
-    let mut bare = common::Client::<TcpStream>::subscribed(*plain, "bare", "to/bare", QoS::AtMostOnce);
+    let mut bare = common::Client::<TcpStream>::subscribed(plain, "bare", "to/bare", QoS::AtMostOnce);
     framed.publish("to/bare", b"from framed");
     assert_eq!(bare.message(), b"from framed");
     bare.publish("to/framed", b"from bare");
     assert_eq!(framed.message(), b"from bare");
     // Who takes one for the other is not left without an answer.
-    let mut lost = common::Client::<TcpStream>::open(*websocket);
+    let mut lost = common::Client::<TcpStream>::open(websocket);
     lost.send(&[Packet::Connect(connect("lost"))]);
     assert!(client::all(&mut lost.stream).starts_with("HTTP/1.1 400 "));
-    refused(*plain);
+    refused(plain);
     eventually("gone", || broker.stats().connections == 2);
 }

@@ -133,7 +133,7 @@ impl Bundled {
         let brokers = configurations.into_iter().map(start).collect::<Result<Vec<_>, String>>()?;
 
         let mut targets: Vec<_> =
-            brokers.iter().flat_map(sol::Broker::local_addrs).map(|address| Target::new(*address)).collect();
+            brokers.iter().flat_map(sol::Broker::local_addrs).map(Target::new).collect();
         let credentials =
             Credentials { username: USERNAME.to_owned(), password: Some(PASSWORD.as_bytes().to_vec()) };
         for closed in targets.iter_mut().skip(1).take(2) {

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
-use super::{Acls, Table};
+use super::{Rights, Table};
 use crate::topic::{Filter, Name};
 
 /// A user name, a client identifier, a topic and an ACL file, with a zero behind each: who may read the topic may subscribe
@@ -16,8 +14,7 @@ pub fn acl(bytes: &[u8]) {
     let (Some(user), Some(client_id), Some(topic)) = (text(), text(), text()) else { return };
     let path: Arc<Path> = Path::new("acl").into();
     let Ok(table) = Table::parse(&path, parts.next().unwrap_or_default()) else { return };
-    let acls = Arc::new(Acls { path, table: RwLock::new(Arc::new(table)) });
-    let rights = acls.rights((!user.is_empty()).then_some(user), client_id);
+    let rights = Rights::new(&Arc::new(table), (!user.is_empty()).then_some(user), client_id);
     if let Ok(name) = Name::new(topic)
         && let Ok(filter) = Filter::new(topic)
     {

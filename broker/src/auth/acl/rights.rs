@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Acls;
 use super::line::Permission;
 use super::table::{Rule, Rules, Table, verdict};
 use crate::topic::{Filter, Name};
@@ -10,7 +9,6 @@ use crate::topic::{Filter, Name};
 /// Which topics a client may write and read, by an ACL file as it was when this was worked out.
 #[derive(Debug)]
 pub struct Rights {
-    acls: Arc<Acls>,
     table: Arc<Table>,
     user: Option<Box<str>>,
     /// With the client's names in them.
@@ -18,16 +16,10 @@ pub struct Rights {
 }
 
 impl Rights {
-    pub(super) fn new(acls: &Arc<Acls>, table: Arc<Table>, user: Option<&str>, client_id: &str) -> Self {
-        let patterns = patterns(&table, user, client_id);
-        Self { acls: Arc::clone(acls), table, user: user.map(Into::into), patterns }
-    }
-
-    /// Those of the same user, by what the file says now; none if it has not been read again since.
-    pub fn renewed(&self, client_id: &str) -> Option<Self> {
-        let table = self.acls.table();
-        let is_new = !Arc::ptr_eq(&table, &self.table);
-        is_new.then(|| Self::new(&self.acls, table, self.user.as_deref(), client_id))
+    /// Those of a client of that user name and identifier.
+    pub fn new(table: &Arc<Table>, user: Option<&str>, client_id: &str) -> Self {
+        let patterns = patterns(table, user, client_id);
+        Self { table: Arc::clone(table), user: user.map(Into::into), patterns }
     }
 
     /// Whether the others were worked out from the same, for the same user. It is for the caller to know that they are of

@@ -195,7 +195,8 @@ impl Table {
         &self.patterns
     }
 
-    pub(super) fn names_users(&self) -> bool {
+    /// Whether some lines depend on the user name that a client has.
+    pub fn names_users(&self) -> bool {
         let names_user = |rule: &Rule| rule.filter.as_filter().as_str().contains("%u");
         !self.users.is_empty() || self.patterns.iter().any(names_user)
     }

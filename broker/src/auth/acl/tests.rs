@@ -1,3 +1,6 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -6,16 +9,14 @@ use proptest::{option, string};
 use super::*;
 use crate::topic::{Filter, Name};
 
-fn parse(text: &[u8]) -> Result<Arc<Acls>, Vec<String>> {
+fn parse(text: &[u8]) -> Result<Arc<Table>, Vec<String>> {
     let path: Arc<Path> = Path::new("acl").into();
-    let table = Table::parse(&path, text)
-        .map_err(|errors| errors.iter().map(Error::to_string).collect::<Vec<_>>())?;
-    Ok(Arc::new(Acls { path, table: RwLock::new(Arc::new(table)) }))
+    Table::parse(&path, text).map(Arc::new).map_err(|errors| errors.iter().map(Error::to_string).collect())
 }
 
 /// Whether the client may write and read it: `w`, `r`, both or nothing.
-fn may(acls: &Arc<Acls>, user: Option<&str>, client_id: &str, topic: &str) -> String {
-    let rights = acls.rights(user, client_id);
+fn may(table: &Arc<Table>, user: Option<&str>, client_id: &str, topic: &str) -> String {
+    let rights = Rights::new(table, user, client_id);
     let topic = Name::new(topic).unwrap();
     [('w', rights.may_write(topic)), ('r', rights.may_read(topic))]
         .into_iter()
@@ -23,23 +24,23 @@ fn may(acls: &Arc<Acls>, user: Option<&str>, client_id: &str, topic: &str) -> St
         .collect()
 }
 
-fn may_subscribe(acls: &Arc<Acls>, user: Option<&str>, filter: &str) -> bool {
-    acls.rights(user, "c").may_subscribe(Filter::new(filter).unwrap())
+fn may_subscribe(table: &Arc<Table>, user: Option<&str>, filter: &str) -> bool {
+    Rights::new(table, user, "c").may_subscribe(Filter::new(filter).unwrap())
 }
 
 #[test]
 fn what_no_line_names_is_denied() {
-    let acls = parse(b"# nothing\n\n").unwrap();
-    assert_eq!(may(&acls, None, "c", "t"), "");
-    assert_eq!(may(&acls, Some("anna"), "c", "t"), "");
-    assert!(!may_subscribe(&acls, None, "#"));
+    let table = parse(b"# nothing\n\n").unwrap();
+    assert_eq!(may(&table, None, "c", "t"), "");
+    assert_eq!(may(&table, Some("anna"), "c", "t"), "");
+    assert!(!may_subscribe(&table, None, "#"));
 }
 
 #[test]
 fn lines_before_the_first_user_are_for_clients_without_a_name() {
     let text = b"topic read news/#\n topic write  in/+\t\nuser anna\ntopic own\nuser with blanks \n\
         topic readwrite to pic/a\nuser anna\ntopic read more\r\n";
-    let acls = parse(text).unwrap();
+    let table = parse(text).unwrap();
     for (user, topic, expected) in [
         (None, "news/a", "r"),
         (None, "in/a", "w"),
@@ -52,7 +53,7 @@ fn lines_before_the_first_user_are_for_clients_without_a_name() {
         (Some("Anna"), "own", ""),
         (Some(""), "news/a", ""),
     ] {
-        assert_eq!(may(&acls, user, "c", topic), expected, "{user:?} {topic}");
+        assert_eq!(may(&table, user, "c", topic), expected, "{user:?} {topic}");
     }
 }
 
@@ -60,19 +61,19 @@ fn lines_before_the_first_user_are_for_clients_without_a_name() {
 fn the_clients_own_lines_come_before_patterns_and_denials_before_grants() {
     let text = b"user anna\ntopic a/#\ntopic deny a/secret\npattern deny a/open\npattern read a/secret\n\
         pattern write b/#\npattern deny b/secret\n";
-    let acls = parse(text).unwrap();
+    let table = parse(text).unwrap();
     for (topic, expected) in
         [("a/x", "wr"), ("a/secret", ""), ("a/open", "wr"), ("b/x", "w"), ("b/secret", ""), ("c", "")]
     {
-        assert_eq!(may(&acls, Some("anna"), "c", topic), expected, "{topic}");
+        assert_eq!(may(&table, Some("anna"), "c", topic), expected, "{topic}");
     }
-    assert_eq!(may(&acls, Some("bert"), "c", "a/open"), "");
-    assert_eq!(may(&acls, Some("bert"), "c", "a/secret"), "r");
+    assert_eq!(may(&table, Some("bert"), "c", "a/open"), "");
+    assert_eq!(may(&table, Some("bert"), "c", "a/secret"), "r");
 }
 
 #[test]
 fn patterns_have_the_clients_names() {
-    let acls = parse(b"pattern d/%c/state\npattern read u/%u-%c/%u\npattern write 100%/%x%%c\n").unwrap();
+    let table = parse(b"pattern d/%c/state\npattern read u/%u-%c/%u\npattern write 100%/%x%%c\n").unwrap();
     for (user, client_id, topic, expected) in [
         (None, "c1", "d/c1/state", "wr"),
         (None, "c1", "d/c2/state", ""),
@@ -82,14 +83,14 @@ fn patterns_have_the_clients_names() {
         (Some("anna"), "c1", "100%/%x%c1", "w"),
         (None, "a/b", "d/a/b/state", "wr"),
     ] {
-        assert_eq!(may(&acls, user, client_id, topic), expected, "{user:?} {client_id} {topic}");
+        assert_eq!(may(&table, user, client_id, topic), expected, "{user:?} {client_id} {topic}");
     }
-    assert!(may_subscribe(&acls, None, "d/+/state") && !may_subscribe(&acls, None, "d/x/state"));
+    assert!(may_subscribe(&table, None, "d/+/state") && !may_subscribe(&table, None, "d/x/state"));
 }
 
 #[test]
 fn a_name_opens_no_more_than_its_own_topics() {
-    let acls = parse(b"user +\ntopic own\npattern %u/%c\npattern %c/x\npattern $SYS/%c\n").unwrap();
+    let table = parse(b"user +\ntopic own\npattern %u/%c\npattern %c/x\npattern $SYS/%c\n").unwrap();
     for (user, client_id, topic, expected) in [
         (Some("+"), "c", "anna/c", ""),
         (Some("+"), "c", "own", "wr"),
@@ -98,17 +99,17 @@ fn a_name_opens_no_more_than_its_own_topics() {
         (None, "$SYS", "$SYS/x", ""),
         (None, "uptime", "$SYS/uptime", "wr"),
     ] {
-        assert_eq!(may(&acls, user, client_id, topic), expected, "{user:?} {client_id} {topic}");
+        assert_eq!(may(&table, user, client_id, topic), expected, "{user:?} {client_id} {topic}");
     }
 }
 
 #[test]
 fn reserved_topics_need_lines_that_spell_them() {
-    let acls = parse(b"topic read #\ntopic read $SYS/broker/+\n").unwrap();
+    let table = parse(b"topic read #\ntopic read $SYS/broker/+\n").unwrap();
     for (topic, expected) in
         [("a", "r"), ("$SYS/broker/uptime", "r"), ("$SYS/broker/load/x", ""), ("$other", "")]
     {
-        assert_eq!(may(&acls, None, "c", topic), expected, "{topic}");
+        assert_eq!(may(&table, None, "c", topic), expected, "{topic}");
     }
 }
 
@@ -116,7 +117,7 @@ fn reserved_topics_need_lines_that_spell_them() {
 fn a_subscription_is_refused_that_could_bring_nothing() {
     let text =
         b"topic read a/#\ntopic deny a/secret/#\ntopic write w/#\npattern read p/%c/#\npattern deny p/+/no\n";
-    let acls = parse(text).unwrap();
+    let table = parse(text).unwrap();
     for (filter, expected) in [
         ("#", true),
         ("a/#", true),
@@ -131,7 +132,7 @@ fn a_subscription_is_refused_that_could_bring_nothing() {
         ("p/d/#", false),
         ("$SYS/#", false),
     ] {
-        assert_eq!(may_subscribe(&acls, None, filter), expected, "{filter}");
+        assert_eq!(may_subscribe(&table, None, filter), expected, "{filter}");
     }
 }
 
@@ -174,23 +175,12 @@ fn there_are_not_more_rules_than_the_limits_allow() {
 }
 
 #[test]
-fn rights_are_renewed_when_the_file_was_read_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("acl");
-    let topic = Name::new("t").unwrap();
-    std::fs::write(&path, "user anna\ntopic t").unwrap();
-    let acls = Arc::new(Acls::load(&path).unwrap());
-    let rights = acls.rights(Some("anna"), "c");
-    assert!(rights.may_write(topic) && rights.renewed("c").is_none());
-    assert!(rights.are(&acls.rights(Some("anna"), "c")) && !rights.are(&acls.rights(None, "c")));
-    std::fs::write(&path, "user anna\ntopic reed t").unwrap();
-    assert_eq!(acls.reload().unwrap_err().len(), 1);
-    assert!(rights.renewed("c").is_none());
-    std::fs::write(&path, "user anna\ntopic read t").unwrap();
-    acls.reload().unwrap();
-    let renewed = rights.renewed("c").unwrap();
-    assert!(rights.may_write(topic) && !renewed.may_write(topic) && renewed.may_read(topic));
-    assert!(!renewed.are(&rights));
+fn rights_are_the_same_by_the_same_table_and_user() {
+    let (table, again) = (parse(b"user anna\ntopic t").unwrap(), parse(b"user anna\ntopic t").unwrap());
+    let rights = Rights::new(&table, Some("anna"), "c");
+    assert!(rights.are(&Rights::new(&table, Some("anna"), "c")));
+    assert!(!rights.are(&Rights::new(&table, None, "c")));
+    assert!(!rights.are(&Rights::new(&again, Some("anna"), "c")));
 }
 
 /// A line of a file, before it is text.
@@ -256,8 +246,8 @@ proptest! {
         user in option::of(select(&USERS[..])),
         client_id in select(&["c1", "x"][..]),
     ) {
-        let acls = parse(text(&lines).as_bytes()).unwrap();
-        let rights = acls.rights(user, client_id);
+        let table = parse(text(&lines).as_bytes()).unwrap();
+        let rights = Rights::new(&table, user, client_id);
         let topics = TOPICS.map(|topic| Name::new(topic).unwrap());
         for topic in topics {
             prop_assert_eq!(rights.may_read(topic), meant(&lines, user, client_id, topic, "read"), "read {}", topic);
@@ -282,8 +272,8 @@ proptest! {
         lines in vec(string::string_regex("(user|topic|pattern)?[ \t]*(read|deny|write)?[ \t]*[a-c%u+#/é ]{0,8}\r?").unwrap(), 0..8),
         user in "[a-z+#/%$]{0,4}",
     ) {
-        if let Ok(acls) = parse(lines.join("\n").as_bytes()) {
-            let rights = acls.rights(Some(&user), "c%u");
+        if let Ok(table) = parse(lines.join("\n").as_bytes()) {
+            let rights = Rights::new(&table, Some(&user), "c%u");
             let topic = Name::new("a/b").unwrap();
             // Nothing is granted without a line that says so.
             let all = lines.join("\n");

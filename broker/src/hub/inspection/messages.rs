@@ -132,16 +132,17 @@ impl Hub {
         if is_the_brokers(topic) {
             return Err(Unpublishable::TheBrokers);
         }
-        if !self.limits.allow_topic(topic.as_str()) {
+        let limits = self.limits();
+        if !limits.allow_topic(topic.as_str()) {
             return Err(Unpublishable::Topic);
         }
-        if topic.as_str().len().saturating_add(payload.len()) > self.limits.max_packet_bytes {
+        if topic.as_str().len().saturating_add(payload.len()) > limits.max_packet_bytes {
             return Err(Unpublishable::TooLarge);
         }
-        if retain && !self.limits.retain_available {
+        if retain && !limits.retain_available {
             return Err(Unpublishable::NoRetain);
         }
-        if qos > self.limits.max_qos {
+        if qos > limits.max_qos {
             return Err(Unpublishable::QoS);
         }
         let turn = self.turn();

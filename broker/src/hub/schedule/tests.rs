@@ -5,7 +5,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use super::*;
-use crate::auth::Access;
+use crate::auth::Entrance;
 use crate::codec::{
     self, Connect, Delivery, Packet, Properties, PropertiesBuf, Property, Publish, QoS, Version,
 };
@@ -40,7 +40,7 @@ impl World {
 
     fn accept(&self) -> Peer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        self.hub.accept(address, Arc::new(Access::open()), self.now).unwrap()
+        self.hub.accept(address, Entrance::open(), self.now).unwrap()
     }
 
     /// A client of 3.1.1, named by a letter.

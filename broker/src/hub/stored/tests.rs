@@ -3,7 +3,7 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::auth::Access;
+use crate::auth::Entrance;
 use crate::codec::{
     Ack, Connect, Decoded, Delivery, Packet, PacketId, PropertiesBuf, Property, Publish, Subscribe, Version,
     decode,
@@ -67,7 +67,7 @@ impl World {
 
     fn connect(&mut self, client_id: &str, expiry_seconds: u32) -> Peer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let mut peer = self.hub.accept(address, Arc::new(Access::open()), self.batch.now()).unwrap();
+        let mut peer = self.hub.accept(address, Entrance::open(), self.batch.now()).unwrap();
         let mut properties = PropertiesBuf::new();
         properties.push(Property::SessionExpiryInterval(expiry_seconds)).unwrap();
         self.send(

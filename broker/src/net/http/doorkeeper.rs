@@ -15,14 +15,14 @@ use base64ct::{Base64, Encoding};
 use ctutils::CtEq;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use smol::lock::Semaphore;
 use smol::{Timer, unblock};
 use zeroize::Zeroizing;
 
 use super::answer::Refusal;
-use crate::auth::{Passwords, Table, Verdict, Verification};
+use crate::auth::{Table, Verdict, Verification};
 use crate::config::Http;
 use crate::net::StartError;
 
@@ -38,54 +38,30 @@ const MAX_KNOWN: usize = 16;
 /// Who is let in.
 pub(in crate::net) struct Doorkeeper {
     token: Option<Token>,
-    passwords: Option<Passwords>,
+    passwords: Option<Arc<Table>>,
     /// A password at a time.
     verifying: Arc<Semaphore>,
     known: Mutex<Known>,
 }
 
-struct Token {
-    path: Arc<Path>,
-    text: RwLock<Zeroizing<String>>,
-}
+struct Token(Zeroizing<String>);
 
-/// Names and passwords that were right, as hashes with a secret, and by which table.
+/// Names and passwords that were right, as hashes with a secret.
 #[derive(Default)]
 struct Known {
-    table: Option<Arc<Table>>,
-    secret: [u8; 32],
+    /// Without it nothing is kept.
+    secret: Option<[u8; 32]>,
     credentials: Vec<[u8; 32]>,
 }
 
 impl Doorkeeper {
     /// Reads the files.
     pub(super) fn new(settings: &Http) -> Result<Self, StartError> {
-        let token = settings.token_file.as_deref().map(|path| {
-            let text = read_token(path)?;
-            Ok(Token { path: path.into(), text: RwLock::new(text) })
-        });
-        let token = token.transpose().map_err(StartError::HttpToken)?;
-        let passwords = settings.password_file.as_deref().map(Passwords::load);
-        let passwords = passwords.transpose().map_err(StartError::Passwords)?;
+        let token = settings.token_file.as_deref().map(read_token).transpose();
+        let token = token.map_err(StartError::HttpToken)?.map(Token);
+        let passwords = settings.password_file.as_deref().map(Table::load).transpose();
+        let passwords = passwords.map_err(StartError::Passwords)?.map(Arc::new);
         Ok(Self { token, passwords, verifying: Arc::new(Semaphore::new(1)), known: Mutex::default() })
-    }
-
-    /// Reads the files again.
-    ///
-    /// # Errors
-    ///
-    /// What cannot be used; there, what was read before stays in use.
-    pub(in crate::net) fn reload(&self) -> Vec<StartError> {
-        let mut errors = Vec::new();
-        if let Some(token) = &self.token {
-            match read_token(&token.path) {
-                Ok(text) => *token.text.write() = text,
-                Err(error) => errors.push(StartError::HttpToken(error)),
-            }
-        }
-        let passwords = self.passwords.as_ref().map(Passwords::reload);
-        errors.extend(passwords.and_then(Result::err).map(StartError::Passwords));
-        errors
     }
 
     fn is_open(&self) -> bool {
@@ -155,22 +131,21 @@ impl Doorkeeper {
 
     /// Whether it is a user and a password.
     async fn knows(&self, credentials: &str) -> bool {
-        let Some(passwords) = &self.passwords else { return false };
+        let Some(table) = &self.passwords else { return false };
         let Some(decoded) = Base64::decode_vec(credentials).ok().map(Zeroizing::new) else { return false };
         let Some(colon) = decoded.iter().position(|byte| *byte == b':') else { return false };
         let (user, password) = decoded.split_at(colon);
         let (Ok(user), Some(password)) = (str::from_utf8(user), password.get(1..)) else { return false };
-        let table = passwords.table();
-        if self.known.lock().has(&table, &decoded) {
+        if self.known.lock().has(&decoded) {
             return true;
         }
-        let verification = Verification::new(Arc::clone(&table), user, password);
+        let verification = Verification::new(Arc::clone(table), user, password);
         let turn = self.verifying.acquire_arc().await;
         let verdict = unblock(move || verification.run()).await;
         drop(turn);
         let is_right = verdict == Verdict::Granted;
         if is_right {
-            self.known.lock().add(&table, &decoded);
+            self.known.lock().add(&decoded);
         }
         is_right
     }
@@ -178,31 +153,27 @@ impl Doorkeeper {
 
 impl Token {
     fn is(&self, given: &str) -> bool {
-        self.text.read().as_bytes().ct_eq(given.as_bytes()).to_bool()
+        self.0.as_bytes().ct_eq(given.as_bytes()).to_bool()
     }
 }
 
 impl Known {
-    fn has(&self, table: &Arc<Table>, credentials: &[u8]) -> bool {
-        let is_same = self.table.as_ref().is_some_and(|known| Arc::ptr_eq(known, table));
-        is_same && self.credentials.contains(&self.hash(credentials))
+    fn has(&self, credentials: &[u8]) -> bool {
+        self.hash(credentials).is_some_and(|hash| self.credentials.contains(&hash))
     }
 
-    fn add(&mut self, table: &Arc<Table>, credentials: &[u8]) {
-        if self.table.as_ref().is_none_or(|known| !Arc::ptr_eq(known, table)) {
-            *self = Self { table: Some(Arc::clone(table)), ..Self::default() };
-            if getrandom::fill(&mut self.secret).is_err() {
-                // Without a secret nothing is kept.
-                self.table = None;
-            }
+    fn add(&mut self, credentials: &[u8]) {
+        let mut secret = [0; 32];
+        if self.secret.is_none() && getrandom::fill(&mut secret).is_ok() {
+            self.secret = Some(secret);
         }
         if self.credentials.len() < MAX_KNOWN {
-            self.credentials.push(self.hash(credentials));
+            self.credentials.extend(self.hash(credentials));
         }
     }
 
-    fn hash(&self, credentials: &[u8]) -> [u8; 32] {
-        Sha256::new().chain_update(self.secret).chain_update(credentials).finalize().into()
+    fn hash(&self, credentials: &[u8]) -> Option<[u8; 32]> {
+        Some(Sha256::new().chain_update(self.secret?).chain_update(credentials).finalize().into())
     }
 }
 

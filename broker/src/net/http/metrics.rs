@@ -45,8 +45,9 @@ pub(super) fn answer(state: &State, headers: &HeaderMap) -> Answer {
         threads: facts.threads,
         listeners: facts
             .places
+            .read()
             .iter()
-            .map(|place| (place.entrance.name.to_string(), place.entrance.connections()))
+            .map(|desk| (desk.name(), desk.entrance().connections()))
             .collect(),
         syncs: facts.store.as_deref().map(syncs),
     };

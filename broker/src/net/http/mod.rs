@@ -41,19 +41,20 @@ use std::time::{Duration, Instant};
 
 use async_io::Async;
 use log::error;
+use parking_lot::RwLock;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Timer, channel};
 
 use super::StartError;
 use super::inherited::Inherited;
 use super::listener::listen;
-use super::tls::Terms;
+use super::tls::{self, Acceptor};
 use crate::config::{Endpoint, Http};
 use crate::hub::Hub;
 use connection::Places;
-pub(super) use doorkeeper::Doorkeeper;
+use doorkeeper::Doorkeeper;
 pub use doorkeeper::check;
-pub(super) use state::{Facts, Place};
+pub(super) use state::Facts;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 64;
@@ -64,20 +65,46 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Open {
     sockets: Vec<Async<TcpListener>>,
     addresses: Vec<SocketAddr>,
+    guard: Arc<Guard>,
+}
+
+/// Who is let in, and how it is spoken with them.
+pub(super) struct Door {
     doorkeeper: Arc<Doorkeeper>,
-    tls: Option<Arc<Terms>>,
+    tls: Option<Acceptor>,
+}
+
+/// The door as it is now.
+pub(super) struct Guard(RwLock<Arc<Door>>);
+
+impl Door {
+    /// Reads the files.
+    pub(super) fn new(settings: &Http) -> Result<Self, StartError> {
+        if let Some(address) = settings.unguarded() {
+            return Err(StartError::HttpUnguarded(address));
+        }
+        let doorkeeper = Arc::new(Doorkeeper::new(settings)?);
+        let first = settings.addresses.first().copied();
+        let endpoint = first.map_or(Endpoint::Any(0), Endpoint::Tcp);
+        let tls = settings.tls.as_ref().map(|tls| tls::acceptor(&endpoint, tls, None));
+        Ok(Self { doorkeeper, tls: tls.transpose()? })
+    }
+}
+
+impl Guard {
+    /// For requests, and connections, from now on.
+    pub(super) fn change(&self, door: Door) {
+        *self.0.write() = Arc::new(door);
+    }
 }
 
 impl Open {
     /// Reads the files and opens the sockets, but for those that are open already; none if there is no HTTP.
     pub(super) fn new(settings: &Http, inherited: &mut Inherited) -> Result<Option<Self>, StartError> {
-        let Some(first) = settings.addresses.first() else { return Ok(None) };
-        if let Some(address) = settings.unguarded() {
-            return Err(StartError::HttpUnguarded(address));
+        if settings.addresses.is_empty() {
+            return Ok(None);
         }
-        let doorkeeper = Arc::new(Doorkeeper::new(settings)?);
-        let terms =
-            settings.tls.clone().map(|tls| Terms::new(Endpoint::Tcp(*first), tls, None)).transpose()?;
+        let guard = Arc::new(Guard(RwLock::new(Arc::new(Door::new(settings)?))));
         let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
         for address in &settings.addresses {
             let (socket, address) = open(*address, inherited)
@@ -85,7 +112,7 @@ impl Open {
             sockets.push(socket);
             addresses.push(address);
         }
-        Ok(Some(Self { sockets, addresses, doorkeeper, tls: terms.map(Arc::new) }))
+        Ok(Some(Self { sockets, addresses, guard }))
     }
 
     /// Where they are, with the ports taken for port 0.
@@ -93,14 +120,9 @@ impl Open {
         &self.addresses
     }
 
-    /// Who is let in.
-    pub(super) fn doorkeeper(&self) -> &Arc<Doorkeeper> {
-        &self.doorkeeper
-    }
-
-    /// How TLS is spoken.
-    pub(super) fn tls(&self) -> Option<&Arc<Terms>> {
-        self.tls.as_ref()
+    /// What may change.
+    pub(super) fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 }
 
@@ -125,7 +147,7 @@ impl Server {
     pub(super) fn start(open: Open, hub: Arc<Hub>, facts: Facts) -> io::Result<Self> {
         let (running, stopped) = channel::bounded::<()>(1);
         let thread = thread::Builder::new().name("sol-http".to_owned()).spawn(move || {
-            let state = Rc::new(state::State::new(hub, facts, open.doorkeeper));
+            let state = Rc::new(state::State::new(hub, facts, open.guard));
             let executor = LocalExecutor::new();
             let (arriving, arrived) = channel::bounded(1);
             for socket in open.sockets {
@@ -134,7 +156,7 @@ impl Server {
             let (places, farewells) = (Places::default(), Places::default());
             let serve = async {
                 while let Ok((stream, address)) = arrived.recv().await {
-                    admit(stream, address, open.tls.as_deref(), &state, &executor, (&places, &farewells));
+                    admit(stream, address, &state, &executor, (&places, &farewells));
                 }
             };
             smol::block_on(executor.run(serve.or(async { _ = stopped.recv().await })));
@@ -169,7 +191,6 @@ async fn accept(
 fn admit(
     stream: Async<TcpStream>,
     address: SocketAddr,
-    tls: Option<&Terms>,
     state: &Rc<state::State>,
     executor: &LocalExecutor<'static>,
     (places, farewells): (&Places, &Places),
@@ -185,7 +206,7 @@ fn admit(
         }
         return;
     };
-    let acceptor = tls.map(Terms::acceptor);
+    let acceptor = state.guard.0.read().tls.clone();
     let state = Rc::clone(state);
     let served = async move {
         let serving = AssertUnwindSafe(connection::serve(stream, address, acceptor, Rc::clone(&state)));

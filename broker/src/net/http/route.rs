@@ -26,6 +26,7 @@ pub(super) enum Resource {
     Subscriptions,
     Retained,
     Publish,
+    Reload,
     Messages,
     Events,
 }
@@ -49,6 +50,7 @@ impl Resource {
             ["api", "v1", "subscriptions"] => Self::Subscriptions,
             ["api", "v1", "retained"] => Self::Retained,
             ["api", "v1", "publish"] => Self::Publish,
+            ["api", "v1", "reload"] => Self::Reload,
             ["api", "v1", "messages"] => Self::Messages,
             ["api", "v1", "events"] => Self::Events,
             _ => return Ok(None),
@@ -60,7 +62,7 @@ impl Resource {
         match self {
             Self::Client(_) | Self::Retained => &[Method::GET, Method::HEAD, Method::DELETE],
             Self::Trace(_) => &[Method::PUT, Method::DELETE],
-            Self::Publish => &[Method::POST],
+            Self::Publish | Self::Reload => &[Method::POST],
             // They do not end.
             Self::Messages | Self::Events => &[Method::GET],
             _ => &[Method::GET, Method::HEAD],
@@ -87,10 +89,11 @@ async fn try_answer(
     state: &Rc<State>,
 ) -> Result<Answer, Refusal> {
     let method = request.method();
-    state.doorkeeper.check_source(method, request.headers())?;
+    let doorkeeper = state.doorkeeper();
+    doorkeeper.check_source(method, request.headers())?;
     let resource = Resource::at(request.uri().path())?;
     if !resource.as_ref().is_some_and(Resource::is_public) {
-        state.doorkeeper.check_credentials(request.headers()).await?;
+        doorkeeper.check_credentials(request.headers()).await?;
     }
     let resource = resource.ok_or_else(|| {
         Refusal::new(
@@ -117,6 +120,7 @@ async fn try_answer(
         Resource::Retained if *method == Method::DELETE => api::unretain(state, query),
         Resource::Retained => api::retained(state, query),
         Resource::Publish => api::publish(state, &body::read(request.into_body()).await?),
+        Resource::Reload => api::reload(state).await,
         Resource::Messages => stream::messages(state, query, from),
         Resource::Events => stream::figures(state, query),
     }

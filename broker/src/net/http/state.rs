@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use parking_lot::RwLock;
 
-use super::Doorkeeper;
-use crate::hub::{Batch, Entrance, Hub, Stats};
+use super::{Doorkeeper, Guard};
+use crate::hub::{Batch, Hub, Stats};
+use crate::net::asking::Asking;
+use crate::net::listener::Desk;
 use crate::net::worker::Team;
 use crate::store::Status;
 
@@ -17,32 +20,30 @@ use crate::store::Status;
 pub(in crate::net) struct Facts {
     pub(in crate::net) started: (Instant, SystemTime),
     pub(in crate::net) threads: usize,
-    pub(in crate::net) places: Vec<Place>,
+    pub(in crate::net) places: Arc<RwLock<Vec<Arc<Desk>>>>,
+    pub(in crate::net) asking: Arc<Asking>,
     pub(in crate::net) team: Arc<Team>,
     pub(in crate::net) store: Option<Arc<Status>>,
     /// Clients are served.
     pub(in crate::net) is_ready: Arc<AtomicBool>,
 }
 
-/// A listener of MQTT.
-#[derive(Clone)]
-pub(in crate::net) struct Place {
-    pub(in crate::net) is_tls: bool,
-    pub(in crate::net) is_websocket: bool,
-    pub(in crate::net) entrance: Arc<Entrance>,
-}
-
 /// What all answers are made from.
 pub(super) struct State {
     pub(super) hub: Arc<Hub>,
     pub(super) facts: Facts,
-    pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) guard: Arc<Guard>,
     batch: RefCell<Batch>,
 }
 
 impl State {
-    pub(super) fn new(hub: Arc<Hub>, facts: Facts, doorkeeper: Arc<Doorkeeper>) -> Self {
-        Self { hub, facts, doorkeeper, batch: RefCell::new(Batch::new(Instant::now())) }
+    pub(super) fn new(hub: Arc<Hub>, facts: Facts, guard: Arc<Guard>) -> Self {
+        Self { hub, facts, guard, batch: RefCell::new(Batch::new(Instant::now())) }
+    }
+
+    /// Who is let in.
+    pub(super) fn doorkeeper(&self) -> Arc<Doorkeeper> {
+        Arc::clone(&self.guard.0.read().doorkeeper)
     }
 
     /// The broker's counters.

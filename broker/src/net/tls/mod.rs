@@ -10,7 +10,6 @@ mod identity;
 mod stream;
 
 pub(super) use async_tls::TlsAcceptor as Acceptor;
-use parking_lot::RwLock;
 
 use super::StartError;
 use crate::config::{BridgeTls, CertificateName, Endpoint, Tls};
@@ -36,40 +35,15 @@ pub fn check_bridge_tls(tls: &BridgeTls) -> Result<(), Vec<TlsError>> {
     Client::read(tls).map(drop)
 }
 
-/// How one listener speaks TLS.
-pub(super) struct Terms {
-    endpoint: Endpoint,
-    tls: Tls,
+/// How the listener there speaks TLS, by what its files say; with where in a client's certificate its user name stands, if
+/// it does.
+pub(super) fn acceptor(
+    endpoint: &Endpoint,
+    tls: &Tls,
     user_from: Option<CertificateName>,
-    /// For handshakes from now on.
-    acceptor: RwLock<Acceptor>,
-}
-
-impl Terms {
-    /// With where in a client's certificate its user name stands, if it does.
-    pub(super) fn new(
-        endpoint: Endpoint,
-        tls: Tls,
-        user_from: Option<CertificateName>,
-    ) -> Result<Self, StartError> {
-        match files::read(&tls, user_from) {
-            Ok(config) => Ok(Self { endpoint, tls, user_from, acceptor: RwLock::new(config.into()) }),
-            Err(errors) => Err(StartError::Tls { endpoint, errors }),
-        }
-    }
-
-    pub(super) fn acceptor(&self) -> Acceptor {
-        self.acceptor.read().clone()
-    }
-
-    /// Reads the files again. If they cannot be used, what was read before stays in use.
-    pub(super) fn reload(&self) -> Result<(), StartError> {
-        match files::read(&self.tls, self.user_from) {
-            Ok(config) => {
-                *self.acceptor.write() = config.into();
-                Ok(())
-            }
-            Err(errors) => Err(StartError::Tls { endpoint: self.endpoint.clone(), errors }),
-        }
+) -> Result<Acceptor, StartError> {
+    match files::read(tls, user_from) {
+        Ok(config) => Ok(config.into()),
+        Err(errors) => Err(StartError::Tls { endpoint: endpoint.clone(), errors }),
     }
 }

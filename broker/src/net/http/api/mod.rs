@@ -3,6 +3,7 @@
 mod clients;
 mod payload;
 mod publish;
+mod reload;
 mod retained;
 mod status;
 mod subscriptions;
@@ -11,6 +12,7 @@ pub(super) use clients::{client, clients, dismiss, end_trace, trace};
 use hyper::StatusCode;
 pub(super) use payload::Payload;
 pub(super) use publish::publish;
+pub(super) use reload::reload;
 pub(super) use retained::{retained, unretain};
 pub(super) use status::{Store, status};
 pub(super) use subscriptions::subscriptions;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::hub::{Stats, StoreStats};
 use crate::net::http::answer::{Answer, Refusal, json};
-use crate::net::http::state::{Place, State, rfc3339};
+use crate::net::http::state::{State, rfc3339};
 use crate::net::resident_bytes;
 use crate::store::SYNC_BOUNDS_US;
 
@@ -14,15 +14,15 @@ struct Status<'a> {
     started: String,
     uptime_seconds: f64,
     threads: usize,
-    listeners: Vec<Listener<'a>>,
+    listeners: Vec<Listener>,
     stats: &'a Stats,
     store: Option<Store>,
     memory: Memory,
 }
 
 #[derive(Serialize)]
-struct Listener<'a> {
-    address: &'a str,
+struct Listener {
+    address: String,
     protocol: &'static str,
     tls: bool,
     connections: usize,
@@ -69,18 +69,26 @@ struct Memory {
 pub(in crate::net::http) fn status(state: &State) -> Result<Answer, Refusal> {
     let stats = state.stats();
     let facts = &state.facts;
-    let listeners = facts.places.iter().map(|Place { is_tls, is_websocket, entrance, .. }| Listener {
-        address: &entrance.name,
-        protocol: if *is_websocket { "websockets" } else { "mqtt" },
-        tls: *is_tls,
-        connections: entrance.connections(),
-    });
+    let listeners = facts
+        .places
+        .read()
+        .iter()
+        .map(|desk| {
+            let (manner, entrance) = (desk.manner(), desk.entrance());
+            Listener {
+                address: desk.name(),
+                protocol: if manner.websocket.is_some() { "websockets" } else { "mqtt" },
+                tls: manner.tls.is_some(),
+                connections: entrance.connections(),
+            }
+        })
+        .collect();
     Ok(json(&Status {
         version: env!("CARGO_PKG_VERSION"),
         started: rfc3339(facts.started.1),
         uptime_seconds: state.uptime(),
         threads: facts.threads,
-        listeners: listeners.collect(),
+        listeners,
         stats: &stats,
         store: Store::of(state, &stats),
         memory: Memory {

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +16,7 @@ use smol::Timer;
 use smol::stream::Stream;
 
 use super::event;
-use crate::auth::Access;
+use crate::auth::Entrance;
 use crate::codec::{
     Connect, Decoded, MAX_PACKET_BYTES, Packet, PacketId, Properties, QoS, Subscribe, SubscribeCode, Version,
     decode,
@@ -109,7 +108,7 @@ pub(in crate::net::http) fn messages(
 
 impl Messages {
     fn connect(state: &Rc<State>, from: SocketAddr) -> Result<Self, Refusal> {
-        let peer = state.hub.accept(from, Arc::new(Access::open()), Instant::now()).ok_or_else(|| {
+        let peer = state.hub.accept(from, Entrance::open(), Instant::now()).ok_or_else(|| {
             let what = "the broker lets no more clients in: its log says which limit was reached";
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what)
         })?;
