@@ -101,7 +101,7 @@ trap 'for group in "${beside[@]}"; do kill -- "-$group" 2>/dev/null || true; don
 step "tests, and what reads the code beside them"
 # Tests mostly wait, so more of them run at once than there are processors, and what they leave of these is used to read the
 # code. Cargo builds one thing at a time, so that begins when the tests are built; it gives way to them whenever they run.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 : >"$directory/gate-tests.log"
 {
     until grep -q '^ *Running ' "$directory/gate-tests.log"; do sleep 1; done
