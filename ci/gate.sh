@@ -93,8 +93,7 @@ directory=${CARGO_TARGET_DIR:-target}/debug
 # What is built here for the first time need not be ready to be built again.
 [ -d "$directory" ] || export CARGO_INCREMENTAL=0
 mkdir -p "$directory"
-# What goes on beside this ends with it: groups of processes.
-set -m
+# What goes on beside this ends with it: groups of processes, which `set -m` makes.
 beside=()
 trap 'for group in "${beside[@]}"; do kill -- "-$group" 2>/dev/null || true; done' EXIT
 
@@ -103,12 +102,14 @@ step "tests, and what reads the code beside them"
 # code. Cargo builds one thing at a time, so that begins when the tests are built; it gives way to them whenever they run.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 : >"$directory/gate-tests.log"
+set -m
 {
     until grep -q '^ *Running ' "$directory/gate-tests.log"; do sleep 1; done
     chrt --idle --pid 0 "$BASHPID"
     read_code
 } >"$directory/gate-code.log" 2>&1 &
 reader=$!
+set +m
 beside+=("$reader")
 cargo test --workspace 2> >(tee "$directory/gate-tests.log" >&2)
 
@@ -125,8 +126,10 @@ SOL_PROGRAM=$(realpath "$directory/sol") ci/first-minutes
 
 step "the gate of other brokers, on this one"
 log=$directory/gate-broker.log
+set -m
 "$directory/sol" -p 0 2>"$log" &
 broker=$!
+set +m
 beside+=("$broker")
 until address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$log" | head -1) && [ -n "$address" ]; do
     kill -0 "$broker" || { cat "$log"; exit 1; }
