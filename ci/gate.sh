@@ -104,7 +104,7 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 : >"$directory/gate-tests.log"
 set -m
 {
-    until grep -q '^ *Running ' "$directory/gate-tests.log"; do sleep 1; done
+    until grep -q Running "$directory/gate-tests.log"; do sleep 1; done
     chrt --idle --pid 0 "$BASHPID"
     read_code
 } >"$directory/gate-code.log" 2>&1 &
