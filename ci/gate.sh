@@ -42,20 +42,6 @@ export SOL_REQUIRE_PEERS=1
 step "format"
 cargo fmt --all --check
 
-step "lints"
-cargo clippy --workspace --all-targets --quiet -- -D warnings
-
-step "other systems"
-for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
-    if rustup target add "$target"; then
-        # Only Rust is looked at: the C in dependencies needs the other system's headers.
-        TARGET_CC=true TARGET_AR=true \
-            cargo clippy -p sol --all-targets --target "$target" --quiet -- -D warnings
-    else
-        echo "skipped: no standard library for $target"
-    fi
-done
-
 step "dependencies"
 # Building it takes longer than all the rest, so it is used where it is; the workflow on GitHub has it.
 if ! command -v cargo-deny >/dev/null; then
@@ -82,32 +68,78 @@ else
     echo "skipped: systemd-analyze is not installed"
 fi
 
-step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+# What reads the code and runs none of it.
+read_code() {
+    step "lints"
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+    step "documentation"
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+    step "other systems"
+    local target
+    for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
+        if rustup target add "$target"; then
+            # Only Rust is looked at: the C in dependencies needs the other system's headers.
+            TARGET_CC=true TARGET_AR=true \
+                cargo clippy -p sol --all-targets --target "$target" --quiet -- -D warnings
+        else
+            echo "skipped: no standard library for $target"
+        fi
+    done
+}
+
+directory=${CARGO_TARGET_DIR:-target}/debug
+# What is built here for the first time need not be ready to be built again.
+[ -d "$directory" ] || export CARGO_INCREMENTAL=0
+mkdir -p "$directory"
+# What goes on beside this ends with it: groups of processes, which `set -m` makes.
+beside=()
+trap 'for group in "${beside[@]}"; do kill -- "-$group" 2>/dev/null || true; done' EXIT
+
+step "tests, and what reads the code beside them"
+# Tests mostly wait, so more of them run at once than there are processors, and what they leave of these is used to read the
+# code. Cargo builds one thing at a time, so that begins when the tests are built; it gives way to them whenever they run.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+: >"$directory/gate-tests.log"
+set -m
+{
+    until grep -q Running "$directory/gate-tests.log"; do sleep 1; done
+    chrt --idle --pid 0 "$BASHPID"
+    read_code
+} >"$directory/gate-code.log" 2>&1 &
+reader=$!
+set +m
+beside+=("$reader")
+cargo test --workspace 2> >(tee "$directory/gate-tests.log" >&2)
+
+step "tests of sockets, with the poller of other systems"
+# All packages are named for their features, or the dependencies would be built once more.
+cargo test --workspace --features sol/portable-poller \
+    --test behaviour --test parallel --test survival --test tls --test unix_socket --test websocket
 
 step "a plain cargo run is the broker"
 cargo run --quiet -- --version | grep '^sol '
 
-step "tests"
-cargo test --workspace
-
-step "tests of sockets, with the poller of other systems"
-cargo test -p sol --features portable-poller \
-    --test behaviour --test parallel --test survival --test tls --test unix_socket --test websocket
-
 step "the first five minutes of the README"
-cargo build --quiet -p sol -p conformance
-directory=${CARGO_TARGET_DIR:-target}/debug
 SOL_PROGRAM=$(realpath "$directory/sol") ci/first-minutes
 
 step "the gate of other brokers, on this one"
 log=$directory/gate-broker.log
+set -m
 "$directory/sol" -p 0 2>"$log" &
 broker=$!
-trap 'kill "$broker"' EXIT
+set +m
+beside+=("$broker")
 until address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$log" | head -1) && [ -n "$address" ]; do
     kill -0 "$broker" || { cat "$log"; exit 1; }
     sleep 0.1
 done
+# The tests of the kit have built it.
 CONFORMANCE=$directory/conformance CONFORMANCE_REPORT=$directory/conformance-report \
     ci/conformance.sh "mqtt://$address" --quiet --promises
+
+code=0
+wait "$reader" || code=$?
+cat "$directory/gate-code.log"
+exit "$code"

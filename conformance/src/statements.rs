@@ -1,6 +1,7 @@
 //! The numbered statements of the standard, in words of our own: `scenarios/statements-*.tsv`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +24,16 @@ pub struct Statements(BTreeMap<String, Statement>);
 
 impl Statements {
     /// The list of `version`, which is part of the kit.
-    pub fn of(version: Version) -> Self {
-        Self::parse(match version {
-            Version::V3_1_1 => include_str!("../../scenarios/statements-3.1.1.tsv"),
-            Version::V5_0 => include_str!("../../scenarios/statements-5.0.tsv"),
-        })
+    pub fn of(version: Version) -> &'static Self {
+        // Every scenario asks for it.
+        static V3_1_1: LazyLock<Statements> =
+            LazyLock::new(|| Statements::parse(include_str!("../../scenarios/statements-3.1.1.tsv")));
+        static V5_0: LazyLock<Statements> =
+            LazyLock::new(|| Statements::parse(include_str!("../../scenarios/statements-5.0.tsv")));
+        match version {
+            Version::V3_1_1 => &V3_1_1,
+            Version::V5_0 => &V5_0,
+        }
     }
 
     /// Reads lines of `id duty observable paraphrase`, separated by tabs, below a line of headings.

@@ -67,8 +67,14 @@ const GOOD: [&str; 2] = ["pingreq-is-answered", "connect-is-accepted"];
 const BAD: &str = "qos1-is-acknowledged";
 const BAD_NAME: &str = "3.1.1/4.3-qos/qos1-is-acknowledged";
 
+/// What a broker keeps back is not waited for long.
 fn run(url: &str, arguments: &[&str]) -> Ran {
     conformance(&[&["run", url, "--deadline", "500ms", "--version", "3.1.1"], arguments].concat())
+}
+
+/// One that keeps nothing back has its time, however busy the machine is.
+fn run_sol(url: &str, arguments: &[&str]) -> Ran {
+    conformance(&[&["run", url, "--version", "3.1.1"], arguments].concat())
 }
 
 fn directory() -> TempDir {
@@ -141,9 +147,9 @@ fn warnings_fail_only_when_strict() {
 #[test]
 fn what_comes_to_no_end_is_inconclusive() {
     let (broker, url) = sol();
-    let ran = run(&url, &[GOOD[0], "--scenario-limit", "0.000001"]).expect(3);
+    let ran = run_sol(&url, &[GOOD[0], "--scenario-limit", "0.000001"]).expect(3);
     assert!(ran.stdout.contains("inconclusive 3.1.1/3.12-ping"), "{}", ran.stdout);
-    let ran = run(&url, &["keep-alive-0-never-ends", "--run-limit", "50ms"]).expect(3);
+    let ran = run_sol(&url, &["keep-alive-0-never-ends", "--run-limit", "50ms"]).expect(3);
     assert!(ran.stdout.contains("the run's time limit of 50ms was over"), "{}", ran.stdout);
     broker.stop();
 }
@@ -151,7 +157,7 @@ fn what_comes_to_no_end_is_inconclusive() {
 #[test]
 fn a_run_in_which_all_is_skipped_proves_nothing() {
     let (broker, url) = sol();
-    let ran = run(&url, &["retained-message-is-replaced", "--without", "retain"]).expect(3);
+    let ran = run_sol(&url, &["retained-message-is-replaced", "--without", "retain"]).expect(3);
     broker.stop();
     assert!(
         ran.stdout.contains("(needs retain: the broker refuses it, or it is said to lack it)")
@@ -420,11 +426,11 @@ fn a_baseline_holds_in_both_directions() {
 
     // What no longer fails must leave the baseline.
     let (good, good_url) = sol();
-    let ran = run(&good_url, &[GOOD[0], BAD, "--baseline", &baseline]).expect(1);
+    let ran = run_sol(&good_url, &[GOOD[0], BAD, "--baseline", &baseline]).expect(1);
     assert!(ran.stdout.contains(&format!("{BAD_NAME} passes, though the baseline says")), "{}", ran.stdout);
     // Unless it fails only now and then.
     fs::write(&baseline, format!("?{BAD_NAME} # in most runs\n")).expect("written");
-    run(&good_url, &[GOOD[0], BAD, "--baseline", &baseline]).expect(0);
+    run_sol(&good_url, &[GOOD[0], BAD, "--baseline", &baseline]).expect(0);
     run(&url(bad.endpoint()), &[GOOD[0], BAD, "--baseline", &baseline]).expect(0);
     good.stop();
 }
@@ -589,9 +595,11 @@ fn brokers_stand_side_by_side() {
     let directory = directory();
     let (good, good_url) = sol();
     let bad = forgetful();
-    for (name, url) in [("a.json", &good_url), ("b.json", &url(bad.endpoint())), ("c.json", &good_url)] {
-        run(url, &[GOOD[0], BAD, "--report", &format!("json={}", path(&directory, name))]);
+    let report = |name: &str| format!("json={}", path(&directory, name));
+    for name in ["a.json", "c.json"] {
+        run_sol(&good_url, &[GOOD[0], BAD, "--report", &report(name)]).expect(0);
     }
+    run(&url(bad.endpoint()), &[GOOD[0], BAD, "--report", &report("b.json")]).expect(1);
     good.stop();
     let files = ["a.json", "b.json", "c.json"].map(|name| path(&directory, name));
     let page = path(&directory, "page.html");
