@@ -20,7 +20,7 @@ use crate::load::{Clients, Terms};
 use crate::usage;
 
 /// From a process's start to its first CONNACK.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(10);
 /// Where system packages put servers, which need not be in a user's `PATH`.
@@ -135,10 +135,11 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// It cannot be started, ends, or accepts nobody for twenty seconds.
+    /// It cannot be started, ends, or accepts nobody for ten seconds.
     pub fn start(&self, setting: &Setting) -> io::Result<Peer> {
         let directory = tempfile::Builder::new().prefix("sol-bench-").tempdir()?;
-        let file = directory.path().join("conf");
+        // rumqttd goes by the ending, the others do not look at it.
+        let file = directory.path().join("conf.toml");
         // Free when looked at. If another takes it before the broker does, that ends.
         let port = match self.kind {
             Kind::Sol => 0,

@@ -19,6 +19,8 @@ pub(crate) struct Report {
     /// Every run's every number.
     list: String,
     notes: Vec<String>,
+    /// What failed, of which broker; and in which cells.
+    failures: Vec<(String, Vec<String>)>,
 }
 
 struct Row {
@@ -32,7 +34,7 @@ struct Row {
 impl Report {
     pub(crate) fn new(title: String, brokers: Vec<String>) -> Self {
         let list = "cell,measure,broker,round,value,cpu_us\n".to_owned();
-        Self { title, brokers, rows: Vec::new(), list, notes: Vec::new() }
+        Self { title, brokers, rows: Vec::new(), list, notes: Vec::new(), failures: Vec::new() }
     }
 
     /// A broker's run of a cell.
@@ -56,6 +58,16 @@ impl Report {
     /// Something that is no number.
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// A broker's run of a cell has none.
+    pub(crate) fn fail(&mut self, cell: &str, broker: &str, error: &io::Error) {
+        let what = format!("{broker}: {error}");
+        let found = self.failures.iter().position(|(other, _)| *other == what);
+        match found.and_then(|at| self.failures.get_mut(at)) {
+            Some((_, cells)) => cells.push(cell.to_owned()),
+            None => self.failures.push((what, vec![cell.to_owned()])),
+        }
     }
 
     fn row(&mut self, cell: &str, measure: Measure) -> &mut Row {
@@ -83,8 +95,14 @@ impl Report {
         for row in &self.rows {
             table.push_str(&row.line());
         }
-        if !self.notes.is_empty() {
-            _ = writeln!(table, "\n- {}", self.notes.join("\n- "));
+        table.push('\n');
+        for note in &self.notes {
+            _ = writeln!(table, "- {note}");
+        }
+        for (what, cells) in &self.failures {
+            let (runs, mut cells) = (cells.len(), cells.clone());
+            cells.dedup();
+            _ = writeln!(table, "- {what} ({runs} runs: {})", cells.join("; "));
         }
         table
     }

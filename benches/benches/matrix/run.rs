@@ -85,9 +85,8 @@ fn run(options: &Options) -> io::Result<()> {
                 match one(cell, broker, &setting, options, effort) {
                     Ok(values) => report.add(&cell.name, number, round, values),
                     Err(error) => {
-                        let note = format!("{} failed in {}: {error}", broker.label(), cell.name);
-                        eprintln!("{note}");
-                        report.note(note);
+                        eprintln!("{} failed in {}: {error}", broker.label(), cell.name);
+                        report.fail(&cell.name, broker.label(), &error);
                         failures_of_ours += usize::from(broker.kind() == Kind::Sol);
                     }
                 }

@@ -190,13 +190,16 @@ impl Clients {
     }
 }
 
-/// A CONNECT without a keep alive.
+/// A CONNECT with a keep alive longer than any bench: rumqttd takes none without one.
 fn put_connect(out: &mut Vec<u8>, client_id: &str, terms: &Terms) {
     const CLEAN: u8 = 0b10;
+    const KEEP_ALIVE_SECONDS: u16 = 3600;
     let v5 = terms.version == Version::V5;
     let level = if v5 { 5 } else { 4 };
     let flags = if terms.kept && !v5 { 0 } else { CLEAN };
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', level, flags, 0, 0];
+    let [high, low] = KEEP_ALIVE_SECONDS.to_be_bytes();
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', level, flags, high, low];
+
     match (v5, terms.kept) {
         (false, _) => {}
         (true, false) => body.push(0),
