@@ -548,6 +548,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_subscribed_and_retained_comes_and_goes() {
+        let broker = broker();
+        let mut clients = Clients::new(broker.local_addr(), Terms::default()).unwrap();
+        clients.connect(3).unwrap();
+        let name = |number| format!("a/{number}");
+        clients.retain(0, 5_000, name).unwrap();
+        clients.subscribe_retained(1, &name(4_999)).unwrap();
+        let filters: Vec<_> = (10_000..15_000).map(name).collect();
+        clients.subscribe(2, &filters, QoS::AtLeastOnce).unwrap();
+        assert_eq!(broker.stats().subscriptions, 5_001);
+        clients.unsubscribe(2, &filters).unwrap();
+        assert_eq!((broker.stats().subscriptions, broker.stats().retained), (1, 5_000));
+    }
+
+    #[test]
     fn a_message_that_is_not_the_next_is_an_error() {
         let broker = broker();
         let plan = Plan::new(Pattern::FanOut, 1, 1, QoS::AtLeastOnce);

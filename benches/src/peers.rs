@@ -238,14 +238,30 @@ impl Peer {
         self.address
     }
 
-    /// The CPU time it has used so far, where the system tells.
-    pub fn cpu_time(&self) -> Option<Duration> {
-        usage::cpu_time(self.process.0.id())
+    /// Begins to count its CPU time.
+    pub fn meter(&self) -> Meter {
+        let process = self.process.0.id();
+        Meter { process, before: usage::cpu_time(process) }
     }
 
     /// Bytes of its memory that are resident, where the system tells.
     pub fn memory(&self) -> Option<u64> {
         usage::memory(self.process.0.id())
+    }
+}
+
+/// What CPU time a broker had used when this began.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter {
+    process: u32,
+    before: Option<Duration>,
+}
+
+impl Meter {
+    /// What each of so many things took of it since, in microseconds; none where the system does not tell.
+    pub fn each(&self, count: u64) -> Option<f64> {
+        let used = usage::cpu_time(self.process)?.saturating_sub(self.before?);
+        Some(used.as_secs_f64() * 1e6 / count as f64)
     }
 }
 

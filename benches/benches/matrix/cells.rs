@@ -122,17 +122,17 @@ impl Cell {
 fn flow(peer: &Peer, setting: &Setting, plan: Plan, time: Duration, naps: Naps) -> io::Result<Vec<Value>> {
     let mut load = Load::open(peer.address(), &setting.terms, plan)?;
     load.run(WARM_UP, naps)?;
-    let used = Used::since(peer);
+    let used = peer.meter();
     let run = load.run(time, naps)?;
     let value = run.messages as f64 / run.elapsed.as_secs_f64();
-    Ok(vec![Value { measure: Measure::MessagesASecond, value, cpu: used.by(run.messages) }])
+    Ok(vec![Value { measure: Measure::MessagesASecond, value, cpu: used.each(run.messages) }])
 }
 
 fn latency(peer: &Peer, setting: &Setting, plan: Plan, rate: u32, time: Duration) -> io::Result<Vec<Value>> {
     let mut load = Load::open(peer.address(), &setting.terms, plan)?;
-    let used = Used::since(peer);
+    let used = peer.meter();
     let latencies = load.run_at_rate(rate, WARM_UP, time)?;
-    let cpu = used.by((f64::from(rate) * (WARM_UP + time).as_secs_f64()) as u64);
+    let cpu = used.each((f64::from(rate) * (WARM_UP + time).as_secs_f64()) as u64);
     let value = |measure, share| {
         let value = latencies.quantile(share).unwrap_or_default().as_secs_f64() * 1e6;
         Value { measure, value, cpu }
@@ -142,32 +142,15 @@ fn latency(peer: &Peer, setting: &Setting, plan: Plan, rate: u32, time: Duration
 
 fn connect(peer: &Peer, setting: &Setting, count: usize) -> io::Result<Vec<Value>> {
     let mut clients = Clients::new(peer.address(), setting.terms.clone())?;
-    let (used, memory) = (Used::since(peer), peer.memory());
+    let (used, memory) = (peer.meter(), peer.memory());
     let elapsed = clients.connect(count)?;
     let value = count as f64 / elapsed.as_secs_f64();
-    let mut values = vec![Value { measure: Measure::ConnectionsASecond, value, cpu: used.by(count as u64) }];
+    let mut values =
+        vec![Value { measure: Measure::ConnectionsASecond, value, cpu: used.each(count as u64) }];
     thread::sleep(SETTLE);
     if let (Some(before), Some(after)) = (memory, peer.memory()) {
         let value = after.saturating_sub(before) as f64 / count as f64;
         values.push(Value { measure: Measure::MemoryOfAConnection, value, cpu: None });
     }
     Ok(values)
-}
-
-/// What a broker's CPU time was at the beginning.
-struct Used<'p> {
-    peer: &'p Peer,
-    before: Option<Duration>,
-}
-
-impl<'p> Used<'p> {
-    fn since(peer: &'p Peer) -> Self {
-        Self { peer, before: peer.cpu_time() }
-    }
-
-    /// Microseconds each.
-    fn by(&self, count: u64) -> Option<f64> {
-        let used = self.peer.cpu_time()?.saturating_sub(self.before?);
-        Some(used.as_secs_f64() * 1e6 / count as f64)
-    }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls_client::ClientConfig;
-use sol::codec::{Packet, PacketId, PacketType, QoS, Subscribe, Unsubscribe, Version};
-use sol::topic::Filter;
+use sol::codec::{Delivery, Packet, PacketId, PacketType, Publish, QoS, Subscribe, Unsubscribe, Version};
+use sol::topic::{Filter, Name};
 
 use super::link::Link;
 use super::poller::Poller;
@@ -20,6 +20,8 @@ const AT_ONCE: usize = 64;
 pub(super) const STALL: Duration = Duration::from_secs(5);
 /// More than any packet of a load.
 const READ_BYTES: usize = 256 << 10;
+/// Bytes of retained messages written at a time.
+const WRITE_BYTES: usize = 64 << 10;
 /// Topic filters of a SUBSCRIBE, with each less than 64 bytes.
 const FILTERS: usize = 200;
 /// SUBSCRIBE packets that a client may have unanswered.
@@ -136,6 +138,79 @@ impl Clients {
         })
     }
 
+    /// Has a client publish so many retained messages of 64 bytes, and waits until the broker has taken them; gives the time
+    /// that took.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::connect`].
+    pub fn retain(
+        &mut self,
+        client: usize,
+        count: usize,
+        name: impl Fn(usize) -> String,
+    ) -> io::Result<Duration> {
+        let version = self.terms.version;
+        let start = Instant::now();
+        for number in 0..count {
+            let name = name(number);
+            let name = Name::new(&name).map_err(io::Error::other)?;
+            let publish = Publish { retain: true, ..Publish::new(name, Delivery::AtMostOnce, &[b'x'; 64]) };
+            let link = self.link(client)?;
+            Packet::Publish(publish).encode(version, link.out()).map_err(io::Error::other)?;
+            if link.out().len() < WRITE_BYTES && number + 1 < count {
+                continue;
+            }
+            link.flush()?;
+            while self.link(client)?.is_blocked() {
+                self.turn(STALL, |_, frame| Err(frame.unexpected()))?;
+            }
+        }
+        let link = self.link(client)?;
+        Packet::Pingreq.encode(version, link.out()).map_err(io::Error::other)?;
+        link.flush()?;
+        self.await_all(client, 1, |frame| frame.is(PacketType::Pingresp))?;
+        Ok(start.elapsed())
+    }
+
+    /// Subscribes a client at QoS 0 to a name, and waits for its one retained message.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::connect`].
+    pub fn subscribe_retained(&mut self, client: usize, name: &str) -> io::Result<()> {
+        let filter = Filter::new(name).map_err(io::Error::other)?;
+        let subscribe = Subscribe::new(PacketId::MIN, vec![(filter, QoS::AtMostOnce)]);
+        let version = self.terms.version;
+        let link = self.link(client)?;
+        Packet::Subscribe(subscribe).encode(version, link.out()).map_err(io::Error::other)?;
+        link.flush()?;
+        self.await_all(client, 2, |frame| frame.is(PacketType::Suback) || frame.is(PacketType::Publish))
+    }
+
+    /// Waits until so many packets have come to a client that are as expected.
+    fn await_all(
+        &mut self,
+        client: usize,
+        mut count: usize,
+        expected: impl Fn(&Frame<'_>) -> bool,
+    ) -> io::Result<()> {
+        while count > 0 {
+            self.turn(STALL, |key, frame| {
+                if key != client || !expected(&frame) || count == 0 {
+                    return Err(frame.unexpected());
+                }
+                count -= 1;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, client: usize) -> io::Result<&mut Link> {
+        self.links.get_mut(client).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
     fn request<S: AsRef<str>>(
         &mut self,
         client: usize,
@@ -143,6 +218,7 @@ impl Clients {
         answer: PacketType,
         packet: impl Fn(PacketId, Vec<Filter<'_>>) -> Packet<'_>,
     ) -> io::Result<()> {
+        let version = self.terms.version;
         let mut requests = filters.chunks(FILTERS);
         let mut left = requests.len();
         let mut asked = left;
@@ -154,8 +230,8 @@ impl Clients {
                 // From 1 to SUBSCRIBES + 1 in turn, so that none is in use twice.
                 let id = PacketId::new((asked % (SUBSCRIBES + 1)) as u16 + 1).unwrap_or(PacketId::MIN);
                 let packet = packet(id, filters.collect::<io::Result<_>>()?);
-                let Some(link) = self.links.get_mut(client) else { return Err(ErrorKind::NotFound.into()) };
-                packet.encode(self.terms.version, link.out()).map_err(io::Error::other)?;
+                let link = self.link(client)?;
+                packet.encode(version, link.out()).map_err(io::Error::other)?;
                 link.flush()?;
             }
             self.turn(STALL, |_, frame| {
