@@ -1,5 +1,5 @@
 //! The hub without sockets: a read's worth of messages from one publisher to its subscribers, and all acknowledgements
-//! back.
+//! back; on one thread, and on two at once that have nothing in common but the hub.
 
 #![expect(clippy::unwrap_used, reason = "a bench that goes wrong stops")]
 
@@ -7,15 +7,17 @@ use std::hint::black_box;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::Barrier;
 use std::task::Waker;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::frames::{Frame, walk};
-use benches::load::connect_packet;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use sol::auth::Access;
 use sol::codec::{
-    AckType, Delivery, Packet, PacketId, PacketType, Publish, QoS, Subscribe, Version, encode_ack,
+    AckType, Connect, Delivery, Packet, PacketId, PacketType, Properties, Publish, QoS, Subscribe, Version,
+    encode_ack,
 };
 use sol::hub::{Batch, Hub, Limits, Peer, Sleep};
 use sol::session::Outbox;
@@ -23,8 +25,6 @@ use sol::topic::{Filter, Name};
 
 /// Messages published at a time.
 const MESSAGES: u16 = 500;
-const TOPIC: &str = "benches/hub";
-
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(20)
@@ -38,18 +38,52 @@ fn main() {
             group.throughput(Throughput::Elements(u64::from(MESSAGES) * subscribers));
             let id = BenchmarkId::new(format!("1→{subscribers}"), format!("QoS {qos}"));
             group.bench_function(id, |bencher| {
-                let stage = stage.get_or_insert_with(|| Stage::new(subscribers, qos));
-                bencher.iter(|| stage.run());
+                let (hub, crew) = stage.get_or_insert_with(|| {
+                    let hub = Hub::new(Limits::default());
+                    let crew = Crew::new(&hub, "benches/hub", subscribers, qos);
+                    (hub, crew)
+                });
+                bencher.iter(|| crew.run(hub));
             });
         }
+    }
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut stage = None;
+        group.throughput(Throughput::Elements(u64::from(MESSAGES) * 2));
+        group.bench_function(
+            BenchmarkId::new("1→1 on each of 2 threads", format!("QoS {qos}")),
+            |bencher| {
+                let (hub, crews) = stage.get_or_insert_with(|| {
+                    let hub = Hub::new(Limits::default());
+                    let crews =
+                        ["benches/hub/a", "benches/hub/b"].map(|topic| Crew::new(&hub, topic, 1, qos));
+                    (hub, crews)
+                });
+                bencher.iter_custom(|iterations| at_once(hub, crews, iterations));
+            },
+        );
     }
     group.finish();
     criterion.final_summary();
 }
 
-/// A hub and its clients.
-struct Stage {
-    hub: Hub,
+/// Each crew so often, all at the same time: how long until the last one has done.
+fn at_once(hub: &Hub, crews: &mut [Crew], iterations: u64) -> Duration {
+    let start = Barrier::new(crews.len());
+    let run = |crew: &mut Crew| {
+        start.wait();
+        let start = Instant::now();
+        (0..iterations).for_each(|_| crew.run(hub));
+        start.elapsed()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = crews.iter_mut().map(|crew| scope.spawn(|| run(crew))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).max().unwrap_or_default()
+    })
+}
+
+/// A publisher and its subscribers, who share a thread.
+struct Crew {
     batch: Batch,
     qos: QoS,
     publisher: Client,
@@ -59,29 +93,28 @@ struct Stage {
     pubrels: Vec<u8>,
 }
 
-impl Stage {
-    fn new(subscribers: u64, qos: QoS) -> Self {
-        let hub = Hub::new(Limits::default());
+impl Crew {
+    fn new(hub: &Hub, topic: &str, subscribers: u64, qos: QoS) -> Self {
         let mut batch = Batch::new(Instant::now());
-        let mut subscribers: Vec<_> = (0..subscribers).map(|_| Client::connect(&hub, &mut batch)).collect();
-        let filters = vec![(Filter::new(TOPIC).unwrap(), qos)];
+        let mut subscribers: Vec<_> = (0..subscribers).map(|_| Client::connect(hub, &mut batch)).collect();
+        let filters = vec![(Filter::new(topic).unwrap(), qos)];
         let subscribe = encoded(&Packet::Subscribe(Subscribe::new(PacketId::MIN, filters)));
         for client in &mut subscribers {
-            client.send(&hub, &subscribe, &mut batch);
-            assert_eq!(client.count(&hub, &mut batch, |frame| frame.is(PacketType::Suback)), 1);
+            client.send(hub, &subscribe, &mut batch);
+            assert_eq!(client.count(hub, &mut batch, |frame| frame.is(PacketType::Suback)), 1);
         }
-        let publisher = Client::connect(&hub, &mut batch);
+        let publisher = Client::connect(hub, &mut batch);
         let (mut publishes, mut pubrels) = (Vec::new(), Vec::new());
         for id in (1..=MESSAGES).filter_map(PacketId::new) {
-            publishes.extend(encoded(&publish(qos, id)));
+            publishes.extend(encoded(&publish(topic, qos, id)));
             encode_ack(&mut pubrels, AckType::Pubrel, id);
         }
-        Self { hub, batch, qos, publisher, subscribers, publishes, pubrels }
+        Self { batch, qos, publisher, subscribers, publishes, pubrels }
     }
 
     /// Publishes all messages and carries on until everything is acknowledged.
-    fn run(&mut self) {
-        let Self { hub, batch, qos, publisher, subscribers, publishes, pubrels } = self;
+    fn run(&mut self, hub: &Hub) {
+        let Self { batch, qos, publisher, subscribers, publishes, pubrels } = self;
         publisher.send(hub, publishes, batch);
         let answer = match qos {
             QoS::AtMostOnce => None,
@@ -193,13 +226,27 @@ impl Client {
     }
 }
 
-fn publish(qos: QoS, id: PacketId) -> Packet<'static> {
+/// A CONNECT of a clean session, without a keep alive and under an identifier of the broker's choice.
+fn connect_packet() -> Packet<'static> {
+    Packet::Connect(Connect {
+        version: Version::V311,
+        clean_session: true,
+        keep_alive: 0,
+        client_id: "",
+        will: None,
+        user_name: None,
+        password: None,
+        properties: Properties::EMPTY,
+    })
+}
+
+fn publish(topic: &str, qos: QoS, id: PacketId) -> Packet<'_> {
     let delivery = match qos {
         QoS::AtMostOnce => Delivery::AtMostOnce,
         QoS::AtLeastOnce => Delivery::AtLeastOnce(id),
         QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
     };
-    let topic = Name::new(TOPIC).unwrap();
+    let topic = Name::new(topic).unwrap();
     Packet::Publish(Publish::new(topic, delivery, &[b'x'; 64]))
 }
 

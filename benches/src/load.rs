@@ -34,6 +34,8 @@ use crate::frames::Frame;
 
 /// Deliveries owed to the subscribers at most, of small messages.
 pub const AHEAD: u64 = 20_000;
+/// But for each subscriber so many, as what one wake-up brings decides what a delivery costs.
+const AHEAD_EACH: u64 = 100;
 /// Bytes of them, of larger ones.
 const AHEAD_BYTES: u64 = 8 << 20;
 /// Bytes that a publisher writes at a time.
@@ -256,13 +258,13 @@ impl Load {
 
     /// Deliveries on their way at most.
     fn ahead(&self) -> u64 {
-        AHEAD.min(AHEAD_BYTES / self.plan.payload as u64).max(self.plan.receivers())
+        AHEAD.min(AHEAD_BYTES / self.plan.payload as u64).max(self.plan.receivers() * AHEAD_EACH)
     }
 
     /// Whether the publishers may go on: when they had to stop, not before a quarter of the way is free.
     fn has_room(&self) -> bool {
         let (ahead, owed) = (self.ahead(), self.owed());
-        ahead - owed.min(ahead) >= (ahead / 4).max(self.plan.receivers())
+        ahead - owed.min(ahead) >= (ahead / 4).max(self.plan.receivers() * AHEAD_EACH)
     }
 
     fn is_done(&self) -> bool {
