@@ -140,7 +140,11 @@ mod tests {
                 let packet = Packet::Publish(Publish::new(topic, delivery, b"hello"));
                 packet.encode(version, &mut bytes).unwrap();
                 let mut payload = Vec::new();
-                walk(&bytes, |frame| Ok(payload.extend_from_slice(frame.payload(version)?))).unwrap();
+                walk(&bytes, |frame| {
+                    payload.extend_from_slice(frame.payload(version)?);
+                    Ok(())
+                })
+                .unwrap();
                 assert_eq!(payload, b"hello");
             }
         }

@@ -217,11 +217,10 @@ impl Load {
         let interval = Duration::from_secs(1) / rate.max(1);
         let messages = |time: Duration| (time.as_nanos() / interval.as_nanos().max(1)) as u64;
         let count = self.publishers.len();
-        // All have sent as many, as `messages` is made a multiple below and a run ends for all at once.
-        let before = self.publishers.first().map_or(0, |publisher| publisher.sent);
+        let before = self.publishers.iter().map(|publisher| publisher.sent).collect();
         let due = messages(warm_up + time).next_multiple_of(count as u64);
         let start = Instant::now() + Duration::from_millis(10);
-        let schedule = Schedule::new(start, interval, count as u32, before, messages(warm_up));
+        let schedule = Schedule::new(start, interval, before, messages(warm_up));
         let mut sent = 0;
         let mut next = start;
         self.traffic.schedule = Some(schedule);
@@ -241,7 +240,7 @@ impl Load {
         self.traffic.schedule.take().map(Schedule::finish).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Those who were there before, to be looked after by nobody.
+    /// Its clients, behind those who were there before.
     pub fn into_clients(self) -> Clients {
         self.clients
     }
@@ -543,6 +542,7 @@ mod tests {
         let plan = Plan::new(Pattern::Pairs, 3, 3, QoS::AtLeastOnce);
         let mut load = Load::among(clients, plan).unwrap();
         for _ in 0..2 {
+            load.run(SHORT, Naps::None).unwrap();
             let latencies = load.run_at_rate(1_000, SHORT, SHORT).unwrap();
             assert!(latencies.quantile(0.5).unwrap() > Duration::ZERO);
         }

@@ -29,7 +29,7 @@ const PAIRS: usize = 10;
 pub(crate) fn connections(peer: &Peer, count: usize, time: Duration) -> io::Result<Numbers> {
     let mut clients = clients(peer)?;
     let memory = peer.memory();
-    let connecting = clients.connect(count)?;
+    clients.connect(count)?;
     thread::sleep(SETTLE);
     let bytes = each(memory, peer.memory(), count);
     let idle = peer.meter();
@@ -46,7 +46,6 @@ pub(crate) fn connections(peer: &Peer, count: usize, time: Duration) -> io::Resu
         ("µs p99 latency", quantile(0.99)),
         ("bytes/connection", bytes),
         ("ms CPU/s idle", idle),
-        ("connections/s", Some(count as f64 / connecting.as_secs_f64())),
     ])
 }
 

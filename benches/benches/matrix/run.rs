@@ -60,6 +60,11 @@ fn run(options: &Options) -> io::Result<()> {
     if cells.is_empty() {
         return Ok(());
     }
+    let is_unknown = |name: &&String| Kind::ALL.iter().all(|kind| kind.name() != *name);
+    if let Some(name) = options.brokers.iter().find(is_unknown) {
+        let names = Kind::ALL.map(Kind::name).join(", ");
+        return Err(io::Error::other(format!("no broker is called {name}; there are {names}")));
+    }
     allow_many_sockets()?;
     let setting = options.setting()?;
     let mut brokers = Vec::new();

@@ -119,7 +119,11 @@ mod tests {
                 assert_eq!(publish.payload.len(), payload);
                 let id = publish.delivery.packet_id().map(PacketId::get);
                 assert_eq!(id, (qos != QoS::AtMostOnce).then_some(77));
-                walk(bytes, |frame| Ok(assert_eq!(template.stamp(frame)?, (5, 6)))).unwrap();
+                let stamp = |frame: Frame<'_>| {
+                    assert_eq!(template.stamp(frame)?, (5, 6));
+                    Ok(())
+                };
+                walk(bytes, stamp).unwrap();
                 if payload > STAMP_BYTES {
                     *out.last_mut().unwrap() ^= 1;
                     assert!(walk(&out[1..], |frame| template.stamp(frame).map(drop)).is_err());
