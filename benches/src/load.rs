@@ -96,7 +96,8 @@ pub struct Load {
     publishers: Vec<Publisher>,
     /// Publishers that got something, and may go on.
     touched: Vec<usize>,
-    /// Publishers that stopped for another reason than what they wait for.
+    /// A publisher stopped that could go on without anything coming to it: for want of room on the way, or because it was
+    /// the others' turn.
     held: bool,
 }
 
@@ -377,10 +378,7 @@ impl Load {
                 continue;
             };
             match subscriber.checked_sub(plan.subscribers) {
-                None => link.read(buffer, |frame, out| {
-                    let number = subscriber;
-                    traffic.subscriber(number, frame, out)
-                })?,
+                None => link.read(buffer, |frame, out| traffic.subscriber(subscriber, frame, out))?,
                 Some(number) => {
                     let Some(publisher) = publishers.get_mut(number) else { continue };
                     link.read(buffer, |frame, out| traffic.publisher(publisher, frame, out))?;
@@ -492,9 +490,11 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use sol::codec::Version;
+    use sol::config::{Overrides, Settings};
     use sol::{Broker, Config};
 
     use super::*;
+    use crate::peers::Identity;
 
     const SHORT: Duration = Duration::from_millis(20);
 
@@ -523,6 +523,25 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_message_arrives_over_tls() {
+        let (identity, client) = Identity::new().unwrap();
+        let [certificate, key] = identity.files();
+        let text = format!(
+            "ip_address 127.0.0.1\nip_port 0\ncertfile {}\nkeyfile {}\n",
+            certificate.display(),
+            key.display(),
+        );
+        let settings = Settings::parse(&text, None, Overrides::default()).unwrap();
+        let broker = Broker::start(settings.broker).unwrap();
+        let terms = Terms { tls: Some(client), ..Terms::default() };
+        for (qos, payload) in [(QoS::AtMostOnce, 100_000), (QoS::ExactlyOnce, 64)] {
+            let plan = Plan { payload, ..Plan::new(Pattern::Pairs, 2, 2, qos) };
+            let mut load = Load::open(broker.local_addr(), &terms, plan).unwrap();
+            assert!(load.run(SHORT, Naps::Auto).unwrap().messages > 0);
         }
     }
 

@@ -288,7 +288,8 @@ impl Identity {
         Ok((identity, Arc::new(client)))
     }
 
-    fn files(&self) -> [PathBuf; 2] {
+    /// The certificate and its key, as PEM.
+    pub(crate) fn files(&self) -> [PathBuf; 2] {
         ["certificate.pem", "key.pem"].map(|name| self.directory.path().join(name))
     }
 }
