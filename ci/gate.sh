@@ -91,6 +91,10 @@ cargo run --quiet -- --version | grep '^sol '
 step "tests"
 cargo test --workspace
 
+step "instructions of fixed work"
+need valgrind valgrind
+ci/counts.sh
+
 step "tests of sockets, with the poller of other systems"
 cargo test -p sol --features portable-poller \
     --test behaviour --test parallel --test survival --test tls --test unix_socket --test websocket

@@ -10,6 +10,7 @@ pub mod options;
 pub mod peers;
 pub mod plot;
 pub mod samples;
+pub mod stage;
 pub mod usage;
 
 /// The allocator of the command `sol`: what is measured is what runs.
