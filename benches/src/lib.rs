@@ -2,6 +2,7 @@
 //!
 //! The benches themselves stand in `benches/benches/`; `README.md` says how to run and read them.
 
+pub mod counts;
 pub mod frames;
 #[cfg(target_os = "linux")]
 pub mod load;

@@ -1,17 +1,14 @@
 //! This program once more, under callgrind.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-use crate::WORK;
-use crate::table::Row;
+use benches::counts::Row;
 
-/// Where callgrind leaves what it counted, a file for each workload.
-pub(crate) fn directory() -> Result<PathBuf, String> {
-    let program = env::current_exe().map_err(|error| error.to_string())?;
-    Ok(program.with_file_name("counts.callgrind"))
-}
+use crate::WORK;
+
+/// Where callgrind leaves what it counted, a file for each piece of work.
+pub(crate) const DIRECTORY: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/counts");
 
 /// Does the work and counts.
 pub(crate) fn count() -> Result<Vec<Row>, String> {
@@ -20,16 +17,14 @@ pub(crate) fn count() -> Result<Vec<Row>, String> {
             "this was built without optimisations: `ci/counts.sh` builds it as it is to be".to_owned()
         );
     }
-    let directory = directory()?;
     // Of the last time.
-    _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    _ = fs::remove_dir_all(DIRECTORY);
+    fs::create_dir_all(DIRECTORY).map_err(|error| format!("{DIRECTORY}: {error}"))?;
     let program = env::current_exe().map_err(|error| error.to_string())?;
-    let files = directory.join("out");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet"])
         .args(["--toggle-collect=counts::measured", "--dump-after=counts::measured"])
-        .arg(format!("--callgrind-out-file={}", files.display()))
+        .arg(format!("--callgrind-out-file={DIRECTORY}/out"))
         .arg(program)
         .arg(WORK)
         .output()
@@ -48,7 +43,7 @@ pub(crate) fn count() -> Result<Vec<Row>, String> {
         .map(|(line, number)| {
             let (name, elements) = line.split_once('\t').ok_or(line)?;
             let elements: u32 = elements.parse().map_err(|_| line)?;
-            let file = format!("{}.{number}", files.display());
+            let file = format!("{DIRECTORY}/out.{number}");
             let instructions = total(&fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?);
             let instructions =
                 instructions.filter(|count| *count > 0).ok_or(format!("{file}: nothing was counted"))?;
@@ -62,16 +57,4 @@ fn total(file: &str) -> Option<u64> {
     let totals = ["totals:", "summary:"];
     let line = totals.iter().find_map(|start| file.lines().find_map(|line| line.strip_prefix(start)));
     line?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_total_stands_behind_its_name() {
-        assert_eq!(total("events: Ir\nfn=(1) a\n1 5\n\ntotals: 1234\n"), Some(1234));
-        assert_eq!(total("events: Ir\nsummary: 12\n"), Some(12));
-        assert_eq!(total("events: Ir\n"), None);
-    }
 }

@@ -5,22 +5,20 @@
 
 #![expect(clippy::unwrap_used, reason = "the work stops when it goes wrong")]
 
+#[path = "counts/callgrind.rs"]
 mod callgrind;
-mod table;
+#[path = "counts/workloads.rs"]
 mod workloads;
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use table::Table;
+use benches::counts::{Table, compiler};
 
-// Its allocator.
-use benches as _;
-
-/// What an instruction count may grow by, in percent. Two runs of one program differ by less than a thousandth; this is for
-/// other processors, for which the C library copies memory in other ways, and for changes elsewhere in the code that make
-/// the compiler lay it out in another way.
+/// What a count may grow by, in percent. Runs of one program differ by 0.3 at most; the rest is for other processors, for
+/// which the C library copies memory in other ways, and for the compiler, which may lay out code in another way for a change
+/// elsewhere.
 const TOLERANCE: f64 = 3.0;
 /// And with another compiler than the one that the table was made with.
 const OTHER_COMPILER_TOLERANCE: f64 = 10.0;
@@ -55,7 +53,7 @@ fn compare() -> Result<bool, String> {
     let path = path();
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let accepted: Table = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
-    let compiler = table::compiler()?;
+    let compiler = compiler()?;
     if !accepted.is_of_host(&compiler) {
         println!("skipped: the counts are of {:?}, and this is {compiler:?}", accepted.compiler);
         return Ok(true);
@@ -75,7 +73,7 @@ fn compare() -> Result<bool, String> {
         println!(
             "`callgrind_annotate --threshold=100 out.NUMBER` says where the instructions go, in {}. If the change is worth \
              them, `ci/counts.sh {ACCEPT}` writes them to benches/counts.tsv, to be committed with it.",
-            callgrind::directory()?.display()
+            callgrind::DIRECTORY
         );
     } else if judged.is_better {
         println!("`ci/counts.sh {ACCEPT}` makes sure that it stays so.");
@@ -84,7 +82,7 @@ fn compare() -> Result<bool, String> {
 }
 
 fn accept() -> Result<bool, String> {
-    let table = Table { compiler: table::compiler()?, rows: callgrind::count()? };
+    let table = Table { compiler: compiler()?, rows: callgrind::count()? };
     print!("{table}");
     fs::write(path(), table.to_string()).map_err(|error| error.to_string())?;
     Ok(true)

@@ -1,4 +1,4 @@
-//! What was counted, and what was accepted.
+//! Counts of instructions, beside those that were accepted.
 
 use std::env;
 use std::fmt::{self, Write};
@@ -7,32 +7,38 @@ use std::str::FromStr;
 
 /// Counts, and with which compiler they came about.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Table {
+pub struct Table {
     /// Its release and its host.
-    pub(crate) compiler: String,
-    pub(crate) rows: Vec<Row>,
+    pub compiler: String,
+    /// One for each piece of work, in the order in which it is done.
+    pub rows: Vec<Row>,
 }
 
-/// One workload.
+/// What one piece of work takes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) name: String,
+pub struct Row {
+    /// Which it is.
+    pub name: String,
     /// Instructions per element.
-    pub(crate) instructions: f64,
+    pub instructions: f64,
 }
 
 /// How counts are, beside those that were accepted.
-pub(crate) struct Judged {
-    /// A line for each workload.
-    pub(crate) text: String,
-    /// Nothing grew beyond the tolerance, and the workloads are the same.
-    pub(crate) is_good: bool,
+pub struct Judged {
+    /// A line for each piece of work.
+    pub text: String,
+    /// Nothing grew beyond the tolerance, and the work is the same.
+    pub is_good: bool,
     /// Something shrank beyond it.
-    pub(crate) is_better: bool,
+    pub is_better: bool,
 }
 
 /// Release and host of the compiler in use.
-pub(crate) fn compiler() -> Result<String, String> {
+///
+/// # Errors
+///
+/// `rustc` cannot be run, or does not tell.
+pub fn compiler() -> Result<String, String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().map_err(|error| format!("rustc -vV: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -46,12 +52,12 @@ pub(crate) fn compiler() -> Result<String, String> {
 
 impl Table {
     /// Whether the compiler is for the same processors and system.
-    pub(crate) fn is_of_host(&self, compiler: &str) -> bool {
+    pub fn is_of_host(&self, compiler: &str) -> bool {
         self.compiler.rsplit(' ').next() == compiler.rsplit(' ').next()
     }
 
     /// Holds counts against these; the tolerance is in percent.
-    pub(crate) fn judge(&self, counted: &[Row], tolerance: f64) -> Judged {
+    pub fn judge(&self, counted: &[Row], tolerance: f64) -> Judged {
         let mut judged = Judged { text: String::new(), is_good: true, is_better: false };
         let width = counted.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
         for (row, number) in counted.iter().zip(1..) {
