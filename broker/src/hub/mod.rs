@@ -40,6 +40,8 @@ mod inspection;
 mod latency;
 mod limits;
 mod load;
+#[cfg(test)]
+mod locks;
 mod login;
 mod memory;
 mod output;
