@@ -1,5 +1,5 @@
-//! The hub without sockets: its clients hand it what a read would have brought, and take what waits for them, all on one
-//! thread and at one moment.
+//! The hub without sockets: its clients hand it what a read would have brought, and take what waits for them. Whoever is on
+//! one stage is on one thread, and no time passes.
 
 #![expect(clippy::unwrap_used, reason = "a bench that goes wrong stops")]
 
@@ -22,9 +22,9 @@ use sol::topic::{Filter, Name};
 
 use crate::frames::{Frame, walk};
 
-/// A hub, and what a thread would lend it.
+/// A hub, and what a thread lends it.
 pub struct Stage {
-    hub: Hub,
+    hub: Arc<Hub>,
     batch: Batch,
     now: Instant,
 }
@@ -38,9 +38,17 @@ pub struct Client {
 }
 
 impl Stage {
-    /// Nobody is connected.
+    /// With a hub of its own.
     pub fn new() -> Self {
-        let hub = Hub::new(Limits::default());
+        Self::with(Arc::new(Hub::new(Limits::default())))
+    }
+
+    /// With the same hub, for another thread.
+    pub fn beside(&self) -> Self {
+        Self::with(Arc::clone(&self.hub))
+    }
+
+    fn with(hub: Arc<Hub>) -> Self {
         let now = Instant::now();
         Self { hub, batch: Batch::new(now), now }
     }
@@ -231,15 +239,26 @@ pub struct Shape {
     pub messages: u16,
     /// The messages go to so many in turn.
     pub topics: u16,
+    /// What they begin with.
+    pub root: &'static str,
     /// Of the publisher.
     pub access: Arc<Access>,
 }
 
+impl Default for Shape {
+    /// 500 messages at QoS 0 by 3.1.1, to one topic and one subscriber.
+    fn default() -> Self {
+        let access = Arc::new(Access::open());
+        let (version, qos) = (Version::V311, QoS::AtMostOnce);
+        Self { version, qos, subscribers: 1, messages: 500, topics: 1, root: "benches/hub", access }
+    }
+}
+
 impl Fan {
     /// Everybody is connected and subscribed.
-    pub fn new(shape: &Shape) -> Self {
-        let Shape { version, qos, .. } = *shape;
-        let (mut stage, everything) = (Stage::new(), Arc::new(Access::open()));
+    pub fn new(mut stage: Stage, shape: &Shape) -> Self {
+        let Shape { version, qos, root, .. } = *shape;
+        let everything = Arc::new(Access::open());
         let connect = |stage: &mut Stage, access| {
             let mut client = stage.connect(version, "", access);
             assert_eq!(client.count(stage, PacketType::Connack), 1);
@@ -247,12 +266,12 @@ impl Fan {
         };
         let subscribers = (0..shape.subscribers).map(|_| {
             let mut client = connect(&mut stage, &everything);
-            client.subscribe(&mut stage, "benches/hub/+", qos);
+            client.subscribe(&mut stage, &format!("{root}/+"), qos);
             client
         });
         let subscribers = subscribers.collect();
         let publisher = connect(&mut stage, &shape.access);
-        let topics: Vec<_> = (0..shape.topics).map(|topic| format!("benches/hub/{topic}")).collect();
+        let topics: Vec<_> = (0..shape.topics).map(|topic| format!("{root}/{topic}")).collect();
         Self { stage, publisher, messages: Messages::new(version, qos, shape.messages, &topics), subscribers }
     }
 

@@ -1,6 +1,7 @@
 //! The work that is counted. It is the same in every run: no socket, no thread, no clock. Hashes alone have other seeds, so
 //! that now and then two keys meet that did not meet before.
 
+use std::fs;
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -114,27 +115,19 @@ fn subscribe() -> Packet<'static> {
 
 /// Messages through the hub, acknowledgements and all.
 fn fans() {
-    let everything = Arc::new(Access::open());
     for version in [Version::V311, Version::V5] {
         for subscribers in [1, 100] {
             for qos in LEVELS {
                 let messages = if subscribers == 1 { 500 } else { 20 };
-                let access = Arc::clone(&everything);
-                let mut fan = Fan::new(&Shape { version, qos, subscribers, messages, topics: 1, access });
+                let shape = Shape { version, qos, subscribers, messages, ..Shape::default() };
+                let mut fan = Fan::new(Stage::new(), &shape);
                 let name = format!("hub/{version}/1→{subscribers}/QoS {qos}");
                 count(&name, u32::from(messages) * u32::from(subscribers), || fan.run());
             }
         }
     }
-    let shape = Shape {
-        version: Version::V311,
-        qos: QoS::AtMostOnce,
-        subscribers: 1,
-        messages: 500,
-        topics: 500,
-        access: everything,
-    };
-    let mut fan = Fan::new(&shape);
+    let shape = Shape { topics: 500, ..Shape::default() };
+    let mut fan = Fan::new(Stage::new(), &shape);
     count("hub/topics/known", 500, || fan.run());
     count("hub/topics/new", 500, || {
         fan.forget();
@@ -142,11 +135,11 @@ fn fans() {
     });
 
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(&file, "topic deny benches/secret/#\ntopic read other/#\ntopic benches/hub/+\n").unwrap();
+    fs::write(&file, "topic deny benches/secret/#\ntopic read other/#\ntopic benches/hub/+\n").unwrap();
     let acls = Some(Arc::new(Acls::load(file.path()).unwrap()));
     let access = Arc::new(Access { acls, ..Access::open() });
-    // One after the other, so that each is asked for.
-    let mut fan = Fan::new(&Shape { topics: 2, access, ..shape });
+    // In turn, so that each is asked for.
+    let mut fan = Fan::new(Stage::new(), &Shape { topics: 2, access, ..Shape::default() });
     count("hub/topics/asked for in an ACL", 500, || fan.run());
 }
 
