@@ -1,8 +1,8 @@
 //! What a message costs a broker in a process of its own, over loopback, in figures that no clock has a part in: system
 //! calls, allocations, instructions in user space. Prints a table in Markdown.
 //!
-//! Every run is made twice, once longer; what the longer one took more is divided by the messages that it had more. So what
-//! the broker does at its start and end, and connecting and subscribing, cancel out.
+//! Each run is made twice, once only until the first messages are through. What that took is taken off: what the broker does
+//! at its start and end, and connecting and subscribing.
 
 #[cfg(target_os = "linux")]
 #[path = "per_message/callgrind.rs"]

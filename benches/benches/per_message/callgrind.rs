@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use benches::load::Plan;
 
@@ -21,9 +20,9 @@ pub(crate) struct Work {
 }
 
 pub(crate) fn work(plan: Plan) -> io::Result<Work> {
-    let [short, long] = runs::both(callgrind, plan, [Duration::from_secs(1), Duration::from_secs(5)])?;
-    let messages = (long.messages - short.messages) as f64;
-    let each = |count: fn(&str) -> u64| (count(&long.text) as f64 - count(&short.text) as f64) / messages;
+    let [start, all] = runs::both(callgrind, plan)?;
+    let messages = (all.messages - start.messages) as f64;
+    let each = |count: fn(&str) -> u64| (count(&all.text) as f64 - count(&start.text) as f64) / messages;
     Ok(Work { instructions: each(instructions), allocations: each(allocations) })
 }
 

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use benches::load::Plan;
 
@@ -25,9 +24,9 @@ pub(crate) struct SystemCalls {
 }
 
 pub(crate) fn system_calls(plan: Plan) -> io::Result<SystemCalls> {
-    let [short, long] = runs::both(perf, plan, [Duration::from_millis(500), Duration::from_secs(4)])?;
-    let messages = (long.messages - short.messages) as f64;
-    let each = |event: &str| (count(&long, event) - count(&short, event)) / messages;
+    let [start, all] = runs::both(perf, plan)?;
+    let messages = (all.messages - start.messages) as f64;
+    let each = |event: &str| (count(&all, event) - count(&start, event)) / messages;
     Ok(SystemCalls {
         all: each(ALL),
         kinds: KINDS.map(|(_, calls)| calls.iter().map(|call| each(&event(call))).sum()),

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use benches::load::{Load, Naps, Plan, Terms};
 
+/// Of the long run.
+const TIME: Duration = Duration::from_secs(5);
+
 /// How a counter is started, given the file to write to.
 pub(crate) type Counter = fn(&Path) -> Command;
 
@@ -17,10 +20,9 @@ pub(crate) struct Counted {
     pub(crate) text: String,
 }
 
-/// A short run and a long one.
-pub(crate) fn both(counter: Counter, plan: Plan, times: [Duration; 2]) -> io::Result<[Counted; 2]> {
-    let [short, long] = times;
-    Ok([run(counter, plan, short)?, run(counter, plan, long)?])
+/// A run that ends with its first messages, and a long one.
+pub(crate) fn both(counter: Counter, plan: Plan) -> io::Result<[Counted; 2]> {
+    Ok([run(counter, plan, Duration::ZERO)?, run(counter, plan, TIME)?])
 }
 
 fn run(counter: Counter, plan: Plan, time: Duration) -> io::Result<Counted> {
