@@ -121,6 +121,10 @@ cargo test --workspace --features sol/portable-poller \
 step "a plain cargo run is the broker"
 cargo run --quiet -- --version | grep '^sol '
 
+step "instructions of fixed work"
+need valgrind valgrind
+ci/counts.sh
+
 step "the first five minutes of the README"
 SOL_PROGRAM=$(realpath "$directory/sol") ci/first-minutes
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sol::codec::{PacketId, PacketType, QoS};
+use sol::codec::{PacketId, PacketType, QoS, Version};
 
 /// A packet of which only the fixed header was looked at.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,31 @@ impl Frame<'_> {
         id.and_then(PacketId::new).ok_or_else(|| self.unexpected())
     }
 
+    /// What the packet carries behind its fixed header.
+    pub fn body(&self) -> &[u8] {
+        self.body
+    }
+
+    /// The payload of a PUBLISH of this version.
+    ///
+    /// # Errors
+    ///
+    /// The packet ends before it.
+    pub fn payload(&self, version: Version) -> io::Result<&[u8]> {
+        self.find_payload(version).ok_or_else(|| self.unexpected())
+    }
+
+    fn find_payload(&self, version: Version) -> Option<&[u8]> {
+        let (topic_len, rest) = self.body.split_first_chunk()?;
+        let id_bytes = if self.is_publish_at(QoS::AtMostOnce) { 0 } else { 2 };
+        let rest = rest.get(usize::from(u16::from_be_bytes(*topic_len)) + id_bytes..)?;
+        if version != Version::V5 {
+            return Some(rest);
+        }
+        let (length, rest) = split_length(rest).ok()??;
+        rest.get(length..)
+    }
+
     /// What to say of a packet that ought not to have come.
     pub fn unexpected(&self) -> io::Error {
         let (first, length) = (self.first, self.body.len());
@@ -56,22 +81,28 @@ impl Frame<'_> {
 }
 
 fn split_first(bytes: &[u8]) -> io::Result<Option<(Frame<'_>, &[u8])>> {
-    let Some((&first, mut rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((length, rest)) = split_length(rest)? else { return Ok(None) };
+    Ok(rest.split_at_checked(length).map(|(body, behind)| (Frame { first, body }, behind)))
+}
+
+/// A variable byte integer, and what stands behind it.
+fn split_length(mut rest: &[u8]) -> io::Result<Option<(usize, &[u8])>> {
     let mut length = 0;
     for shift in [0, 7, 14, 21] {
         let Some((&byte, behind)) = rest.split_first() else { return Ok(None) };
         rest = behind;
         length |= usize::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Ok(rest.split_at_checked(length).map(|(body, behind)| (Frame { first, body }, behind)));
+            return Ok(Some((length, rest)));
         }
     }
-    Err(io::Error::other("remaining length of more than four bytes"))
+    Err(io::Error::other("a length of more than four bytes"))
 }
 
 #[cfg(test)]
 mod tests {
-    use sol::codec::{AckType, Delivery, encode_ack, encode_publish};
+    use sol::codec::{AckType, Delivery, Packet, Publish, encode_ack, encode_publish};
     use sol::topic::Name;
 
     use super::*;
@@ -98,6 +129,26 @@ mod tests {
             assert_eq!(walked.unwrap(), whole);
             assert_eq!(found, [(true, false, id(300)), (false, true, id(2))]);
         }
+    }
+
+    #[test]
+    fn the_payload_stands_behind_the_rest() {
+        let topic = Name::new("a/b").unwrap();
+        for version in [Version::V311, Version::V5] {
+            for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce(PacketId::MAX)] {
+                let mut bytes = Vec::new();
+                let packet = Packet::Publish(Publish::new(topic, delivery, b"hello"));
+                packet.encode(version, &mut bytes).unwrap();
+                let mut payload = Vec::new();
+                walk(&bytes, |frame| {
+                    payload.extend_from_slice(frame.payload(version)?);
+                    Ok(())
+                })
+                .unwrap();
+                assert_eq!(payload, b"hello");
+            }
+        }
+        assert!(walk(&[0x30, 1, 0], |frame| frame.payload(Version::V311).map(drop)).is_err());
     }
 
     #[test]

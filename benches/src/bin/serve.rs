@@ -1,17 +1,20 @@
-//! A broker alone in a process, so that its CPU time can be told from its clients': listens on a free port, prints the
+//! A broker alone in a process, so that what it uses can be told from its clients': takes a configuration file, prints the
 //! address, and stops when its standard input ends.
 
 // For its allocator.
 use benches as _;
 
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
-use sol::{Broker, Config};
+use sol::Broker;
+use sol::config::{Overrides, Settings};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let broker = Broker::start(Config::on(free_port))?;
+    let file = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: serve FILE")?);
+    let settings = Settings::read(&file, Overrides::default())
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let broker = Broker::start(settings.broker)?;
     println!("{}", broker.local_addr());
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     broker.stop();

@@ -41,6 +41,8 @@ mod inspection;
 mod latency;
 mod limits;
 mod load;
+#[cfg(test)]
+mod locks;
 mod login;
 mod memory;
 mod output;
