@@ -505,8 +505,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Sync,
         default: "always",
         example: "",
-        meaning: "What an answer waits for. `always`: what it promises is on stable storage, many messages at a time; \
-                  nothing that was acknowledged is lost, even in a power cut. `interval 5s`: it is written, and goes to \
+        meaning: "What an answer waits for, unless all clients that are to have a QoS 1 message acknowledge it before. \
+                  `always`: what it promises is on stable storage, many messages at a time; nothing that was acknowledged is lost, even in a power cut. `interval 5s`: it is written, and goes to \
                   stable storage every 5 s; a broker that is killed loses nothing, a power cut or a crash of the \
                   system what was acknowledged in that time. `os`: it is written, and the system decides when that \
                   goes to stable storage, on Linux mostly within 30 s; a power cut loses what it had not got to.",

@@ -1,5 +1,6 @@
 //! What one read from a network connection brings about, gathered and handed over at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use super::reached::Noted;
 use super::routes::Routes;
 use super::trace::Line;
 use crate::session::Tally;
-use crate::store::Turn;
+use crate::store::{Receipt, Turn};
 
 /// Bytes put into outboxes before a batch is cut, so that the receivers get to write them.
 pub(super) const FULL_BYTES: usize = 1 << 20;
@@ -25,6 +26,9 @@ pub struct Batch {
     pub(super) group: u64,
     /// Replies wait until that group is persisted; 0 is none.
     pub(super) awaited: u64,
+    /// Or, unless it is [pinned](Batch::await_group), until this is settled.
+    pub(super) receipt: Option<Arc<Receipt>>,
+    is_pinned: bool,
     /// Tasks of the connections that have something to write or must end.
     pub(super) wakers: Vec<Waker>,
     /// When the batch came, if its next message is to be measured.
@@ -53,6 +57,8 @@ impl Batch {
             free_replies: Vec::new(),
             group: 0,
             awaited: 0,
+            receipt: None,
+            is_pinned: false,
             wakers: Vec::new(),
             measured: None,
             routes: Routes::default(),
@@ -84,12 +90,32 @@ impl Batch {
     /// The replies say that something is safe: they wait until it is.
     pub(super) fn await_group(&mut self) {
         self.awaited = self.group;
+        self.is_pinned = true;
+    }
+
+    /// The replies say that something is safe: they wait until it is, or nobody needs it any more.
+    pub(super) fn await_receipt(&mut self) {
+        self.awaited = self.group;
+    }
+
+    /// What the replies wait for.
+    pub(super) fn take_awaited(&mut self) -> (u64, Option<Arc<Receipt>>) {
+        let (awaited, receipt, is_pinned) = (self.awaited, self.receipt.take(), self.is_pinned);
+        self.await_nothing();
+        (awaited, receipt.filter(|_| !is_pinned))
+    }
+
+    /// A batch begins, or nobody waits for its replies.
+    pub(super) fn await_nothing(&mut self) {
+        self.awaited = 0;
+        self.receipt = None;
+        self.is_pinned = false;
     }
 
     /// Nobody waits for a reply to what was done in that turn.
     pub(super) fn end_turn(&mut self) {
         self.group = 0;
-        self.awaited = 0;
+        self.await_nothing();
     }
 
     /// Wakes each connection that was given something. Call it when a batch is handled.
@@ -102,7 +128,7 @@ impl Batch {
     pub fn recover(&mut self) {
         self.replies.clear();
         self.free_replies.clear();
-        self.awaited = 0;
+        self.await_nothing();
         self.measured = None;
         self.routes = Routes::default();
         self.wake();

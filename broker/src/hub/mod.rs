@@ -340,7 +340,7 @@ impl Hub {
     pub fn handle(&self, peer: &mut Peer, bytes: &[u8], now: Instant, batch: &mut Batch) -> Handled {
         let turn = self.turn();
         batch.at(now).in_turn(turn.as_ref());
-        batch.awaited = 0;
+        batch.await_nothing();
         let mut consumed = 0;
         if peer.version != peer.entrance.version()
             && let Err(ending) = self.renew(peer, now, batch)

@@ -26,7 +26,7 @@ impl Hub {
     pub fn collect(&self, peer: &Peer, unsent: &mut Outbox, batch: &mut Batch) -> Result<usize, Ending> {
         let turn = self.turn();
         batch.in_turn(turn.as_ref());
-        let awaited = std::mem::take(&mut batch.awaited);
+        let (awaited, receipt) = batch.take_awaited();
         let Some(connected) = &peer.connected else {
             drop(turn);
             unsent.append(&batch.replies);
@@ -47,12 +47,16 @@ impl Hub {
             }
             // Even without an answer, so that this client does not write down more than the store takes.
             if awaited > self.persisted() && (!batch.replies.is_empty() || self.store_is_behind()) {
-                link.outbox.hold(awaited);
+                link.outbox.hold_for(awaited, receipt.clone());
             }
             link.outbox.append(&batch.replies);
         }
         batch.replies.clear();
         batch.free_replies.clear();
+        if let Some(receipt) = receipt {
+            // All is in it that the replies say.
+            receipt.settle();
+        }
         let waiting = self.fill(&mut session, (peer, connected), unsent, batch).map(|link| {
             // Whoever waits for the store while that is behind is not read from.
             let waits = link.outbox.is_held() && self.store_is_behind();
@@ -108,7 +112,7 @@ impl Hub {
             return Ok(Sleep::Output);
         }
         match link.outbox.held_by() {
-            Some(group) => self.wake_after(group, waker),
+            Some(barrier) => self.wake_after(barrier, waker),
             None if link.ending && (!awaits || self.hurries.load(Ordering::Acquire)) => {
                 return Err(Ending::Stopping);
             }

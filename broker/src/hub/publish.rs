@@ -187,6 +187,7 @@ impl Hub {
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> bool {
+        let content = content.with_receipt(batch.receipt.take());
         let _retained = retain.then(|| self.retain(&content, from, batch.now, &mut batch.tally));
         let Batch { routes, wakers, noted, bytes, tally, now, measured, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
@@ -218,10 +219,14 @@ impl Hub {
             *bytes += content.payload().len();
         }
         // What was retained before is gone, too, even if this is not stored.
-        let is_recorded = content.is_recorded() || retain;
-        content.settle(tally);
-        if is_recorded {
+        let must_be_stored = content.must_be_stored() || retain;
+        let is_recorded = content.is_recorded();
+        let receipt = content.settle(tally);
+        batch.receipt = receipt;
+        if must_be_stored {
             batch.await_group();
+        } else if is_recorded {
+            batch.await_receipt();
         }
         is_for_somebody
     }

@@ -89,7 +89,7 @@ impl Hub {
         store.next_expiry = store.next_expiry.into_iter().chain(content.expires_at()).min();
         // The broker's own are made anew in each of its lives.
         let journal = self.journal.as_ref().filter(|_| is_clients);
-        let body = journal.map(|journal| content.record_use(journal, |body| Record::Retain { body }));
+        let body = journal.map(|journal| content.record_use(journal, |body| Record::Retain { body }).0);
         let from = from.unwrap_or_default();
         store.messages.set(content.topic(), RetainedMessage { message: content.to_message(), from, body });
         tally.charge(0, key_bytes(content.topic()));

@@ -11,7 +11,7 @@ use super::subscriptions::SubscriptionIndex;
 use super::{Batch, Client, Hub};
 use crate::codec::QoS;
 use crate::session::{
-    Content, Handed, Loaded, Manner, Message, Note, Outcome, Session, Share, Wanted, release,
+    Barrier, Content, Handed, Loaded, Manner, Message, Note, Outcome, Session, Share, Wanted, release,
 };
 use crate::store::{Fetch, Fetched, Journal, Position, Record, StoredDelivery};
 use crate::topic::Filter;
@@ -46,10 +46,10 @@ impl Hub {
         self.journal.as_ref().is_some_and(|journal| journal.is_behind())
     }
 
-    /// Wakes when the group is safe.
-    pub(super) fn wake_after(&self, group: u64, waker: &Waker) {
+    /// Wakes when what is behind the barrier may leave.
+    pub(super) fn wake_after(&self, barrier: &Barrier, waker: &Waker) {
         if let Some(journal) = &self.journal {
-            journal.wake_after(group, waker);
+            journal.wake_after(barrier.group, barrier.receipt.as_ref(), waker);
         }
     }
 
@@ -108,7 +108,7 @@ impl Hub {
                 self.hand_on_loaded(client, loaded, &index, batch);
                 match next {
                     Some(next) => self.ask(client, *purpose, next, PIECE),
-                    None => journal.record(&Record::SessionEnd { session: client.key }),
+                    None => _ = journal.record(&Record::SessionEnd { session: client.key }),
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::tally::{Freed, Tally};
 use crate::codec::{Properties, PropertiesBuf, Property, QoS};
-use crate::store::BodyNumber;
+use crate::store::{BodyNumber, Receipt};
 use crate::topic::{Name, NameBuf};
 
 /// An application message that outlives the packet it came in: in flight, queued or retained.
@@ -148,6 +148,10 @@ pub struct Content<'a> {
     is_known: bool,
     /// Its name in the store, once it was written down; 0 before.
     body: Cell<BodyNumber>,
+    /// Counts the clients that are to acknowledge it.
+    receipt: OnceCell<Arc<Receipt>>,
+    /// Somebody needs it who will not acknowledge it soon.
+    must_be_stored: Cell<bool>,
 }
 
 impl<'a> Content<'a> {
@@ -161,7 +165,15 @@ impl<'a> Content<'a> {
             shared: OnceCell::new(),
             is_known: false,
             body: Cell::new(0),
+            receipt: OnceCell::new(),
+            must_be_stored: Cell::new(false),
         }
+    }
+
+    /// With the receipt of the batch it came in, if there is one so far.
+    pub fn with_receipt(mut self, receipt: Option<Arc<Receipt>>) -> Self {
+        self.receipt = receipt.map(OnceCell::from).unwrap_or_default();
+        self
     }
 
     /// With the properties that the packet had when it came, at `now`.
@@ -193,6 +205,8 @@ impl<'a> Content<'a> {
             shared: OnceCell::from(Arc::clone(message)),
             is_known: true,
             body: Cell::new(0),
+            receipt: OnceCell::new(),
+            must_be_stored: Cell::new(false),
         }
     }
 
@@ -245,13 +259,14 @@ impl<'a> Content<'a> {
         self.shared.get().is_some()
     }
 
-    /// Counts the message if it was made here and somebody keeps it.
-    pub fn settle(self, tally: &mut Tally) {
+    /// Counts the message if it was made here and somebody keeps it. Gives the receipt of its batch.
+    pub fn settle(self, tally: &mut Tally) -> Option<Arc<Receipt>> {
         if !self.is_known
             && let Some(message) = self.shared.into_inner()
         {
             tally.keep(&message);
             release(message, tally);
         }
+        self.receipt.into_inner()
     }
 }

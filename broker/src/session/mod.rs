@@ -30,7 +30,7 @@ pub use log::SessionLog;
 pub use manner::{Manner, Note, Share, ShareKey};
 pub use message::{Content, Message, release};
 pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
-pub use outbox::Outbox;
+pub use outbox::{Barrier, Outbox};
 pub use tally::Tally;
 pub use terms::Terms;
 pub use visit::{Traffic, Visit};

@@ -26,8 +26,8 @@ use std::time::Instant;
 
 pub use handover::Handed;
 use queue::{Kept, Queue};
-use stored::Stored;
 pub use stored::{Loaded, Wanted};
+use stored::{Owed, Stored};
 
 use super::identifiers::Identifiers;
 use super::log::SessionLog;
@@ -108,6 +108,7 @@ struct InFlight {
     packet_id: PacketId,
     qos: QoS,
     position: Position,
+    owed: Owed,
     /// None while it is in the store alone.
     kept: Option<Kept>,
 }
@@ -187,9 +188,9 @@ impl Outbound {
             let Some(bytes) = outbox.publish(false, delivery, manner, content, now) else {
                 return Outcome::TooLarge;
             };
-            let position = self.record_sent(content, manner, packet_id);
+            let (position, owed) = self.record_sent(content, manner, packet_id);
             let kept = Some(Kept::of(content, manner, position));
-            self.push_published(InFlight { packet_id, qos: manner.qos, position, kept });
+            self.push_published(InFlight { packet_id, qos: manner.qos, position, owed, kept });
             return Outcome::Sent(bytes);
         }
         if self.log.is_some() {
@@ -274,7 +275,7 @@ impl Outbound {
                         log.record(|session| Record::InFlight { session, position, packet_id });
                     }
                     let kept = Some(Kept { message, manner, position });
-                    self.push_published(InFlight { packet_id, qos, position, kept });
+                    self.push_published(InFlight { packet_id, qos, position, owed: Owed::default(), kept });
                 }
                 _ => {
                     self.freed.release(message);
@@ -303,8 +304,8 @@ impl Outbound {
             self.count_sent(qos, payload_len, is_sent);
             if !is_sent {
                 // This connection takes less than the one before.
-                if let Some(position) = self.remove_published(at) {
-                    self.dequeue_record(position);
+                if let Some((position, owed)) = self.remove_published(at) {
+                    self.done_record(position, owed);
                 }
             }
         }
@@ -338,7 +339,7 @@ impl Outbound {
     #[inline]
     pub fn handle_pubrec(&mut self, packet_id: PacketId) -> bool {
         let published = self.take_published(packet_id, QoS::ExactlyOnce);
-        if let Some(position) = published {
+        if let Some((position, _)) = published {
             self.release_identifier(position, packet_id);
         }
         published.is_some() || self.released.contains(&packet_id)
@@ -512,7 +513,7 @@ impl Outbound {
     }
 
     /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
-    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> Option<Position> {
+    fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> Option<(Position, Owed)> {
         let mut published = self.published.iter();
         let at = published.position(|sent| sent.packet_id == packet_id && sent.qos == qos)?;
         // Known to the client from before, it seems.
@@ -522,15 +523,13 @@ impl Outbound {
 
     /// The message is delivered, or refused.
     fn finish_published(&mut self, packet_id: PacketId, qos: QoS) -> bool {
-        let position = self.take_published(packet_id, qos);
-        if let Some(position) = position {
-            self.dequeue_record(position);
-        }
-        position.is_some()
+        let Some((position, owed)) = self.take_published(packet_id, qos) else { return false };
+        self.done_record(position, owed);
+        true
     }
 
-    fn remove_published(&mut self, at: usize) -> Option<Position> {
-        let InFlight { kept, position, .. } = self.published.remove(at)?;
+    fn remove_published(&mut self, at: usize) -> Option<(Position, Owed)> {
+        let InFlight { kept, position, owed, .. } = self.published.remove(at)?;
         match kept {
             Some(kept) => {
                 self.count_off(&kept);
@@ -538,7 +537,7 @@ impl Outbound {
             }
             None => self.stored.unloaded -= 1,
         }
-        Some(position)
+        Some((position, owed))
     }
 
     #[inline]

@@ -17,6 +17,7 @@ use crate::codec::{
     Decoded, Delivery, MAX_PACKET_BYTES, Packet, Properties, Property, Publish, PublishProperties, Version,
     decode, encode_publish, encode_publish_header, encoded_publish_len,
 };
+use crate::store::Receipt;
 use crate::topic::Name;
 
 /// A payload, and properties, of at least this many bytes are not copied into each outbox but shared between them.
@@ -40,7 +41,7 @@ pub struct Outbox {
     /// How many of them are shared.
     shared_bytes: usize,
     freed: Freed,
-    /// Barriers in `chunks`, and the group of the last one.
+    /// Barriers in `chunks`, and the group of the last one without a receipt.
     barriers: usize,
     last_barrier: u64,
     /// For a client of 5.0.
@@ -62,8 +63,22 @@ enum Chunk {
     Properties(Arc<Message>),
     /// Behind its header.
     Payload(Arc<Message>),
-    /// What stands behind it leaves once that group is persisted.
-    Barrier(u64),
+    Barrier(Barrier),
+}
+
+/// What stands behind it leaves once the group is persisted, or the receipt settled.
+#[derive(Debug)]
+pub struct Barrier {
+    /// See [`Journal`](crate::store::Journal).
+    pub group: u64,
+    /// What is as good, if anything is.
+    pub receipt: Option<Arc<Receipt>>,
+}
+
+impl Barrier {
+    fn is_open(&self, persisted: u64) -> bool {
+        self.group <= persisted || self.receipt.as_ref().is_some_and(|receipt| receipt.is_settled())
+    }
 }
 
 impl Chunk {
@@ -252,11 +267,18 @@ impl Outbox {
 
     /// What comes from now on says that something is safe: it leaves once that group is persisted.
     pub fn hold(&mut self, group: u64) {
+        self.hold_for(group, None);
+    }
+
+    /// The same, but once the receipt is settled it leaves, too.
+    pub fn hold_for(&mut self, group: u64, receipt: Option<Arc<Receipt>>) {
         if group > self.last_barrier {
             self.seal_tail();
-            self.chunks.push_back(Chunk::Barrier(group));
+            if receipt.is_none() {
+                self.last_barrier = group;
+            }
+            self.chunks.push_back(Chunk::Barrier(Barrier { group, receipt }));
             self.barriers += 1;
-            self.last_barrier = group;
         }
     }
 
@@ -265,10 +287,10 @@ impl Outbox {
         self.barriers > 0
     }
 
-    /// The group that what stands first here waits for.
-    pub fn held_by(&self) -> Option<u64> {
+    /// What holds what stands first here.
+    pub fn held_by(&self) -> Option<&Barrier> {
         match self.chunks.front() {
-            Some(Chunk::Barrier(group)) => Some(*group),
+            Some(Chunk::Barrier(barrier)) => Some(barrier),
             _ => None,
         }
     }
@@ -309,7 +331,7 @@ impl Outbox {
         while let Some(chunk) = self.chunks.pop_front() {
             let bytes = chunk.bytes().len();
             match chunk {
-                Chunk::Barrier(group) if group > persisted => {
+                Chunk::Barrier(ref barrier) if !barrier.is_open(persisted) => {
                     self.chunks.push_front(chunk);
                     return;
                 }
@@ -522,6 +544,10 @@ mod tests {
         assert!(unsent.is_empty());
     }
 
+    fn held_by(outbox: &Outbox) -> Option<u64> {
+        outbox.held_by().map(|barrier| barrier.group)
+    }
+
     #[test]
     fn what_depends_on_a_group_leaves_when_that_is_persisted() {
         let (mut outbox, mut unsent) = (Outbox::default(), Outbox::default());
@@ -534,14 +560,33 @@ mod tests {
         outbox.append(b"d");
         outbox.append_unheld(b"z");
         outbox.move_into(&mut unsent, 2);
-        assert_eq!((written(&unsent), outbox.held_by(), outbox.bytes()), (b"az".to_vec(), Some(3), 3));
+        assert_eq!((written(&unsent), held_by(&outbox), outbox.bytes()), (b"az".to_vec(), Some(3), 3));
         outbox.move_into(&mut unsent, 3);
-        assert_eq!((written(&unsent), outbox.held_by()), (b"azbc".to_vec(), Some(4)));
+        assert_eq!((written(&unsent), held_by(&outbox)), (b"azbc".to_vec(), Some(4)));
         outbox.move_into(&mut unsent, 9);
         outbox.append_unheld(b"e");
         outbox.move_into(&mut unsent, 9);
-        assert_eq!((written(&unsent), unsent.bytes(), outbox.held_by()), (b"azbcde".to_vec(), 6, None));
+        assert_eq!((written(&unsent), unsent.bytes(), held_by(&outbox)), (b"azbcde".to_vec(), 6, None));
         assert!(outbox.is_empty() && outbox.barriers == 0);
+    }
+
+    #[test]
+    fn a_receipt_is_as_good_as_the_group_and_in_order() {
+        let (mut outbox, mut unsent) = (Outbox::default(), Outbox::default());
+        let receipts = [Receipt::new(), Receipt::new()];
+        for (receipt, packets) in receipts.iter().zip([b"a", b"b"]) {
+            outbox.hold_for(3, Some(Arc::clone(receipt)));
+            outbox.append(packets);
+        }
+        outbox.hold(3);
+        outbox.append(b"c");
+        for (settled, expected) in [(1, ""), (0, "ab")] {
+            receipts[settled].settle();
+            outbox.move_into(&mut unsent, 2);
+            assert_eq!(written(&unsent), expected.as_bytes());
+        }
+        outbox.move_into(&mut unsent, 3);
+        assert_eq!((written(&unsent), outbox.barriers), (b"abc".to_vec(), 0));
     }
 
     #[test]

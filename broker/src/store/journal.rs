@@ -1,11 +1,13 @@
 //! What is to be written next, and who waits for it.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::image::{Changes, length};
+use super::group::{Draft, Group};
+use super::receipt::Receipt;
 use super::record::{BodyNumber, MessageRecord, Record};
 use super::stored::Fetch;
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, RwLock, RwLockReadGuard};
@@ -25,7 +27,7 @@ pub struct Journal {
     /// Bytes of these that are persisted.
     persisted_bytes: AtomicUsize,
     max_backlog_bytes: usize,
-    waiting: Mutex<Vec<(u64, Waker)>>,
+    waiting: Mutex<Vec<Waiting>>,
     /// Numbers given so far, of sessions and bodies.
     numbers: AtomicU64,
     is_failing: AtomicBool,
@@ -49,47 +51,21 @@ impl Clock {
     }
 }
 
-/// What was recorded together.
-#[derive(Default)]
-pub(super) struct Group {
-    /// Its records, encoded.
-    pub(super) payload: Vec<u8>,
-    /// What they say, so that the writer need not read them again.
-    pub(super) changes: Changes,
-}
-
-impl Group {
-    fn add(&mut self, record: &Record<'_>) {
-        let at = self.payload.len();
-        record.encode(&mut self.payload);
-        self.changes.add(record, length(at), length(self.payload.len() - at));
-    }
-
-    /// What it takes, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.payload.len() + self.changes.memory()
-    }
-
-    /// Nothing is in it, but room.
-    pub(super) fn clear(&mut self) {
-        self.payload.clear();
-        self.changes.clear();
-    }
-}
-
 #[derive(Default)]
 struct Forming {
     group: Group,
+    /// The group before, until it is taken.
+    closed: Group,
     fetches: Vec<Fetch>,
     /// Somebody waits for the group, though nothing may be in it.
     is_awaited: bool,
     is_over: bool,
 }
 
-/// What the writer takes at a time.
-pub(super) struct Taken {
+/// What the writer is to do at a time.
+pub(super) struct Work {
+    /// Of the group that is closed.
     pub(super) number: u64,
-    pub(super) group: Group,
     pub(super) fetches: Vec<Fetch>,
     /// Nothing comes after it.
     pub(super) is_over: bool,
@@ -119,12 +95,32 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Who waits for a group, or for the receipt.
+struct Waiting {
+    group: u64,
+    waker: Waker,
+    receipt: Option<Arc<Receipt>>,
+}
+
+impl Waiting {
+    /// Whoever waited was woken.
+    fn is_over(&self) -> bool {
+        self.receipt.as_ref().is_some_and(|receipt| receipt.is_settled())
+    }
+
+    fn key(&self) -> (u64, usize, usize) {
+        let receipt = self.receipt.as_ref().map_or(0, |receipt| Arc::as_ptr(receipt).addr());
+        (self.group, self.waker.data().addr(), receipt)
+    }
+}
+
 /// Whoever is woken by something else waits once more for the same group, which may be long in coming: that takes no more
 /// room.
-fn make_room(waiting: &mut Vec<(u64, Waker)>) {
+fn make_room(waiting: &mut Vec<Waiting>) {
     if waiting.len() == waiting.capacity() {
-        waiting.sort_unstable_by_key(|(group, waker)| (*group, waker.data().addr()));
-        waiting.dedup_by(|(group, waker), (before, same)| group == before && waker.will_wake(same));
+        waiting.retain(|waiting| !waiting.is_over());
+        waiting.sort_unstable_by_key(Waiting::key);
+        waiting.dedup_by(|one, before| one.key() == before.key() && one.waker.will_wake(&before.waker));
         // So that this is seldom.
         waiting.reserve(waiting.len());
     }
@@ -169,28 +165,42 @@ impl Journal {
     }
 
     /// Writes a change down, in a turn, under the lock that guards what changed.
-    pub fn record(&self, record: &Record<'_>) {
-        self.record_all([record]);
+    pub fn record(&self, record: &Record<'_>) -> Draft {
+        self.record_all([record])
     }
 
-    /// Writes a message down with the first record that means it, and gives the name by which others of this turn do.
+    /// Writes a message down with the first record that means it, and gives the name by which others of this turn do, and
+    /// the draft of that record.
     pub fn record_message<'r>(
         &self,
         message: MessageRecord<'_>,
         record: impl FnOnce(BodyNumber) -> Record<'r>,
-    ) -> BodyNumber {
+    ) -> (BodyNumber, Draft) {
         let body = self.next_number();
-        self.record_all([&Record::Body { body, message }, &record(body)]);
-        body
+        (body, self.record_all([&Record::Body { body, message }, &record(body)]))
     }
 
-    fn record_all<const N: usize>(&self, records: [&Record<'_>; N]) {
+    /// Gives the draft of the last one.
+    fn record_all<const N: usize>(&self, records: [&Record<'_>; N]) -> Draft {
         let mut forming = self.forming.lock();
         let before = forming.group.bytes();
-        records.into_iter().for_each(|record| forming.group.add(record));
+        let index = records.into_iter().map(|record| forming.group.add(record)).last().unwrap_or_default();
         let bytes = forming.group.bytes() - before;
         let recorded = self.recorded_bytes.load(Ordering::Relaxed);
         self.recorded_bytes.store(recorded.wrapping_add(bytes), Ordering::Relaxed);
+        Draft { group: self.group(), index }
+    }
+
+    /// Takes back that a session has a message, in a turn, under the session's lock: the client acknowledged it before it
+    /// was written. Gives false if it is being written, or is.
+    pub fn take_back(&self, draft: Draft) -> bool {
+        let number = self.group();
+        if draft.group + 1 < number {
+            return false;
+        }
+        let mut forming = self.forming.lock();
+        let group = if draft.group == number { &mut forming.group } else { &mut forming.closed };
+        group.changes.take_back(draft.index)
     }
 
     /// A number that was never given before.
@@ -203,15 +213,18 @@ impl Journal {
         self.persisted.load(Ordering::Acquire)
     }
 
-    /// Wakes when that group is persisted: at once if it is.
-    pub fn wake_after(&self, group: u64, waker: &Waker) {
+    /// Wakes when that group is persisted, or the receipt settled: at once if it is.
+    pub fn wake_after(&self, group: u64, receipt: Option<&Arc<Receipt>>, waker: &Waker) {
+        if let Some(receipt) = receipt {
+            receipt.wake_after(waker);
+        }
         {
             let mut waiting = self.waiting.lock();
             if group <= self.persisted() {
                 return waker.wake_by_ref();
             }
             make_room(&mut waiting);
-            waiting.push((group, waker.clone()));
+            waiting.push(Waiting { group, waker: waker.clone(), receipt: receipt.cloned() });
         }
         // An answer may say what was written down before: then nothing else makes the writer take its group.
         if group >= self.group() {
@@ -285,17 +298,27 @@ impl Journal {
         }
     }
 
-    /// Takes what is to be done. The next group forms in `spare`, which is empty.
-    pub(super) fn take(&self, spare: Group) -> Taken {
+    /// Closes the group, and tells what is to be done. The next one forms in `spare`, which is empty.
+    pub(super) fn close(&self, spare: Group) -> Work {
         let _gate = self.gate.write();
         let mut forming = self.forming.lock();
         forming.is_awaited = false;
-        Taken {
+        forming.closed = mem::replace(&mut forming.group, spare);
+        Work {
             number: self.group.fetch_add(1, Ordering::Relaxed),
-            group: mem::replace(&mut forming.group, spare),
             fetches: mem::take(&mut forming.fetches),
             is_over: forming.is_over,
         }
+    }
+
+    /// Messages in the closed group that went out to clients and may be taken back yet.
+    pub(super) fn sent(&self) -> usize {
+        self.forming.lock().closed.changes.sent()
+    }
+
+    /// Takes the closed group, to write it.
+    pub(super) fn take(&self) -> Group {
+        mem::take(&mut self.forming.lock().closed)
     }
 
     /// All up to that group is persisted, which were so many bytes since the last call.
@@ -304,9 +327,9 @@ impl Journal {
         let due = {
             let mut waiting = self.waiting.lock();
             self.persisted.store(group, Ordering::Release);
-            waiting.extract_if(.., |(waited_for, _)| *waited_for <= group).collect::<Vec<_>>()
+            waiting.extract_if(.., |waiting| waiting.group <= group).collect::<Vec<_>>()
         };
-        due.into_iter().for_each(|(_, waker)| waker.wake());
+        due.into_iter().filter(|due| !due.is_over()).for_each(|due| due.waker.wake());
     }
 
     /// Writing failed, or works again.

@@ -15,11 +15,13 @@ mod cleaning;
 mod coding;
 mod fetching;
 pub mod files;
+mod group;
 mod image;
 mod inspection;
 mod journal;
 mod log;
 mod opening;
+mod receipt;
 mod record;
 mod status;
 mod stored;
@@ -29,6 +31,7 @@ mod tests;
 mod writer;
 
 pub use coding::RecordError;
+pub use group::Draft;
 pub use inspection::{describe, repair};
 pub use journal::{Clock, Journal, Turn};
 pub use log::{
@@ -36,6 +39,7 @@ pub use log::{
     Visit, WriteError,
 };
 pub use opening::{Report, open, open_at};
+pub use receipt::Receipt;
 pub use record::{
     BodyNumber, MannerRecord, MessageRecord, Position, Record, SessionNumber, SessionRecord,
     SubscriptionRecord, WillRecord,

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::cleaning::{Cleaner, Step};
 use super::fetching::{Frames, Unapplied};
+use super::group::Group;
 use super::image::{Changes, Image};
-use super::journal::{Group, Journal};
+use super::journal::Journal;
 use super::log::{Log, Place, WriteError};
 use super::record::SessionNumber;
 use super::status::Status;
@@ -36,6 +37,8 @@ pub struct Options {
     pub segment_bytes: u32,
     /// From so many bytes that wait to be written on, publishers wait.
     pub max_backlog_bytes: usize,
+    /// How long clients have at a time to acknowledge what many of them were just sent, so that it need not be written.
+    pub linger: Duration,
     /// After an error, the time until the next attempt.
     pub retry: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for Options {
             sync: SyncPolicy::Always,
             segment_bytes: 32 << 20,
             max_backlog_bytes: 16 << 20,
+            linger: Duration::from_millis(1),
             retry: Duration::from_secs(1),
         }
     }
@@ -73,6 +77,11 @@ const CLEANED_SHARE: usize = 4;
 const GATHERED_BYTES: usize = 8 << 10;
 const PAUSE: Duration = Duration::from_micros(100);
 const MOST_PAUSES: usize = 10;
+
+/// A closed group with so many messages that went out to clients waits to be acknowledged by them, as long as each time
+/// an eighth of them is.
+const LINGERING_MESSAGES: usize = 8;
+const MOST_LINGERS: usize = 4;
 
 /// The room of a group that had no more bytes is used again.
 const MAX_SPARE_BYTES: usize = 1 << 20;
@@ -109,6 +118,8 @@ pub struct Writer {
     clean_at: Option<Instant>,
     clean_fails: bool,
     changes: Changes,
+    /// Bytes that were recorded, of which nothing needed to be written.
+    unwritten: usize,
     /// An empty one with room, for the next.
     spare: Group,
 }
@@ -161,6 +172,7 @@ impl Writer {
             clean_at: None,
             clean_fails: false,
             changes: Changes::default(),
+            unwritten: 0,
             spare: Group::default(),
         };
         writer.measure();
@@ -177,35 +189,32 @@ impl Writer {
     pub fn turn(&mut self, longest: Duration, sink: &mut dyn Sink) -> bool {
         self.journal.wait(self.wait(longest));
         self.gather();
-        let taken = self.journal.take(mem::take(&mut self.spare));
-        let now = Instant::now();
-        let written = taken.group.payload.len();
-        self.taken = taken.number;
-        if written > 0 {
-            self.push(taken.number, taken.group);
+        let work = self.journal.close(mem::take(&mut self.spare));
+        if work.fetches.is_empty() && !work.is_over {
+            self.linger();
         }
-        if taken.is_over {
+        let now = Instant::now();
+        let written = self.push(work.number, self.journal.take());
+        self.taken = work.number;
+        if work.is_over {
             self.write_all(now);
         } else if self.retry_at.is_none_or(|at| at <= now) {
             self.write(now);
         }
-        self.answer(taken.fetches, now, sink);
-        if !taken.is_over {
+        self.answer(work.fetches, now, sink);
+        if !work.is_over {
             self.clean(CLEANED_BYTES.saturating_add(CLEANED_SHARE.saturating_mul(written)), now);
             if self.options.sync == SyncPolicy::Always && self.frames.is_empty() {
                 self.log.make_room();
             }
         }
         self.measure();
-        !taken.is_over
+        !work.is_over
     }
 
     /// Lets a group grow as long as it grows fast: each sync costs the same, however much it is for, and waking those who
     /// wait costs more often than seldom. Where little is recorded, nobody waits for this.
     fn gather(&self) {
-        if self.options.sync != SyncPolicy::Always {
-            return;
-        }
         let mut bytes = self.journal.backlog_bytes();
         for _ in 0..MOST_PAUSES {
             if bytes < GATHERED_BYTES {
@@ -214,6 +223,22 @@ impl Writer {
             thread::sleep(PAUSE);
             let before = mem::replace(&mut bytes, self.journal.backlog_bytes());
             if bytes < before.saturating_add(before / 4) {
+                return;
+            }
+        }
+    }
+
+    /// Lets clients acknowledge what stands in the closed group, as long as they do so fast: what nobody needs any more is
+    /// not written.
+    fn linger(&self) {
+        let mut sent = self.journal.sent();
+        for _ in 0..MOST_LINGERS {
+            if sent < LINGERING_MESSAGES || self.options.linger.is_zero() {
+                return;
+            }
+            thread::sleep(self.options.linger);
+            let before = mem::replace(&mut sent, self.journal.sent());
+            if sent > before - before / 8 {
                 return;
             }
         }
@@ -239,9 +264,16 @@ impl Writer {
             .fold(longest, Duration::min)
     }
 
-    /// Takes a group.
-    fn push(&mut self, number: u64, group: Group) {
+    /// Takes a group. Gives the bytes of it that are to be written.
+    fn push(&mut self, number: u64, mut group: Group) -> usize {
         let recorded = group.bytes();
+        group.strip();
+        let written = group.payload.len();
+        if written == 0 {
+            self.unwritten += recorded;
+            self.keep_spare(group);
+            return 0;
+        }
         // While nothing can be written there may be many small ones. What may have been written is left as it is.
         let is_first = self.first + self.frames.len() as u64 <= self.log.next_frame() + 1;
         if let Some(Frame { payload, changes, place: None, group: Some(before) }) = self.frames.back_mut()
@@ -256,6 +288,7 @@ impl Writer {
             let group = Some((number, recorded));
             self.frames.push_back(Frame { payload, changes: Some(changes), place: None, group });
         }
+        written
     }
 
     /// Writes what is to be written, syncs if it is time to, and applies what can be.
@@ -351,6 +384,9 @@ impl Writer {
             && group > self.told
         {
             self.told = group;
+            if is_all {
+                bytes += mem::take(&mut self.unwritten);
+            }
             self.journal.tell_persisted(group, bytes);
         }
         for number in from..end {
@@ -361,7 +397,9 @@ impl Writer {
             && let Some(frame) = self.frames.pop_front()
         {
             self.first += 1;
-            self.keep_spare(frame);
+            if let Frame { payload, changes: Some(changes), .. } = frame {
+                self.keep_spare(Group { payload, changes });
+            }
         }
     }
 
@@ -384,9 +422,7 @@ impl Writer {
     }
 
     /// So that the next group need not ask for its room piece by piece.
-    fn keep_spare(&mut self, frame: Frame) {
-        let Frame { payload, changes: Some(changes), .. } = frame else { return };
-        let mut spare = Group { payload, changes };
+    fn keep_spare(&mut self, mut spare: Group) {
         if spare.bytes() <= MAX_SPARE_BYTES {
             spare.clear();
             self.spare = spare;

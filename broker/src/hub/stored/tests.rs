@@ -279,3 +279,96 @@ fn what_an_ended_session_leaves_takes_no_memory() {
     let after = memory(&mut world);
     assert!(after < before + 500, "{before} to {after}");
 }
+
+impl World {
+    /// At QoS 1, in one batch whose replies are not collected yet.
+    fn publish_once(&mut self, peer: &mut Peer, topics: &[&str], retain: bool) {
+        let mut bytes = Vec::new();
+        for topic in topics {
+            let delivery = Delivery::AtLeastOnce(PacketId::MIN);
+            let mut publish = Publish::new(Name::new(topic).unwrap(), delivery, b"payload");
+            publish.retain = retain;
+            Packet::Publish(publish).encode(Version::V5, &mut bytes).unwrap();
+        }
+        let now = self.batch.now();
+        self.hub.handle(peer, &bytes, now, &mut self.batch);
+        self.batch.wake();
+    }
+
+    fn acknowledge(&mut self, peer: &mut Peer, packet_id: u16) {
+        self.send(peer, &[Packet::Puback(Ack::new(PacketId::new(packet_id).unwrap()))]);
+    }
+
+    /// Subscribers whose sessions are stored, and a publisher.
+    fn crowd<const N: usize>(&mut self, filters: [&str; N]) -> ([Peer; N], Peer) {
+        let subscribers = filters.map(|filter| {
+            let mut peer = self.connect(filter, 100);
+            self.subscribe(&mut peer, filter);
+            peer
+        });
+        let publisher = self.connect("publisher", 0);
+        self.turn();
+        subscribers.iter().chain([&publisher]).for_each(|peer| _ = self.collect(peer));
+        (subscribers, publisher)
+    }
+}
+
+#[test]
+fn what_all_have_acknowledged_is_not_written_and_its_publisher_does_not_wait() {
+    let mut world = World::new();
+    let ([mut one, mut other], mut publisher) = world.crowd(["t/#", "t/+"]);
+    let before = world.disk.operations();
+    world.publish_once(&mut publisher, &["t/1"], false);
+    assert_eq!(world.collect(&publisher).0, [""; 0]);
+    assert_eq!(world.collect(&one).0, ["PUBLISH 1"]);
+    world.acknowledge(&mut one, 1);
+    assert_eq!(world.sleep(&publisher, Waker::noop()), Sleep::Asleep, "the other one may need it yet");
+    world.acknowledge(&mut other, 1);
+    assert_eq!(world.collect(&publisher).0, ["PUBACK"]);
+    world.turn();
+    assert_eq!(world.disk.operations(), before);
+}
+
+#[test]
+fn what_one_client_does_not_acknowledge_is_written_for_it() {
+    let mut world = World::new();
+    let ([mut one, other], mut publisher) = world.crowd(["t/#", "t/+"]);
+    world.publish_once(&mut publisher, &["t/1"], false);
+    world.collect(&publisher);
+    world.acknowledge(&mut one, 1);
+    world.disk.fail(Failure::Full, 0, u64::MAX);
+    world.turn();
+    assert_eq!(world.collect(&publisher).0, [""; 0]);
+    world.disk.heal();
+    world.turn();
+    assert_eq!(world.collect(&publisher).0, ["PUBACK"]);
+    drop((one, other));
+    let options = Options { retry: Duration::ZERO, ..Options::default() };
+    let (.., recovered, _) = open(Arc::new(world.disk.after_power_cut(0)), options).unwrap();
+    let mut queued: Vec<_> = recovered
+        .sessions
+        .iter()
+        .map(|session| (session.client_id.as_str(), session.in_flight.len()))
+        .collect();
+    queued.sort_unstable();
+    assert_eq!(queued, [("t/#", 0), ("t/+", 1)]);
+}
+
+#[test]
+fn what_must_be_stored_for_another_reason_is_waited_for() {
+    let mut world = World::new();
+    let ([mut one, other], mut publisher) = world.crowd(["t/1", "t/2"]);
+    world.publish_once(&mut publisher, &["t/1"], true);
+    assert_eq!(world.collect(&publisher).0, [""; 0]);
+    world.acknowledge(&mut one, 1);
+    assert_eq!(world.collect(&publisher).0, [""; 0], "it is retained");
+    world.turn();
+    assert_eq!(world.collect(&publisher).0, ["PUBACK"]);
+    world.leave(other);
+    world.publish_once(&mut publisher, &["t/1", "t/2"], false);
+    assert_eq!(world.collect(&publisher).0, [""; 0]);
+    world.acknowledge(&mut one, 2);
+    assert_eq!(world.collect(&publisher).0, [""; 0], "one of them waits for who is away");
+    world.turn();
+    assert_eq!(world.collect(&publisher).0, ["PUBACK", "PUBACK"]);
+}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Content, Extra, Lifetime, Message};
-use crate::codec::PropertiesBuf;
-use crate::store::{BodyNumber, Journal, MessageRecord, Record, StoredMessage};
+use crate::codec::{PropertiesBuf, QoS};
+use crate::store::{BodyNumber, Draft, Journal, MessageRecord, Receipt, Record, StoredMessage};
 use crate::topic::NameBuf;
 
 impl Message {
@@ -46,17 +46,41 @@ impl Content<'_> {
     }
 
     /// Writes down what needs it, given its name, and before the first such record of a turn the message itself. Gives the
-    /// name. All calls must be in one turn.
+    /// name, and the draft of the record. All calls must be in one turn.
     pub fn record_use<'r>(
         &self,
         journal: &Journal,
         record: impl FnOnce(BodyNumber) -> Record<'r>,
-    ) -> BodyNumber {
+    ) -> (BodyNumber, Draft) {
         match self.body.get() {
-            0 => self.body.set(journal.record_message(self.record(journal), record)),
-            body => journal.record(&record(body)),
+            0 => {
+                let recorded = journal.record_message(self.record(journal), record);
+                self.body.set(recorded.0);
+                recorded
+            }
+            body => (body, journal.record(&record(body))),
         }
-        self.body.get()
+    }
+
+    /// A client is to acknowledge it: gives where that counts, if its publisher waits for that.
+    pub fn owe(&self) -> Option<Arc<Receipt>> {
+        if self.qos != QoS::AtLeastOnce {
+            self.must_be_stored.set(true);
+            return None;
+        }
+        let receipt = self.receipt.get_or_init(Receipt::new);
+        receipt.owe();
+        Some(Arc::clone(receipt))
+    }
+
+    /// Somebody needs it who will not acknowledge it soon.
+    pub fn pin(&self) {
+        self.must_be_stored.set(true);
+    }
+
+    /// Whether it is not enough that its [receipt](Content::owe) is settled.
+    pub fn must_be_stored(&self) -> bool {
+        self.must_be_stored.get()
     }
 
     /// Whether somebody's copy of it survives the broker.
@@ -135,7 +159,7 @@ mod tests {
     fn a_body_is_written_once() {
         let journal = Journal::new(7, 1 << 20);
         let content = Content::new(Name::new("a").unwrap(), b"x", QoS::AtLeastOnce);
-        let retain = || content.record_use(&journal, |body| Record::Retain { body });
+        let retain = || content.record_use(&journal, |body| Record::Retain { body }).0;
         assert_eq!((retain(), retain()), (8, 8));
         assert_eq!(journal.next_number(), 9);
     }

@@ -14,7 +14,7 @@ use crate::session::identifiers::Identifiers;
 use crate::session::log::SessionLog;
 use crate::session::tally::Tally;
 use crate::session::{Content, Manner, Message, Outbox, Outcome};
-use crate::store::{MannerRecord, Position, Record};
+use crate::store::{Draft, MannerRecord, Position, Receipt, Record};
 
 /// Messages that a client which is here has in memory, of those that wait.
 const WINDOW_MESSAGES: usize = 1024;
@@ -48,6 +48,15 @@ pub(super) struct Stored {
     questions: u64,
     /// How much was stored by then.
     asked_at: Position,
+}
+
+/// What says that a message which went out is owed to the client.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    /// In the store, as long as it can be taken back.
+    draft: Draft,
+    /// To the publisher who waits.
+    receipt: Option<Arc<Receipt>>,
 }
 
 /// A part of a session's messages to be fetched from the store.
@@ -89,6 +98,7 @@ impl Outbound {
             packet_id: *packet_id,
             qos: *qos,
             position: *position,
+            owed: Owed::default(),
             kept: None,
         });
         let (messages, bytes) = queued;
@@ -108,20 +118,21 @@ impl Outbound {
         }
     }
 
-    /// A message at QoS 1 or 2 goes out. Gives where it stands in the store, if it is there.
+    /// A message at QoS 1 or 2 goes out. Gives where it stands in the store, if it is there, and what says so.
     #[inline]
     pub(super) fn record_sent(
         &mut self,
         content: &Content<'_>,
         manner: &Manner,
         packet_id: PacketId,
-    ) -> Position {
+    ) -> (Position, Owed) {
         if self.log.is_none() {
-            return 0;
+            return (0, Owed::default());
         }
-        let position = self.enqueue_record(content, manner, Some(packet_id));
+        let receipt = content.owe();
+        let (position, draft) = self.enqueue_record(content, manner, Some(packet_id));
         self.stored.is_in_memory(position);
-        position
+        (position, Owed { draft, receipt })
     }
 
     /// Takes a message at QoS 1 or 2 that waits for a client whose session survives the broker.
@@ -140,7 +151,8 @@ impl Outbound {
                 return Outcome::Dropped;
             }
         }
-        let position = self.enqueue_record(content, manner, None);
+        content.pin();
+        let (position, _) = self.enqueue_record(content, manner, None);
         if is_here
             && self.stored.messages == 0
             && self.queue.len() < WINDOW_MESSAGES
@@ -174,11 +186,12 @@ impl Outbound {
         content: &Content<'_>,
         manner: &Manner,
         packet_id: Option<PacketId>,
-    ) -> Position {
+    ) -> (Position, Draft) {
         let position = self.stored.next;
         self.stored.next += 1;
         let note = manner.note.as_deref();
         self.stored.has_shared |= note.is_some_and(|note| note.share.is_some());
+        let mut draft = Draft::default();
         if let Some(log) = &self.log {
             let session = log.number();
             let manner = MannerRecord {
@@ -190,15 +203,21 @@ impl Outbound {
                     .and_then(|note| note.share.as_ref())
                     .map(|share| share.filter.as_filter().as_str()),
             };
-            content.record_use(log.journal(), |body| Record::Enqueue {
-                session,
-                position,
-                body,
-                manner,
-                packet_id,
-            });
+            let enqueue = |body| Record::Enqueue { session, position, body, manner, packet_id };
+            (_, draft) = content.record_use(log.journal(), enqueue);
         }
-        position
+        (position, draft)
+    }
+
+    /// The client has the message that went out to it, or gave it back.
+    pub(super) fn done_record(&self, position: Position, owed: Owed) {
+        let Some(log) = &self.log else { return };
+        if !log.journal().take_back(owed.draft) {
+            log.record(|session| Record::Dequeue { session, position });
+        }
+        if let Some(receipt) = owed.receipt {
+            receipt.settle();
+        }
     }
 
     /// The client is not owed it any more.

@@ -16,6 +16,9 @@ pub(in crate::store) struct Changes {
     pub(in crate::store) records: Vec<Change>,
     /// Records that named no body of the frame.
     pub(in crate::store) strays: usize,
+    /// Messages that went out to clients, and were not taken back.
+    sent: usize,
+    taken_back: usize,
     ids: Vec<NonZeroU32>,
 }
 
@@ -44,6 +47,8 @@ impl Body {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Change {
     Enqueue(Enqueued),
+    /// One that is not needed, though it has bytes yet.
+    TakenBack(Gap),
     InFlight {
         session: SessionNumber,
         position: Position,
@@ -108,12 +113,22 @@ pub(in crate::store) struct Enqueued {
     pub(in crate::store) qos: QoS,
 }
 
+/// Bytes that are not to be written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) struct Gap {
+    /// Where they begin.
+    pub(in crate::store) at: u32,
+    pub(in crate::store) bytes: u32,
+}
+
 impl Changes {
     /// Forgets all of them.
     pub(in crate::store) fn clear(&mut self) {
         self.bodies.clear();
         self.records.clear();
         self.strays = 0;
+        self.sent = 0;
+        self.taken_back = 0;
     }
 
     /// Reads a frame.
@@ -149,6 +164,7 @@ impl Changes {
             }
             Record::Enqueue { session, position, body, manner: MannerRecord { qos, .. }, packet_id } => {
                 let Some(body) = self.hold(body) else { return };
+                self.sent += usize::from(packet_id.is_some());
                 Change::Enqueue(Enqueued { session, position, at, bytes, body, packet_id, qos })
             }
             Record::Retain { body } => {
@@ -190,6 +206,66 @@ impl Changes {
         u32::try_from(index?).ok()
     }
 
+    /// Messages that went out and may be taken back yet.
+    pub(in crate::store) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// The message for a session with this index is not needed any more. Gives whether it is one.
+    pub(in crate::store) fn take_back(&mut self, index: u32) -> bool {
+        let Some(change) = self.records.get_mut(index as usize) else { return false };
+        let Change::Enqueue(Enqueued { at, bytes, body, packet_id, .. }) = *change else { return false };
+        *change = Change::TakenBack(Gap { at, bytes });
+        if let Some(body) = self.bodies.get_mut(body as usize) {
+            body.holders = body.holders.saturating_sub(1);
+        }
+        self.sent -= usize::from(packet_id.is_some());
+        self.taken_back += 1;
+        true
+    }
+
+    /// Leaves out what was taken back and the bodies that nothing holds, and gives where they stood.
+    pub(in crate::store) fn strip(&mut self) -> Vec<Gap> {
+        if self.taken_back == 0 {
+            return Vec::new();
+        }
+        let bodies = self.bodies.iter().filter(|body| body.holders == 0);
+        let bodies = bodies.map(|Body { at, bytes, .. }| Gap { at: *at, bytes: *bytes });
+        let records = self.records.iter().filter_map(|change| match change {
+            Change::TakenBack(gap) => Some(*gap),
+            _ => None,
+        });
+        let mut gaps: Vec<Gap> = bodies.chain(records).collect();
+        // Two sorted parts, which this merges.
+        gaps.sort();
+        let mut moved = Moved { gaps: &gaps, bytes: 0 };
+        let mut indexes = Vec::with_capacity(self.bodies.len());
+        let mut kept = 0;
+        self.bodies.retain_mut(|body| {
+            indexes.push(kept);
+            body.at = moved.to(body.at);
+            kept += u32::from(body.holders > 0);
+            body.holders > 0
+        });
+        let index = |body: &mut u32| *body = indexes.get(*body as usize).copied().unwrap_or(u32::MAX);
+        let mut moved = Moved { gaps: &gaps, bytes: 0 };
+        self.records.retain_mut(|change| {
+            match change {
+                Change::TakenBack(_) => return false,
+                Change::Enqueue(Enqueued { at, body, .. }) => {
+                    *at = moved.to(*at);
+                    index(body);
+                }
+                Change::Text { at, .. } => *at = moved.to(*at),
+                Change::Retain { body, .. } => index(body),
+                _ => {}
+            }
+            true
+        });
+        self.taken_back = 0;
+        gaps
+    }
+
     /// Whether both say the same.
     pub(in crate::store) fn is_same(&self, other: &Self) -> bool {
         (&self.bodies, &self.records, self.strays) == (&other.bodies, &other.records, other.strays)
@@ -210,6 +286,25 @@ impl Changes {
 
     pub(in crate::store) fn body(&self, index: u32) -> Option<&Body> {
         self.bodies.get(index as usize)
+    }
+}
+
+/// Where bytes are once the gaps before them are closed, asked for in order.
+struct Moved<'g> {
+    gaps: &'g [Gap],
+    /// Of the gaps before.
+    bytes: u32,
+}
+
+impl Moved<'_> {
+    fn to(&mut self, at: u32) -> u32 {
+        while let Some((gap, rest)) = self.gaps.split_first()
+            && gap.at < at
+        {
+            self.bytes = self.bytes.saturating_add(gap.bytes);
+            self.gaps = rest;
+        }
+        at.saturating_sub(self.bytes)
     }
 }
 

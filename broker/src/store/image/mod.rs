@@ -18,7 +18,7 @@ use std::num::NonZeroU32;
 
 use ahash::RandomState;
 
-pub(super) use changes::{Body, Change, Changes, Enqueued, length, slice};
+pub(super) use changes::{Body, Change, Changes, Enqueued, Gap, length, slice};
 pub(super) use ledger::Ledger;
 use queue::Run;
 use session::Session;
@@ -112,6 +112,8 @@ impl Image {
                 session.queue.enqueue(&queued, ledger);
                 session.next_position = session.next_position.max(enqueued.position + 1);
             }
+            // It was not written.
+            Change::TakenBack(_) => {}
             Change::InFlight { session, position, packet_id } => {
                 if let Some((session, _)) = self.known(session, place) {
                     session.queue.send(position, packet_id);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::files::simulated::{Disk, Failure, SyncKind};
-use super::{Journal, Options, Record, SyncPolicy};
+use super::{Journal, Options, Receipt, Record, SyncPolicy};
 use player::{Action, Player, options};
 
 fn actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
@@ -318,8 +318,8 @@ fn whoever_waits_again_and_again_takes_no_more_room() {
     let wakers = [1, 2].map(|_| Arc::new(Counted(AtomicUsize::new(0))));
     for _ in 0..1000 {
         for counted in &wakers {
-            journal.wake_after(1, &Waker::from(Arc::clone(counted)));
-            journal.wake_after(2, &Waker::from(Arc::clone(counted)));
+            journal.wake_after(1, None, &Waker::from(Arc::clone(counted)));
+            journal.wake_after(2, None, &Waker::from(Arc::clone(counted)));
         }
     }
     let waiting = |counted| Arc::strong_count(counted) - 1;
@@ -329,4 +329,21 @@ fn whoever_waits_again_and_again_takes_no_more_room() {
         assert!(wakers.iter().all(|counted| counted.0.swap(0, Ordering::Relaxed) > 0));
     }
     assert!(wakers.iter().all(|counted| waiting(counted) == 0));
+}
+
+#[test]
+fn whoever_waits_for_a_receipt_is_woken_by_it_or_by_the_group_and_once() {
+    let journal = Journal::new(0, 0);
+    let counted = [1, 2].map(|_| Arc::new(Counted(AtomicUsize::new(0))));
+    let receipts = [1, 2].map(|_| Receipt::new());
+    for (counted, receipt) in counted.iter().zip(&receipts) {
+        journal.wake_after(1, Some(receipt), &Waker::from(Arc::clone(counted)));
+    }
+    let wakes = || [0, 1].map(|at: usize| counted[at].0.load(Ordering::Relaxed));
+    receipts[0].settle();
+    assert_eq!(wakes(), [1, 0]);
+    journal.tell_persisted(1, 0);
+    assert_eq!(wakes(), [1, 1]);
+    journal.wake_after(2, Some(&receipts[0]), &Waker::from(Arc::clone(&counted[0])));
+    assert_eq!(wakes(), [2, 1], "it is settled");
 }

@@ -36,7 +36,7 @@ pub(super) struct Player {
 }
 
 pub(super) fn options(segment_bytes: u32) -> Options {
-    Options { segment_bytes, retry: Duration::ZERO, ..Options::default() }
+    Options { segment_bytes, linger: Duration::ZERO, retry: Duration::ZERO, ..Options::default() }
 }
 
 /// By the number of the question.

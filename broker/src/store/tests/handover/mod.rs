@@ -23,11 +23,12 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::{Config, Runner, rand, thread};
 
-use crate::codec::QoS;
+use crate::codec::{PacketId, QoS};
 use crate::store;
 use crate::store::files::simulated::{Disk, Failure};
 // Both look here for what they use.
-use crate::store::{cleaning, fetching, image, log, record, status, stored};
+use crate::store::{cleaning, fetching, group, image, log, receipt, record, status, stored};
+use group::{Draft, Group};
 use image::{Change, Image};
 use journal::{Clock, Journal};
 use log::{Log, LogOptions};
@@ -123,15 +124,18 @@ struct Connections {
     /// The position of the last message, by session.
     sessions: Vec<Mutex<Position>>,
     said: Mutex<Vec<Said>>,
+    /// What was taken back; none, if nothing is to be.
+    taken_back: Option<Mutex<Vec<(SessionNumber, Position)>>>,
 }
 
 impl Connections {
-    fn new(journal: &Arc<Journal>) -> Arc<Self> {
+    fn new(journal: &Arc<Journal>, takes_back: bool) -> Arc<Self> {
         let journal = Arc::clone(journal);
         let this = Self {
             journal,
             sessions: (0..=WRITERS).map(|_| Mutex::default()).collect(),
             said: Mutex::default(),
+            taken_back: takes_back.then(Mutex::default),
         };
         Arc::new(this)
     }
@@ -183,13 +187,13 @@ impl Connections {
         }
     }
 
-    /// Puts a message into two queues. Gives the group.
+    /// Puts a message into two queues, and may take it back out of the first. Gives the group.
     fn send(&self, number: u64) -> u64 {
         let turn = self.journal.turn();
         let group = turn.group();
         let message =
             MessageRecord { topic: "a", payload: b"b", qos: QoS::AtLeastOnce, properties: &[], expiry: None };
-        let mut body = None;
+        let (mut body, mut draft) = (None, Draft::default());
         let entries = [number, SHARED].map(|session| {
             let mut last = self.sessions[usize::try_from(session).unwrap()].lock().unwrap();
             *last += 1;
@@ -200,14 +204,25 @@ impl Connections {
                 subscription_ids: &[],
                 share: None,
             };
-            let enqueue = |body| Record::Enqueue { session, position: *last, body, manner, packet_id: None };
+            let packet_id = Some(PacketId::MIN);
+            let enqueue = |body| Record::Enqueue { session, position: *last, body, manner, packet_id };
             match body {
-                None => body = Some(self.journal.record_message(message, enqueue)),
-                Some(body) => self.journal.record(&enqueue(body)),
+                None => {
+                    let recorded = self.journal.record_message(message, enqueue);
+                    body = Some(recorded.0);
+                    draft = recorded.1;
+                }
+                Some(body) => _ = self.journal.record(&enqueue(body)),
             }
             (session, *last)
         });
         drop(turn);
+        if let Some(taken_back) = self.taken_back.as_ref().filter(|_| number == 0) {
+            let _turn = self.journal.turn();
+            if self.journal.take_back(draft) {
+                taken_back.lock().unwrap().push(entries[0]);
+            }
+        }
         self.said.lock().unwrap().push(Said { group, entries });
         group
     }
@@ -216,7 +231,7 @@ impl Connections {
     fn wait(&self, group: u64) {
         let bell = Bell::new(&self.journal, group);
         let turn = self.journal.turn();
-        self.journal.wake_after(group, &Waker::from(Arc::clone(&bell)));
+        self.journal.wake_after(group, None, &Waker::from(Arc::clone(&bell)));
         drop(turn);
         bell.wait();
     }
@@ -252,8 +267,8 @@ impl Connections {
     /// Nothing is left to be taken.
     fn check_over(&self) {
         assert!(!self.journal.is_behind(), "bytes were not counted off");
-        let rest = self.journal.take(journal::Group::default());
-        assert!(rest.group.payload.is_empty() && rest.fetches.is_empty() && rest.is_over);
+        let rest = self.journal.close(Group::default());
+        assert!(self.journal.take().payload.is_empty() && rest.fetches.is_empty() && rest.is_over);
     }
 }
 
@@ -262,52 +277,57 @@ fn journal() -> Arc<Journal> {
     Arc::new(Journal::at(Clock::now(), WRITERS, 0))
 }
 
-type Group = Vec<(SessionNumber, Position)>;
+type Entries = Vec<(SessionNumber, Position)>;
 
 /// The journal alone.
 fn play_groups() {
     let journal = journal();
-    let connections = Connections::new(&journal);
+    let connections = Connections::new(&journal, true);
     let keeper = Arc::clone(&connections);
     let writer = thread::spawn(move || keep_groups(&keeper));
     connections.play();
     let groups = writer.join().unwrap();
     connections.check_over();
+    let taken_back = connections.taken_back.as_ref().unwrap().lock().unwrap();
     for Said { group, entries } in &*connections.said.lock().unwrap() {
         let group = &groups[usize::try_from(*group).unwrap() - 1];
-        assert!(entries.iter().all(|entry| group.contains(entry)), "{WHOLE_TURNS}");
+        let is_there = |entry| group.contains(entry) || taken_back.contains(entry);
+        assert!(entries.iter().all(is_there), "{WHOLE_TURNS}");
     }
     for session in 0..=WRITERS {
         let positions = groups.iter().flatten().filter(|entry| entry.0 == session).map(|entry| entry.1);
-        assert!(positions.eq(1..=connections.last(session)), "all is there once and in order");
+        let all = (1..=connections.last(session)).filter(|at| !taken_back.contains(&(session, *at)));
+        assert!(positions.eq(all), "all is there once and in order, but for what was taken back");
     }
 }
 
 /// Takes what there is until that is all, by group.
-fn keep_groups(connections: &Connections) -> Vec<Group> {
+fn keep_groups(connections: &Connections) -> Vec<Entries> {
     let journal = &connections.journal;
-    let mut groups = Vec::<Group>::new();
+    let mut groups = Vec::<Entries>::new();
     let (mut bytes, mut fetches, mut is_late) = (0, Vec::new(), false);
     loop {
         journal.wait(if is_late { Duration::ZERO } else { LONGEST });
-        let taken = journal.take(journal::Group::default());
-        assert_eq!(taken.number, groups.len() as u64 + 1, "groups have no gaps");
-        let changes = &taken.group.changes;
+        let work = journal.close(Group::default());
+        let mut group = journal.take();
+        bytes += group.bytes();
+        group.strip();
+        assert_eq!(work.number, groups.len() as u64 + 1, "groups have no gaps");
+        let changes = &group.changes;
         assert_eq!(changes.strays, 0, "{WHOLE_TURNS}");
         groups.push(changes.records.iter().filter_map(entry).collect());
-        bytes += taken.group.bytes();
-        fetches.extend(taken.fetches);
+        fetches.extend(work.fetches);
         // As if it could not be written at once.
-        is_late = !is_late && !taken.is_over && rand::thread_rng().gen_bool(0.3);
+        is_late = !is_late && !work.is_over && rand::thread_rng().gen_bool(0.3);
         if !is_late {
-            journal.tell_persisted(taken.number, mem::take(&mut bytes));
+            journal.tell_persisted(work.number, mem::take(&mut bytes));
             for Fetch { asker, session, .. } in fetches.drain(..) {
                 let entries = groups.iter().flatten();
                 let found = entries.filter(|entry| entry.0 == session).map(|entry| entry.1);
                 connections.answer(asker, (found.collect(), None));
             }
         }
-        if taken.is_over {
+        if work.is_over {
             return groups;
         }
     }
@@ -341,7 +361,7 @@ fn play_store() {
     image.recovered(&log).unwrap();
     let journal = journal();
     let mut writer = Writer::new(Arc::clone(&journal), log, image, options);
-    let connections = Connections::new(&journal);
+    let connections = Connections::new(&journal, false);
     connections.begin();
     let first = disk.operations() + rand::thread_rng().gen_range(0..16);
     disk.fail(Failure::Full, first, rand::thread_rng().gen_range(0..3));
