@@ -158,7 +158,7 @@ impl Store {
             record(&self.journal);
             turn.group()
         };
-        self.journal.wake_after(group, &Waker::from(Arc::new(Channel(woken))));
+        self.journal.wake_after(group, None, &Waker::from(Arc::new(Channel(woken))));
         wake.recv().unwrap();
     }
 }

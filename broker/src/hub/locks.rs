@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Hub, Limits, Peer, Sleep};
-use crate::auth::Access;
+use crate::auth::Entrance;
 use crate::codec::{
     Ack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Properties, Publish, QoS, Subscribe,
     Version, decode,
@@ -27,7 +27,7 @@ struct Client {
 impl Client {
     fn connect(hub: &Hub, version: Version, batch: &mut Batch) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let peer = hub.accept(address, Arc::new(Access::open()), Instant::now()).unwrap();
+        let peer = hub.accept(address, Entrance::open(), Instant::now()).unwrap();
         let mut client = Self { peer, version };
         let connect = Connect {
             version,
