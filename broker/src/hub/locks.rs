@@ -1,7 +1,6 @@
 //! That whoever publishes waits for nobody but those who deliver to the same client.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::task::Waker;
 use std::thread;

@@ -181,13 +181,15 @@ impl Hub {
     /// retained is the one that every subscriber hears last.
     pub(super) fn publish(
         &self,
-        content: Content<'_>,
+        mut content: Content<'_>,
         retain: bool,
         from: Option<ClientKey>,
         index: &SubscriptionIndex,
         batch: &mut Batch,
     ) -> bool {
-        let content = content.with_receipt(batch.receipt.take());
+        if let Some(receipt) = batch.receipt.take() {
+            content.set_receipt(receipt);
+        }
         let _retained = retain.then(|| self.retain(&content, from, batch.now, &mut batch.tally));
         let Batch { routes, wakers, noted, bytes, tally, now, measured, .. } = batch;
         let found = routes.find(index, content.topic(), tally);
@@ -221,8 +223,7 @@ impl Hub {
         // What was retained before is gone, too, even if this is not stored.
         let must_be_stored = content.must_be_stored() || retain;
         let is_recorded = content.is_recorded();
-        let receipt = content.settle(tally);
-        batch.receipt = receipt;
+        batch.receipt = content.settle(tally);
         if must_be_stored {
             batch.await_group();
         } else if is_recorded {

@@ -170,10 +170,9 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// With the receipt of the batch it came in, if there is one so far.
-    pub fn with_receipt(mut self, receipt: Option<Arc<Receipt>>) -> Self {
-        self.receipt = receipt.map(OnceCell::from).unwrap_or_default();
-        self
+    /// The batch it came in has a receipt so far.
+    pub fn set_receipt(&mut self, receipt: Arc<Receipt>) {
+        self.receipt = OnceCell::from(receipt);
     }
 
     /// With the properties that the packet had when it came, at `now`.
