@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::error;
-use smol::future::Future;
+use smol::future::{Future, yield_now};
 use smol::{LocalExecutor, channel};
 
 use super::balance::{Balance, Board};
@@ -23,6 +23,9 @@ use super::tls::{self, Secure};
 use super::websocket::Framed;
 use crate::config::WebSocket;
 use crate::hub::{Ending, Hub, Peer};
+
+/// So many connections come to a thread before it looks at the sockets of the others again.
+const ARRIVALS: usize = 4;
 
 /// A connection that was let in.
 pub(super) struct Accepted {
@@ -159,6 +162,7 @@ async fn serve_all(
     reactor: &Rc<Reactor>,
     team: Arc<Team>,
 ) {
+    let mut turns = (1..=ARRIVALS).cycle();
     while let Ok(arrival) = arrivals.recv().await {
         let (reactor, team) = (Rc::clone(reactor), Arc::clone(&team));
         // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
@@ -196,6 +200,9 @@ async fn serve_all(
             Arrival::SecureWebSocket(connection) => {
                 executor.spawn(go_on(*connection, reactor, team)).detach();
             }
+        }
+        if turns.next() == Some(ARRIVALS) {
+            yield_now().await;
         }
     }
 }

@@ -7,8 +7,8 @@
 //! SOL_FLOODS=full cargo test --release -p sol --test abuse -- --nocapture
 //! ```
 //!
-//! Whoever abuses has the lowest priority of the system, which the broker's threads have not: on few processors the pair
-//! would otherwise wait for the abuse itself, as it would not if that came from another machine.
+//! Whoever abuses runs only while nobody else wants to (`chrt --idle`): on few processors the pair would otherwise wait for
+//! the abuse itself, as it would not if that came from another machine.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
