@@ -5,15 +5,12 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use benches::stage::{connect, subscribe};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use sol::codec::{
-    Ack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Properties, Publish, QoS, Subscribe,
-    Version, Will, decode,
+    Ack, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Properties, Publish, QoS, Version, decode,
 };
-use sol::topic::{Filter, Name};
-
-// Its allocator.
-use benches as _;
+use sol::topic::Name;
 
 const TOPIC: &str = "site4/line2/device17/temperature";
 /// What a connection reads at a time.
@@ -121,30 +118,4 @@ fn publish(qos: QoS, payload: &[u8]) -> Packet<'_> {
         properties: Properties::EMPTY,
         payload,
     })
-}
-
-fn connect() -> Packet<'static> {
-    let topic = Name::new("site4/line2/device17/state").unwrap();
-    Packet::Connect(Connect {
-        version: Version::V311,
-        clean_session: false,
-        keep_alive: 60,
-        client_id: "device17",
-        will: Some(Will {
-            topic,
-            payload: b"gone",
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            properties: Properties::EMPTY,
-        }),
-        user_name: Some("device"),
-        password: Some(b"correct horse battery staple"),
-        properties: Properties::EMPTY,
-    })
-}
-
-fn subscribe() -> Packet<'static> {
-    let filters = ["site4/line2/device17/commands", "site4/line2/+/state", "site4/alarms/#"];
-    let filters = filters.map(|filter| (Filter::new(filter).unwrap(), QoS::AtLeastOnce));
-    Packet::Subscribe(Subscribe::new(PacketId::MIN, filters.to_vec()))
 }

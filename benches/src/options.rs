@@ -1,6 +1,8 @@
 //! The arguments of the benches that are not criterion's.
 
+use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use regex::Regex;
@@ -85,6 +87,17 @@ impl Common {
     /// Where files go: below cargo's directory for them, or where the caller said.
     pub fn directory(&self, cargos: &str, group: &str) -> PathBuf {
         self.out.clone().unwrap_or_else(|| PathBuf::from(cargos).join(group))
+    }
+}
+
+/// Tells what went wrong, if anything did.
+pub fn end(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

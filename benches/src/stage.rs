@@ -14,7 +14,7 @@ use std::time::Instant;
 use sol::auth::Entrance;
 use sol::codec::{
     AckType, Connect, Delivery, Packet, PacketId, PacketType, Properties, Publish, QoS, Subscribe,
-    Unsubscribe, Version, encode_ack,
+    Unsubscribe, Version, Will, encode_ack,
 };
 use sol::hub::{Batch, Ending, Hub, Limits, Peer, Sleep};
 use sol::session::Outbox;
@@ -299,6 +299,33 @@ pub fn publish(topic: &str, qos: QoS, id: PacketId) -> Packet<'_> {
         QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
     };
     Packet::Publish(Publish::new(Name::new(topic).unwrap(), delivery, &[b'x'; 64]))
+}
+
+/// A CONNECT packet with all that it may have.
+pub fn connect() -> Packet<'static> {
+    Packet::Connect(Connect {
+        version: Version::V311,
+        clean_session: false,
+        keep_alive: 60,
+        client_id: "device17",
+        will: Some(Will {
+            topic: Name::new("site4/line2/device17/state").unwrap(),
+            payload: b"gone",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Properties::EMPTY,
+        }),
+        user_name: Some("device"),
+        password: Some(b"correct horse battery staple"),
+        properties: Properties::EMPTY,
+    })
+}
+
+/// A SUBSCRIBE packet with three topic filters.
+pub fn subscribe() -> Packet<'static> {
+    let filters = ["site4/line2/device17/commands", "site4/line2/+/state", "site4/alarms/#"];
+    let filters = filters.map(|filter| (Filter::new(filter).unwrap(), QoS::AtLeastOnce));
+    Packet::Subscribe(Subscribe::new(PacketId::MIN, filters.to_vec()))
 }
 
 /// The bytes of a packet.

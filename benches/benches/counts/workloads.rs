@@ -6,12 +6,12 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use benches::stage::{Fan, Messages, Shape, Stage, encoded, publish};
+use benches::stage::{Fan, Messages, Shape, Stage, connect, encoded, publish, subscribe};
 use sol::auth::acl::Table;
 use sol::auth::{Access, Entrance};
 use sol::codec::{
-    Ack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, PacketType, Properties,
-    PropertiesBuf, Property, Publish, QoS, Subscribe, Version, Will, decode,
+    Ack, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, PacketType, PropertiesBuf, Property, Publish,
+    QoS, Version, decode,
 };
 use sol::topic::{Filter, Index, Name, Retained};
 
@@ -86,31 +86,6 @@ fn decode_all(mut bytes: &[u8], version: Version) -> u32 {
             Err(error) => panic!("{error}"),
         }
     }
-}
-
-fn connect() -> Packet<'static> {
-    Packet::Connect(Connect {
-        version: Version::V311,
-        clean_session: false,
-        keep_alive: 60,
-        client_id: "device17",
-        will: Some(Will {
-            topic: Name::new("site4/line2/device17/state").unwrap(),
-            payload: b"gone",
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            properties: Properties::EMPTY,
-        }),
-        user_name: Some("device"),
-        password: Some(b"correct horse battery staple"),
-        properties: Properties::EMPTY,
-    })
-}
-
-fn subscribe() -> Packet<'static> {
-    let filters = ["site4/line2/device17/commands", "site4/line2/+/state", "site4/alarms/#"];
-    let filters = filters.map(|filter| (Filter::new(filter).unwrap(), QoS::AtLeastOnce));
-    Packet::Subscribe(Subscribe::new(PacketId::MIN, filters.to_vec()))
 }
 
 /// Messages through the hub, acknowledgements and all.

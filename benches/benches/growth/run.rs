@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use benches::options::{Common, Effort};
+use benches::options::{self, Common, Effort};
 use benches::peers::{Broker, Peer, Setting, allow_many_sockets};
 use clap::Parser;
 
@@ -35,13 +35,7 @@ struct Plan {
 }
 
 pub(crate) fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    options::end(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use benches::load::{Naps, Terms};
-use benches::options::{Common, Effort};
+use benches::options::{self, Common, Effort};
 use benches::peers::{Broker, Identity, Kind, Setting, allow_many_sockets};
 use clap::Parser;
 use sol::codec::Version;
@@ -44,13 +44,7 @@ struct Options {
 }
 
 pub(crate) fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    options::end(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> io::Result<()> {

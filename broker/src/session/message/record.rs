@@ -65,7 +65,7 @@ impl Content<'_> {
     /// A client is to acknowledge it: gives where that counts, if its publisher waits for that.
     pub fn owe(&self) -> Option<Arc<Receipt>> {
         if self.qos != QoS::AtLeastOnce {
-            self.must_be_stored.set(true);
+            self.pin();
             return None;
         }
         let receipt = self.receipt.get_or_init(Receipt::new);

@@ -213,7 +213,7 @@ impl Outbound {
     pub(super) fn done_record(&self, position: Position, owed: Owed) {
         let Some(log) = &self.log else { return };
         if !log.journal().take_back(owed.draft) {
-            log.record(|session| Record::Dequeue { session, position });
+            self.dequeue_record(position);
         }
         if let Some(receipt) = owed.receipt {
             receipt.settle();
