@@ -853,6 +853,7 @@ fn refusals(address: SocketAddr) -> Vec<(AckType, bool)> {
 fn wills(address: SocketAddr) -> BTreeSet<String> {
     let mut root = Client::connect_as(address, user_of("root", "root"), false);
     root.send(&[subscribe("#", AtMostOnce)]);
+    while !matches!(root.receive(), Packet::Suback(_)) {}
     let mut came = BTreeSet::new();
     for topic in ["house/will", "news/will", "house/cellar/will", "more"] {
         let will = Will {
