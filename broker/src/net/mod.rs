@@ -6,6 +6,7 @@ mod balance;
 mod connection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod give_way;
 mod housekeeping;
 mod http;
 mod inherited;

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 use sol::codec::{Connect, Packet, QoS};
 
 use crate::common::{Client, PATIENCE, connect, encode, publish};
+use crate::priority;
 
 /// The connections that those who guess passwords have open; they do not wait for an answer.
 const GUESSES_OPEN: usize = 4_000;
@@ -40,13 +40,6 @@ impl Drop for Until<'_> {
 /// A thread that a profiler tells from the others.
 fn named(name: &str) -> thread::Builder {
     thread::Builder::new().name(name.to_owned())
-}
-
-/// The calling thread runs only while no other wants to: not even a niceness of 19 gives way at once.
-fn be_nice() {
-    let thread = rustix::thread::gettid().to_string();
-    let status = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status().unwrap();
-    assert!(status.success(), "util-linux has chrt");
 }
 
 /// A connection from one of many addresses, that leaves no trace in this system when it is closed. None if the broker's
@@ -105,7 +98,7 @@ impl Logins {
 
     fn guess(&self, start: Instant) {
         const THREADS: u32 = 2;
-        be_nice();
+        priority::last();
         let guess = encode(&[Packet::Connect(Connect {
             user_name: Some("user"),
             password: Some(b"guessed"),
@@ -166,7 +159,7 @@ impl Silent {
     }
 
     fn keep_open(&self) {
-        be_nice();
+        priority::last();
         let mut open: Vec<Option<TcpStream>> = (0..self.number).map(|_| None).collect();
         while self.state.goes_on() {
             let mut number = 0;
@@ -224,7 +217,7 @@ impl Flood {
     }
 
     fn publish(&self) {
-        be_nice();
+        priority::last();
         let mut client = Client::connect(self.broker, "flood");
         client.stream.set_nonblocking(true).unwrap();
         let some =

@@ -8,6 +8,7 @@ use sol::codec::{Packet, QoS};
 
 use crate::common::{Client, publish};
 use crate::figures::Latency;
+use crate::priority;
 
 /// How many these are.
 pub(crate) fn messages(per_second: u32, time: Duration) -> u32 {
@@ -23,6 +24,7 @@ pub(crate) fn measure(broker: SocketAddr, messages_per_second: u32, time: Durati
     let since = |start: Instant| u64::try_from(start.elapsed().as_nanos()).unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {
+            priority::first();
             for n in 0..messages {
                 let due = start + Duration::from_secs(1) * n / messages_per_second;
                 thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -32,13 +34,17 @@ pub(crate) fn measure(broker: SocketAddr, messages_per_second: u32, time: Durati
                 publisher.send(&[Packet::Publish(publish("pair", &payload, QoS::AtMostOnce))]);
             }
         });
-        let latencies = (0..messages).map(|n| {
-            let payload = subscriber.message();
-            let came = since(start);
-            let (number, sent) = payload.split_first_chunk::<4>().unwrap();
-            assert_eq!(u32::from_be_bytes(*number), n);
-            Duration::from_nanos(came - u64::from_be_bytes(sent.try_into().unwrap()))
+        let received = scope.spawn(move || {
+            priority::first();
+            let latencies = (0..messages).map(|n| {
+                let payload = subscriber.message();
+                let came = since(start);
+                let (number, sent) = payload.split_first_chunk::<4>().unwrap();
+                assert_eq!(u32::from_be_bytes(*number), n);
+                Duration::from_nanos(came - u64::from_be_bytes(sent.try_into().unwrap()))
+            });
+            latencies.collect::<Vec<_>>()
         });
-        Latency::from(latencies.collect::<Vec<_>>())
+        Latency::from(received.join().unwrap())
     })
 }
