@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use common::{Client, PATIENCE, broker, connect, encode, eventually, publish, subscribe};
+use common::{Client, PATIENCE, Port, broker, connect, encode, eventually, publish, subscribe};
 use sol::codec::{
     Ack, Connack, Connect, Disconnect, Packet, PacketId, Properties, Publish, QoS, Reason, Suback, Subscribe,
     SubscribeCode, Version, Will,
@@ -37,6 +37,8 @@ fn single_threaded() -> Broker {
 #[test]
 fn silence_ends_the_connection_after_one_and_a_half_keep_alives() {
     let broker = broker(Limits::default());
+    // Before the time runs.
+    let mut heir = Client::subscribed(broker.local_addr(), "heir", "will", AtMostOnce);
     let before = Instant::now();
     let will = Will {
         topic: Name::new("will").unwrap(),
@@ -47,7 +49,6 @@ fn silence_ends_the_connection_after_one_and_a_half_keep_alives() {
     };
     let silent = Connect { keep_alive: 1, will: Some(will), ..connect("silent") };
     let mut silent = Client::connect_as(broker.local_addr(), silent, false);
-    let mut heir = Client::subscribed(broker.local_addr(), "heir", "will", AtMostOnce);
     silent.expect_closed();
     assert!(before.elapsed() >= Duration::from_millis(1500), "after {:?}", before.elapsed());
     assert_eq!(heir.message(), b"silent");
@@ -288,7 +289,8 @@ fn qos_1_for_a_slow_reader_waits_and_is_not_lost() {
 
 #[test]
 fn a_slow_reader_that_catches_up_in_time_stays() {
-    let write_timeout = Duration::from_secs(2);
+    // Long enough for it on a machine that is busy.
+    let write_timeout = Duration::from_secs(5);
     let connect_timeout = write_timeout + Duration::from_millis(500);
     let broker =
         broker(Limits { write_timeout, connect_timeout, max_outbox_bytes: 1 << 20, ..Limits::default() });
@@ -430,7 +432,7 @@ fn nobody_writes_to_the_brokers_topics() {
 #[test]
 fn a_stop_sends_wills_and_writes_what_is_left() {
     const MESSAGES: u32 = 100;
-    let broker = broker(Limits::default());
+    let broker = broker(Limits { stop_timeout: PATIENCE, ..Limits::default() });
     let mut reader = Client::subscribed(broker.local_addr(), "reader", "#", AtMostOnce);
     let mut publisher = Client::connect(broker.local_addr(), "publisher");
     let will = Will {
@@ -473,9 +475,11 @@ fn a_stop_waits_for_a_client_that_does_not_read_only_so_long() {
 /// Many times: what is left open depends on which thread is quicker.
 #[test]
 fn a_stop_leaves_nothing_open() {
+    // Nobody else listens there.
+    let port = Port::new();
+    let address = port.address();
     for _ in 0..100 {
-        let broker = broker(Limits::default());
-        let address = broker.local_addr();
+        let broker = Broker::start(Config::on(address)).unwrap();
         let mut stranger = Client::open(address);
         eventually("it is let in", || broker.stats().connections == 1);
         broker.stop();
@@ -487,12 +491,11 @@ fn a_stop_leaves_nothing_open() {
 
 #[test]
 fn a_broker_that_is_dropped_stops() {
-    let address = {
-        let broker = broker(Limits::default());
-        Client::connect(broker.local_addr(), "client").ping();
-        broker.local_addr()
-    };
-    assert!(TcpStream::connect(address).is_err());
+    let port = Port::new();
+    let broker = Broker::start(Config::on(port.address())).unwrap();
+    Client::connect(port.address(), "client").ping();
+    drop(broker);
+    assert!(TcpStream::connect(port.address()).is_err());
 }
 
 #[test]

@@ -6,13 +6,15 @@
 
 mod common;
 
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::Command;
 use std::thread;
 
 use common::peers::{has_mosquitto, has_paho, mosquitto, stdout};
 use common::{PATIENCE, broker, eventually, running};
 use rumqttc::{Event, Incoming, MqttOptions};
-use sol::{Broker, Limits};
+use sol::{Broker, Config, Limits};
 
 const MESSAGES: usize = 1000;
 
@@ -104,12 +106,18 @@ fn mosquitto_comes_back_to_its_session() {
 
 // paho
 
+/// A broker that does one thing after the other: whoever left before somebody came has left.
+fn single_threaded() -> Broker {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    Broker::start(Config { threads: NonZeroUsize::MIN, ..Config::on(address) }).unwrap()
+}
+
 /// Runs a test in `paho.py`.
 fn paho(arguments: &[&str]) {
     if !has_paho() {
         return;
     }
-    let broker = broker(Limits::default());
+    let broker = single_threaded();
     let mut command = Command::new("python3");
     command.args(["-c", include_str!("paho.py"), &broker.local_addr().port().to_string()]).args(arguments);
     let output = running(command).output();
@@ -209,7 +217,7 @@ fn rumqttc_gets_all_messages_once_and_in_order() {
 #[test]
 fn rumqttc_comes_back_to_its_session() {
     for qos in &QOS[1..] {
-        let broker = broker(Limits::default());
+        let broker = single_threaded();
         let (client, mut subscriber) = rumqttc_client(&broker, "back", false);
         client.subscribe("t", *qos).unwrap();
         while !matches!(incoming(&mut subscriber), Incoming::SubAck(_)) {}

@@ -26,8 +26,9 @@ fn it_says_where_it_listens_and_serves() {
 
 #[test]
 fn sigint_and_sigterm_stop_it_in_order() {
+    let place = Place::new("ip_port 0\nshutdown_grace 30s\n");
     for (signal, name) in [(Signal::INT, "Int"), (Signal::TERM, "Term")] {
-        let sol = Sol::start();
+        let sol = place.start();
         let mut reader = Client::subscribed(sol.address, "reader", "#", QoS::AtMostOnce);
         let will = Will {
             topic: Name::new("will").unwrap(),

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use common::process::{Place, Sol, listens_on, said, sol};
-use common::{Client, PATIENCE, connect, eventually, publish, running};
+use common::{Client, PATIENCE, Port, connect, eventually, publish, running};
 use serde_json::{Value, json};
 use sol::codec::{Connect, Packet, QoS};
 
@@ -307,10 +307,8 @@ fn https_needs_an_authority_that_is_trusted() {
 
 #[test]
 fn what_cannot_be_asked_is_told_in_one_line() {
-    let closed = {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", socket.local_addr().unwrap())
-    };
+    let port = Port::new();
+    let closed = format!("http://{}", port.address());
     let broker = Watched::start();
     let mqtt = format!("http://{}", broker.sol.address);
     for (url, expected, why) in [

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use common::process::{Place, listens_on};
 use common::{Client, PATIENCE, broker, connect, eventually, publish};
@@ -46,7 +47,7 @@ fn flood(messages: u16, payload_bytes: usize, qos: QoS) -> Vec<u8> {
     bytes
 }
 
-fn all_come(messages: u16, mut subscriber: Client) {
+fn all_come(messages: u16, subscriber: &mut Client) {
     for n in 0..messages {
         assert_eq!(subscriber.message()[..2], n.to_be_bytes());
     }
@@ -57,11 +58,15 @@ fn all_come(messages: u16, mut subscriber: Client) {
 fn who_publishes_too_fast_is_held_and_loses_nothing() {
     for (rates, payload) in [((2_000, 0), 10), ((0, 400_000), 200)] {
         let broker = limited(rates.0, rates.1);
-        let subscriber = Client::subscribed(broker.local_addrs()[1], "subscriber", "t", QoS::AtMostOnce);
+        let mut subscriber = Client::subscribed(broker.local_addrs()[1], "subscriber", "t", QoS::AtMostOnce);
         let mut publisher = Client::connect(broker.local_addr(), "publisher");
-        publisher.send_bytes(&flood(3_000, payload, QoS::AtMostOnce));
-        all_come(3_000, subscriber);
-        assert!(broker.stats().publish_held > 0);
+        let deadline = Instant::now() + PATIENCE;
+        // A broker that has to wait for a processor may not have been fast enough to find it too fast.
+        while broker.stats().publish_held == 0 {
+            assert!(Instant::now() < deadline, "it is never held");
+            publisher.send_bytes(&flood(3_000, payload, QoS::AtMostOnce));
+            all_come(3_000, &mut subscriber);
+        }
         publisher.ping();
     }
 }
@@ -81,15 +86,15 @@ fn acknowledgements_come_when_it_may_go_on() {
 fn who_is_held_still_gets_its_messages_and_outlives_its_keep_alive() {
     let broker = limited(1, 0);
     let mut held =
-        Client::connect_as(broker.local_addr(), Connect { keep_alive: 1, ..connect("held") }, false);
+        Client::connect_as(broker.local_addr(), Connect { keep_alive: 3, ..connect("held") }, false);
     held.subscribe("for/it", QoS::AtMostOnce);
     // The last is due after more than one and a half times the keep alive.
-    held.send_bytes(&flood(4, 10, QoS::AtMostOnce));
+    held.send_bytes(&flood(7, 10, QoS::AtMostOnce));
     let mut subscriber = Client::connect(broker.local_addrs()[1], "subscriber");
     eventually("it is held", || broker.stats().publish_held > 0);
     subscriber.publish("for/it", b"meanwhile");
     assert_eq!(held.message(), b"meanwhile");
-    eventually("all are taken", || broker.stats().publish_received == 5);
+    eventually("all are taken", || broker.stats().publish_received == 8);
     held.ping();
 }
 
@@ -123,8 +128,7 @@ fn a_listener_has_so_many_connections_of_its_own() {
     Client::open(broker.local_addr()).expect_closed();
     assert_eq!(broker.stats().refused_listener_full, 1);
     Client::connect(broker.local_addrs()[1], "other").ping();
-    drop(first);
-    eventually("the place is free", || broker.stats().connections == 0);
+    first.leave();
     Client::connect(broker.local_addr(), "second").ping();
 }
 
@@ -138,8 +142,7 @@ fn who_is_refused_for_another_reason_takes_no_place_of_the_listener() {
         Client::open(broker.local_addr()).expect_closed();
     }
     assert_eq!(broker.stats().refused_address_full, 3);
-    drop(first);
-    eventually("it is gone", || broker.stats().connections == 0);
+    first.leave();
     Client::connect(broker.local_addr(), "second").ping();
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use conformance::frame::{Kind, Packet};
+use conformance::instance::free_port;
 use conformance::report::{Report, json};
 use conformance::verdict::Grade;
 use fake::{FakeBroker, Reply};
@@ -46,6 +47,11 @@ fn conformance(arguments: &[&str]) -> Ran {
 
 fn url(address: impl std::fmt::Display) -> String {
     format!("mqtt://{address}")
+}
+
+/// Where nobody listens, and nobody who takes any port will.
+fn nobody() -> SocketAddr {
+    ([127, 0, 0, 1], free_port().expect("a port")).into()
 }
 
 /// The broker of this repository.
@@ -205,17 +211,12 @@ fn cannot_run(url: &str, part: &str) {
 
 #[test]
 fn nobody_there_is_said() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    drop(listener);
-    cannot_run(&url(address), "refused");
+    cannot_run(&url(nobody()), "refused");
 }
 
 #[test]
 fn a_broker_that_is_still_starting_is_waited_for() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    drop(listener);
+    let address = nobody();
     let waiting = std::thread::spawn(move || run(&url(address), &[GOOD[0], "--wait", "60s"]));
     let broker = sol::Broker::start(sol::Config::on(address)).expect("starts");
     waiting.join().expect("ran").expect(0);

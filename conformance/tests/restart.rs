@@ -112,15 +112,16 @@ fn a_command_that_is_none_is_said() {
 }
 
 fn a_broker_that_does_not_start_is_said() {
-    for (command, message) in [
-        ("/no/such/broker", "cannot start /no/such/broker: "),
+    for (command, wait, message) in [
+        ("/no/such/broker", "30s", "cannot start /no/such/broker: "),
         (
             "sh -c 'echo first; echo the reason >&2; exit 7'",
+            "30s",
             "sh ended by itself (exit status: 7):\n  first\n  the reason",
         ),
-        ("sh -c 'echo asleep; exec sleep 60'", "sh does not accept connections at 127.0.0.1:"),
+        ("sh -c 'echo asleep; exec sleep 60'", "500ms", "sh does not accept connections at 127.0.0.1:"),
     ] {
-        let (code, text) = run(command, &["--wait", "500ms"]);
+        let (code, text) = run(command, &["--wait", wait]);
         assert!(code == 3 && text.contains(message), "{command}: {code} {text}");
     }
 }

@@ -187,6 +187,8 @@ fn mosquitto_s_bridge_to_sol_hands_on_and_gets_nothing_back() {
     ));
     // A bridge says it here, and nobody else may.
     crate::brokers::awaits_state(here, "$SYS/broker/connection/m/state", b"1");
+    // It says so before it subscribes to `both/#` and `to/in/#`.
+    eventually("it is subscribed", || broker.stats().subscriptions == 2);
     let mut near = Client::subscribed(here, "near", "#", QoS::ExactlyOnce);
     let mut far = Client::subscribed(mosquitto.address, "far", "#", QoS::ExactlyOnce);
     let (mut from_near, mut from_far) =

@@ -8,11 +8,12 @@ pub(crate) mod process;
 pub(crate) mod v5;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use sol::codec::{
     Ack, Connack, Connect, Decoded, Delivery, Packet, PacketId, Properties, Publish, QoS, Reason, Subscribe,
     SubscribeCode, Version, decode,
@@ -36,6 +37,27 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A port where brokers can listen. On Linux it is bound, and never listening: nobody else is given it while no broker is
+/// there, and no client's end of a connection either, which would then be connected to itself.
+pub(crate) struct Port {
+    address: SocketAddr,
+    _bound: Option<Socket>,
+}
+
+impl Port {
+    pub(crate) fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { address, _bound: cfg!(target_os = "linux").then_some(socket) }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -102,6 +124,14 @@ impl Client {
         let mut client = Self::open(address);
         client.say_connect(connect, session_present);
         client
+    }
+
+    /// Ends the network connection without DISCONNECT, and waits until the broker has seen to all that this brings.
+    pub(crate) fn leave(mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+        if let Err(error) = std::io::copy(&mut self.stream, &mut std::io::sink()) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the broker does not close: {error}");
+        }
     }
 
     /// Subscribed to one filter.
@@ -180,6 +210,8 @@ impl<S: Read + Write> Client<S> {
             let n = match self.stream.read(&mut buffer) {
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+                // The process was stopped for a while.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => panic!("nothing came: {error}"),
             };
             if n == 0 {
@@ -220,7 +252,10 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-/// A command to be run with [`PATIENCE`].
+/// How long a program may run that a test waits for: several take their time at once.
+const RUN: Duration = Duration::from_secs(120);
+
+/// A command to be run.
 pub(crate) fn running(mut command: Command) -> Running {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Running(Some(piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))))
@@ -246,7 +281,7 @@ impl Running {
         // Both pipes must be read, or the process never ends.
         let stdout = read_all(process.stdout.take().unwrap());
         let stderr = read_all(process.stderr.take().unwrap());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RUN;
         let mut status = process.try_wait().unwrap();
         while status.is_none() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));

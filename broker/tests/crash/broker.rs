@@ -1,15 +1,14 @@
 //! A broker that is killed and started again on the same directory and port.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use crate::common::PATIENCE;
+use crate::common::{PATIENCE, Port};
 
 /// Which broker, and how it is to keep things.
 #[derive(Clone, Copy)]
@@ -82,18 +81,14 @@ pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     process: Option<Child>,
     directory: TempDir,
-    /// Bound, never listening: nobody else is given the port while the broker is away, and no client's end of a
-    /// connection either, which would then be connected to itself.
-    _port: Socket,
+    _port: Port,
 }
 
 impl Broker {
     /// Not started yet.
     pub(crate) fn new(kind: Kind) -> Self {
-        let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        port.set_reuse_address(true).unwrap();
-        port.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-        let address = port.local_addr().unwrap().as_socket().unwrap();
+        let port = Port::new();
+        let address = port.address();
         let directory = tempfile::tempdir().unwrap();
         let config = kind.config(address.port(), directory.path().to_str().unwrap());
         fs::write(directory.path().join("broker.conf"), config).unwrap();

@@ -40,7 +40,7 @@ const ROUNDS_OF_A_PEER: u32 = 40;
 /// Enough to see that it does not matter to a kill whether the disk has it.
 const ROUNDS_WITHOUT_SYNC: u32 = 20;
 /// Enough for a broker that forgets everything at each kill.
-const ROUNDS_TO_LOSE: u32 = 8;
+const ROUNDS_TO_LOSE: u32 = 16;
 
 #[test]
 fn nothing_acknowledged_is_lost() {

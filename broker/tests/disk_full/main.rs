@@ -14,8 +14,8 @@ mod subscriber;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use common::Client;
 use common::process::{Place, Sol};
+use common::{Client, PATIENCE};
 use disk::Disk;
 use publisher::Publishers;
 use rustix::process::Signal;
@@ -92,7 +92,10 @@ fn until_ready(http: SocketAddr, is_ready: bool) {
 }
 
 fn watch(address: SocketAddr) -> Client {
-    Client::subscribed(address, "watch", "$SYS/broker/store/failing", QoS::AtMostOnce)
+    let watch = Client::subscribed(address, "watch", "$SYS/broker/store/failing", QoS::AtMostOnce);
+    // Nothing comes while the disk fills.
+    watch.stream.set_read_timeout(Some(10 * PATIENCE)).unwrap();
+    watch
 }
 
 /// Clients with clean sessions, whose messages nobody else gets.

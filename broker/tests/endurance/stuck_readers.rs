@@ -3,7 +3,7 @@
 //! things to do as well.
 
 use std::fmt::{self, Write as _};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -343,6 +343,8 @@ fn read_some(stream: &mut TcpStream) -> usize {
     match stream.read(&mut [0; 4096]) {
         Ok(0) => panic!("the broker closed the connection of the stream"),
         Ok(n) => n,
+        // The process was stopped for a while.
+        Err(error) if error.kind() == ErrorKind::Interrupted => 0,
         Err(error) => panic!("the stream is not acknowledged: {error}"),
     }
 }

@@ -4,7 +4,7 @@ use sol::Limits;
 use sol::codec::{Packet, QoS};
 
 use crate::client::{ask, get, get_json, open};
-use crate::common::{Client, eventually, publish};
+use crate::common::{Client, PATIENCE, eventually, publish};
 use crate::{broker, client};
 
 #[test]
@@ -18,10 +18,10 @@ fn a_broker_that_serves_says_so() {
 
 #[test]
 fn one_that_stops_is_alive_and_not_ready() {
-    let broker = broker(Limits::default());
+    let broker = broker(Limits { stop_timeout: PATIENCE, ..Limits::default() });
     let (address, http) = (broker.local_addr(), broker.http_addrs()[0]);
     // Reads nothing, so that the broker waits for it.
-    let _reader = Client::subscribed(address, "reader", "t", QoS::AtMostOnce);
+    let reader = Client::subscribed(address, "reader", "t", QoS::AtMostOnce);
     let mut publisher = Client::connect(address, "publisher");
     let payload = vec![0; 400_000];
     for _ in 0..30 {
@@ -37,6 +37,7 @@ fn one_that_stops_is_alive_and_not_ready() {
     });
     assert_eq!(seen, r#"{"error":"the broker is stopping"}"#);
     assert_eq!(ask(http, "GET", "/healthz", &[], b"").status, 200);
+    drop(reader);
     stopping.join().unwrap();
 }
 

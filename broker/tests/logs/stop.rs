@@ -4,14 +4,14 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 use sol::codec::QoS::AtLeastOnce;
-use sol::codec::{Ack, Connect, Delivery, Packet, PacketId, Reason, Version};
+use sol::codec::{Ack, Connect, Delivery, Disconnect, Packet, PacketId, Reason, Version};
 
 use crate::common::process::{Place, Sol};
-use crate::common::{self, Client, publish};
+use crate::common::{self, Client, Port, publish};
 
 /// A broker with that grace, its client `reader` that has not acknowledged a message, and that message's identifier.
-fn with_one_in_flight(grace: &str, version: Version) -> (Sol, Client, PacketId) {
-    let place = Place::new(&format!("ip_port 0\nshutdown_grace {grace}\n"));
+fn with_one_in_flight(port: u16, grace: &str, version: Version) -> (Sol, Client, PacketId) {
+    let place = Place::new(&format!("ip_port {port}\nshutdown_grace {grace}\n"));
     let sol = place.start();
     let mut reader = Client::open(sol.address);
     reader.send(&[Packet::Connect(Connect { version, ..common::connect("reader") })]);
@@ -27,12 +27,16 @@ fn with_one_in_flight(grace: &str, version: Version) -> (Sol, Client, PacketId) 
         },
         other => panic!("{other:?}"),
     };
+    writer.send(&[Packet::Disconnect(Disconnect::default())]);
+    writer.expect_closed();
     (sol, reader, packet_id)
 }
 
 #[test]
 fn it_waits_for_what_is_in_flight_and_lets_nobody_in() {
-    let (sol, mut reader, packet_id) = with_one_in_flight("1h", Version::V311);
+    // Nobody else listens there.
+    let port = Port::new();
+    let (sol, mut reader, packet_id) = with_one_in_flight(port.address().port(), "1h", Version::V311);
     let mut idle = Client::connect(sol.address, "idle");
     idle.ping();
     sol.signal(Signal::TERM);
@@ -48,7 +52,7 @@ fn it_waits_for_what_is_in_flight_and_lets_nobody_in() {
 
 #[test]
 fn who_acknowledges_too_late_is_told() {
-    let (sol, mut reader, _) = with_one_in_flight("0s", Version::V5);
+    let (sol, mut reader, _) = with_one_in_flight(0, "0s", Version::V5);
     sol.signal(Signal::TERM);
     match reader.receive() {
         Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason, Reason::ServerShuttingDown),
@@ -63,7 +67,7 @@ fn who_acknowledges_too_late_is_told() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (mut sol, mut reader, _) = with_one_in_flight("1h", Version::V311);
+    let (mut sol, mut reader, _) = with_one_in_flight(0, "1h", Version::V311);
     sol.signal(Signal::TERM);
     sol.line("waits for clients to take what is left for them (`shutdown_grace`)");
     sol.signal(Signal::TERM);

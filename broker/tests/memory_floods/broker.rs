@@ -6,11 +6,13 @@ use std::{fs, thread};
 
 use rustix::process::Signal;
 
+use crate::common::Port;
 use crate::common::process::{self, Place, Sol};
 
 pub(crate) struct Broker {
     sol: Sol,
     place: Place,
+    _port: Port,
 }
 
 /// How long a start may take; a debug build is slow.
@@ -18,17 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let place = Place::new(&config(0));
-        Self { sol: place.start(), place }
+        let port = Port::new();
+        let place = Place::new(&config(port.address().port()));
+        Self { sol: place.start(), place, _port: port }
     }
 
     /// Waits until it takes connections again, on the same port.
     pub(crate) fn kill_and_start_again(self) -> Self {
-        let Self { sol, place } = self;
+        let Self { sol, place, _port } = self;
         let address = sol.address;
         sol.signal(Signal::KILL);
         _ = sol.end();
-        place.configure(&config(address.port()));
         let mut sol = Sol::spawn(process::sol(&["-c", &place.config()]));
         sol.address = address;
         let deadline = Instant::now() + PATIENCE;
@@ -36,7 +38,7 @@ impl Broker {
             assert!(Instant::now() < deadline, "does not listen again");
             thread::sleep(Duration::from_millis(1));
         }
-        Self { sol, place }
+        Self { sol, place, _port }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 use crate::common::peers::{exit_status, has};
-use crate::common::{PATIENCE, eventually};
 
+/// How long a browser may take for anything: where others are at work its start alone takes long.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long between two looks at a page.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -47,16 +48,16 @@ impl Browser {
     /// A tab with nothing in it.
     pub(crate) fn tab(&self) -> Tab {
         // The port and the path of the browser as a whole, when it is ready.
-        let (told, mut place) = (self.profile.path().join("DevToolsActivePort"), None);
-        eventually("the place of DevTools", || {
+        let told = self.profile.path().join("DevToolsActivePort");
+        let deadline = Instant::now() + PATIENCE;
+        let (port, path) = loop {
             let told = fs::read_to_string(&told).unwrap_or_default();
-            place = told.split_once('\n').filter(|(_, path)| !path.is_empty()).map(|(port, path)| {
-                let port: u16 = port.parse().unwrap();
-                (port, path.to_owned())
-            });
-            place.is_some()
-        });
-        let (port, path) = place.unwrap();
+            if let Some((port, path)) = told.split_once('\n').filter(|(_, path)| !path.is_empty()) {
+                break (port.parse::<u16>().unwrap(), path.to_owned());
+            }
+            assert!(Instant::now() < deadline, "never: the place of DevTools");
+            std::thread::sleep(LOOK_INTERVAL);
+        };
         let mut browser = Tab::at(port, &path);
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let mut tab = Tab::at(port, &format!("/devtools/page/{}", target["targetId"].as_str().unwrap()));

@@ -11,7 +11,7 @@ fn what_waits_is_delivered_in_order() {
         let mut broker = Durable::start();
         let mut client = new(broker.address(), "client");
         subscribe(&mut client, 5, "t/#", QoS::ExactlyOnce);
-        drop(client);
+        client.leave();
         let mut guest = guest(broker.address());
         let qos = |n: usize| if n.is_multiple_of(3) { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         for n in 0..300 {
@@ -60,7 +60,7 @@ fn what_waits_expires_by_the_clock_on_the_wall() {
     let mut broker = Durable::start();
     let mut client = new(broker.address(), "client");
     subscribe(&mut client, 0, "t", QoS::AtLeastOnce);
-    drop(client);
+    client.leave();
     let mut guest = guest(broker.address());
     for (payload, seconds) in [("1", 1000), ("2", 1), ("3", 1000)] {
         let with = properties(&[Property::MessageExpiryInterval(seconds)]);
@@ -169,7 +169,7 @@ fn as_much_waits_as_may() {
     let mut broker = Durable::with("max_stored_messages 3\n");
     let mut client = new(broker.address(), "client");
     subscribe(&mut client, 0, "t", SubscribeOptions::from(QoS::AtLeastOnce));
-    drop(client);
+    client.leave();
     for n in 0..5 {
         if n == 2 {
             broker.restart(End::Killed);

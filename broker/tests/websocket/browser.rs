@@ -48,7 +48,7 @@ fn mqtt_js_in_chromium_publishes_and_subscribes() {
         .arg(format!("{origin}/#{}", escaped(&brokers)))
         .stdin(Stdio::null());
     let chromium = running(chromium);
-    let result = results.recv_timeout(PATIENCE * 2).expect("the page tells how it went");
+    let result = results.recv_timeout(PATIENCE * 4).expect("the page tells how it went");
     assert_eq!(result, "ok");
     chromium.kill();
     assert!(broker.stats().messages_received >= 2 * 2 * 9);
