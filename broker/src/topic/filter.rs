@@ -1,6 +1,6 @@
 use std::{borrow::Borrow, fmt};
 
-use super::{MAX_BYTES, Name};
+use super::{MAX_BYTES, Name, levels};
 
 /// A valid topic filter: what a client subscribes to.
 ///
@@ -21,7 +21,7 @@ impl<'a> Filter<'a> {
         if filter.contains('\0') {
             return Err(FilterError::NullCharacter);
         }
-        let mut levels = filter.split('/').peekable();
+        let mut levels = levels(filter).peekable();
         while let Some(level) = levels.next() {
             match level {
                 "#" if levels.peek().is_some() => return Err(FilterError::MultiLevelNotLast),
@@ -41,7 +41,7 @@ impl<'a> Filter<'a> {
 
     /// The levels, between the slashes; any of them can be empty, `+`, or, the last one, `#`.
     pub fn levels(self) -> impl Iterator<Item = &'a str> {
-        self.0.split('/')
+        levels(self.0)
     }
 
     /// The number of levels, at least 1.
@@ -51,7 +51,7 @@ impl<'a> Filter<'a> {
 
     /// Can it match more than the one name that is spelled like it?
     pub fn has_wildcard(self) -> bool {
-        self.0.contains(['+', '#'])
+        self.0.bytes().any(|byte| matches!(byte, b'+' | b'#'))
     }
 
     /// Does its first level consist of a wildcard? Then it does not match reserved names [MQTT-4.7.2-1].

@@ -8,6 +8,8 @@
 //!
 //! Filters may have 65,536 levels, so nothing here recurses over levels.
 
+use std::iter;
+
 mod filter;
 mod index;
 mod name;
@@ -26,3 +28,22 @@ pub use share::{ShareError, SharedFilter};
 
 /// The longest topic name or filter, in bytes of UTF-8: its length field has 16 bits [MQTT-4.7.3-3].
 pub const MAX_BYTES: usize = u16::MAX as usize;
+
+/// The first level of a name or filter, and the others if there are any.
+fn first_level(levels: &str) -> (&str, Option<&str>) {
+    // For the few bytes that a level has, this takes a quarter of what searching a text does.
+    match levels.bytes().position(|byte| byte == b'/') {
+        Some(end) => (levels.get(..end).unwrap_or_default(), levels.get(end + 1..)),
+        None => (levels, None),
+    }
+}
+
+/// All levels, of which there is at least one.
+fn levels(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let (level, others) = first_level(rest?);
+        rest = others;
+        Some(level)
+    })
+}

@@ -1,6 +1,6 @@
 use std::{borrow::Borrow, fmt, str};
 
-use super::MAX_BYTES;
+use super::{MAX_BYTES, levels};
 
 /// A valid topic name: what a message is published to.
 ///
@@ -44,7 +44,7 @@ impl<'a> Name<'a> {
 
     /// The levels, between the slashes; any of them can be empty.
     pub fn levels(self) -> impl Iterator<Item = &'a str> {
-        self.0.split('/')
+        levels(self.0)
     }
 
     /// Does it begin with `$`? Such topics are the server's own, and wildcards do not reach them

@@ -1,8 +1,8 @@
 use std::{hash::Hash, mem};
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::{Filter, Name, small_map::SmallMap};
+use super::{Filter, Name, first_level, small_map::SmallMap};
 
 /// The filters with wildcards: a tree with one node for each beginning of a filter, up to a whole level.
 ///
@@ -61,11 +61,14 @@ impl<K: Copy + Eq + Hash, V> Tree<K, V> {
         if self.root.is_empty() {
             return;
         }
-        // Nodes that match the beginning of the name, each with the rest of the name if there is any.
-        let mut open: SmallVec<[_; 8]> = smallvec![(&self.root, Some(name.as_str()))];
+        // Nodes that match the beginning of the name, each with the rest of the name if there is any: the next one, and
+        // those where the way forked.
+        let mut next = Some((&self.root, Some(name.as_str())));
+        let mut forks = SmallVec::<[_; 8]>::new();
         // Wildcards that begin a filter, those of the root, do not match reserved names [MQTT-4.7.2-1].
         let mut skip_wildcards = name.is_reserved();
-        while let Some((node, rest)) = open.pop() {
+        while let Some((node, rest)) = next.or_else(|| forks.pop()) {
+            next = None;
             let skip_wildcards = mem::take(&mut skip_wildcards);
             if !skip_wildcards {
                 node.below.for_each(|key, value| visitor(*key, value));
@@ -74,15 +77,13 @@ impl<K: Copy + Eq + Hash, V> Tree<K, V> {
                 node.here.for_each(|key, value| visitor(*key, value));
                 continue;
             };
-            let (level, rest) = match rest.split_once('/') {
-                Some((level, rest)) => (level, Some(rest)),
-                None => (rest, None),
-            };
+            let (level, rest) = first_level(rest);
+            next = node.children.get(level).map(|child| (child.as_ref(), rest));
             if let Some(plus) = node.plus.as_deref().filter(|_| !skip_wildcards) {
-                open.push((plus, rest));
-            }
-            if let Some(child) = node.children.get(level) {
-                open.push((child, rest));
+                match next {
+                    Some(_) => forks.push((plus, rest)),
+                    None => next = Some((plus, rest)),
+                }
             }
         }
     }
