@@ -3,8 +3,11 @@
 //!
 //! Who may not read the topic has no entry: that is asked once a topic, and not for each message.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use fastrand::Rng;
+use indexmap::IndexMap;
+use smallvec::SmallVec;
 
 use super::subscriptions::{Options, Subscriber, Subscription, SubscriptionIndex};
 use super::{Client, ClientKey};
@@ -15,17 +18,22 @@ use crate::topic::Name;
 /// Memory for what is remembered, in bytes; one topic may exceed it alone.
 const MAX_BYTES: usize = 4 << 20;
 /// What a remembered topic costs beside its name and routes, in bytes.
-const ENTRY_BYTES: usize = 96;
+const ENTRY_BYTES: usize = 112;
+/// When that is full, one topic in so many that are not known takes the place of others: those that come often get one
+/// soon, and of more topics than there are places a share stays known whatever their order.
+const ONE_IN: usize = 16;
+/// Routes of at least so many bytes always do: finding them costs more than making room for them.
+const LARGE_BYTES: usize = 1024;
 
 /// Where the messages of a topic go.
 #[derive(Default)]
 pub(super) struct Found {
     /// To clients that ask for a QoS and nothing else.
-    pub(super) plain: Box<[Route]>,
+    pub(super) plain: Vec<Route>,
     /// To clients that ask for more.
-    pub(super) special: Box<[SpecialRoute]>,
+    pub(super) special: Vec<SpecialRoute>,
     /// To one member each.
-    pub(super) shared: Box<[ShareKey]>,
+    pub(super) shared: Vec<ShareKey>,
 }
 
 /// A client that gets the message, and the highest QoS of its matching subscriptions [MQTT-3.3.5-1]
@@ -71,11 +79,11 @@ impl SpecialRoute {
 #[derive(Default)]
 pub(super) struct Routes {
     generation: u64,
-    /// Where in `found` a topic's routes stand.
-    topics: HashMap<Box<str>, usize, ahash::RandomState>,
-    found: Vec<Found>,
-    nothing: Found,
+    known: IndexMap<Box<str>, Found, ahash::RandomState>,
     bytes: usize,
+    /// Those of a topic that is not remembered, until the next one; and where they are put together.
+    passing: Found,
+    luck: Rng,
 }
 
 impl Routes {
@@ -85,26 +93,43 @@ impl Routes {
             self.forget(tally);
             self.generation = index.generation();
         }
-        let known = self.topics.get(topic.as_str()).copied();
-        let at = known.unwrap_or_else(|| self.remember(topic, search(index, topic), tally));
-        self.found.get(at).unwrap_or(&self.nothing)
+        let known = self.known.get_index_of(topic.as_str()).or_else(|| {
+            self.passing.search(index, topic);
+            self.remember(topic, tally)
+        });
+        known.and_then(|at| self.known.get_index(at)).map_or(&self.passing, |(_, found)| found)
     }
 
-    fn remember(&mut self, topic: Name<'_>, found: Found, tally: &mut Tally) -> usize {
-        let bytes = ENTRY_BYTES + topic.as_str().len() + found.bytes();
+    /// Gives the place of what was just found, if it gets one.
+    fn remember(&mut self, topic: Name<'_>, tally: &mut Tally) -> Option<usize> {
+        let found = self.passing.bytes();
+        let bytes = ENTRY_BYTES + topic.as_str().len() + found;
         if self.bytes + bytes > MAX_BYTES {
-            self.forget(tally);
+            if found < LARGE_BYTES && self.luck.usize(..ONE_IN) > 0 {
+                return None;
+            }
+            self.make_room(bytes, tally);
         }
         self.bytes = tally.charge(self.bytes, self.bytes + bytes);
-        let at = self.found.len();
-        self.topics.insert(topic.as_str().into(), at);
-        self.found.push(found);
-        at
+        let (at, _) = self.known.insert_full(topic.as_str().into(), self.passing.take());
+        Some(at)
+    }
+
+    /// Forgets some topics, whichever, so that so many bytes are free.
+    fn make_room(&mut self, bytes: usize, tally: &mut Tally) {
+        let before = self.bytes;
+        while self.bytes + bytes > MAX_BYTES && !self.known.is_empty() {
+            let any = self.luck.usize(..self.known.len());
+            if let Some((topic, found)) = self.known.swap_remove_index(any) {
+                self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + topic.len() + found.bytes());
+            }
+        }
+        tally.charge(before, self.bytes);
     }
 
     fn forget(&mut self, tally: &mut Tally) {
-        self.topics.clear();
-        self.found.clear();
+        self.known.clear();
+        self.passing.clear();
         self.bytes = tally.charge(self.bytes, 0);
     }
 }
@@ -115,10 +140,61 @@ impl Found {
             let own = route.own.as_ref().filter(|own| **own != route.others);
             route.others.bytes() + own.map_or(0, Wanted::bytes)
         });
-        size_of_val(self.plain.as_ref())
-            + size_of_val(self.special.as_ref())
-            + size_of_val(self.shared.as_ref())
+        size_of_val(self.plain.as_slice())
+            + size_of_val(self.special.as_slice())
+            + size_of_val(self.shared.as_slice())
             + notes.sum::<usize>()
+    }
+
+    fn clear(&mut self) {
+        self.plain.clear();
+        self.special.clear();
+        self.shared.clear();
+    }
+
+    /// Moves all out, into no more memory than it needs.
+    fn take(&mut self) -> Self {
+        let found = Self {
+            plain: self.plain.drain(..).collect(),
+            special: self.special.drain(..).collect(),
+            shared: self.shared.drain(..).collect(),
+        };
+        // Room for whatever else is found next, unless it was exceptional.
+        if found.bytes() >= LARGE_BYTES {
+            *self = Self::default();
+        }
+        found
+    }
+
+    /// Becomes the routes for a topic.
+    fn search(&mut self, index: &SubscriptionIndex, topic: Name<'_>) {
+        self.clear();
+        let mut clients = SmallVec::<[_; 8]>::new();
+        index.visit(topic, |key, subscriber| match subscriber {
+            Subscriber::Client(subscription) => clients.push((key, subscription)),
+            Subscriber::Group => self.shared.push(key),
+        });
+        // One delivery a client.
+        clients.sort_unstable_by_key(|(key, _)| *key);
+        for subscriptions in clients.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((_, Subscription { client, .. })) = subscriptions.first() else { continue };
+            if !client.may_read(topic) {
+                continue;
+            }
+            let options = subscriptions.iter().map(|(_, subscription)| subscription.options);
+            if options.clone().all(Options::is_plain) {
+                let Some(qos) = options.map(|options| options.qos).max() else { continue };
+                self.plain.push(Route { client: Arc::clone(client), qos });
+                continue;
+            }
+            let Some(others) = Wanted::of(options.clone()) else { continue };
+            let own = if options.clone().any(|options| options.no_local) {
+                Wanted::of(options.filter(|options| !options.no_local))
+            } else {
+                Some(others.clone())
+            };
+            self.special.push(SpecialRoute { client: Arc::clone(client), others, own });
+        }
     }
 }
 
@@ -138,37 +214,6 @@ impl Wanted {
     fn bytes(&self) -> usize {
         self.note.as_ref().map_or(0, |note| note.bytes())
     }
-}
-
-fn search(index: &SubscriptionIndex, topic: Name<'_>) -> Found {
-    let (mut clients, mut shared) = (Vec::new(), Vec::new());
-    index.visit(topic, |key, subscriber| match subscriber {
-        Subscriber::Client(subscription) => clients.push((key, subscription)),
-        Subscriber::Group => shared.push(key),
-    });
-    // One delivery a client.
-    clients.sort_unstable_by_key(|(key, _)| *key);
-    let (mut plain, mut special) = (Vec::new(), Vec::new());
-    for subscriptions in clients.chunk_by(|(one, _), (other, _)| one == other) {
-        let Some((_, Subscription { client, .. })) = subscriptions.first() else { continue };
-        if !client.may_read(topic) {
-            continue;
-        }
-        let options = subscriptions.iter().map(|(_, subscription)| subscription.options);
-        let client = Arc::clone(client);
-        let Some(others) = Wanted::of(options.clone()) else { continue };
-        if options.clone().all(Options::is_plain) {
-            plain.push(Route { client, qos: others.qos });
-            continue;
-        }
-        let own = if options.clone().any(|options| options.no_local) {
-            Wanted::of(options.filter(|options| !options.no_local))
-        } else {
-            Some(others.clone())
-        };
-        special.push(SpecialRoute { client, others, own });
-    }
-    Found { plain: plain.into(), special: special.into(), shared: shared.into() }
 }
 
 #[cfg(test)]
@@ -277,5 +322,41 @@ mod tests {
         assert_eq!(special(&index), 1);
         index.insert(Filter::new("a").unwrap(), &one, Options { identifier: None, ..options });
         assert_eq!(special(&index), 0);
+    }
+
+    #[test]
+    fn of_more_topics_than_fit_some_stay_known() {
+        let clients: Vec<_> = (1..=100).map(client).collect();
+        let mut index = SubscriptionIndex::default();
+        let options =
+            Options { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, identifier: None };
+        index.insert(Filter::new("+").unwrap(), &clients[0], options);
+        for client in &clients {
+            index.insert(Filter::new("+/all").unwrap(), client, options);
+        }
+        let (mut routes, mut tally) = (Routes::default(), Tally::default());
+        let most = MAX_BYTES / ENTRY_BYTES;
+        let find = |routes: &mut Routes, tally: &mut Tally, topic: &str, receivers: usize| {
+            let topic = Name::new(topic).unwrap();
+            let is_known = routes.known.contains_key(topic.as_str());
+            assert_eq!(routes.find(&index, topic, tally).plain.len(), receivers);
+            assert!(routes.bytes <= MAX_BYTES);
+            assert_eq!(tally.memory, routes.bytes as i64);
+            is_known
+        };
+        let mut known = 0;
+        for turn in 0..6 {
+            for topic in 0..2 * most {
+                let is_known = find(&mut routes, &mut tally, &topic.to_string(), 1);
+                known += usize::from(turn > 0 && is_known);
+            }
+        }
+        // In turn is the worst order there is: whoever forgets the oldest, or all, knows none.
+        assert!(known > most, "{known} of {most}");
+        // What took long to find makes room for itself at once.
+        assert!(!find(&mut routes, &mut tally, "to/all", 100));
+        assert!(find(&mut routes, &mut tally, "to/all", 100));
+        routes.forget(&mut tally);
+        assert_eq!(tally.memory, 0);
     }
 }
