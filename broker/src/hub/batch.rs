@@ -1,5 +1,6 @@
 //! What one read from a network connection brings about, gathered and handed over at once.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
@@ -13,6 +14,13 @@ use crate::store::{Receipt, Turn};
 
 /// Bytes put into outboxes before a batch is cut, so that the receivers get to write them.
 pub(super) const FULL_BYTES: usize = 1 << 20;
+/// Bytes of messages that are gathered before their receivers write, if the sender has so many at hand: a system call for
+/// every message and receiver would cost many times what the delivery does.
+const GATHERED_BYTES: usize = 2 << 10;
+/// But of all copies of them no more than this.
+const MOST_GATHERED_BYTES: usize = 32 << 20;
+/// And while others send so many meanwhile, which may be for the same receivers, nobody waits either.
+const MOST_PASSING_BYTES: usize = 128 << 10;
 
 /// Working memory of a thread, lent to the hub for one batch of packets.
 pub struct Batch {
@@ -31,6 +39,12 @@ pub struct Batch {
     is_pinned: bool,
     /// Tasks of the connections that have something to write or must end.
     pub(super) wakers: Vec<Waker>,
+    /// How many of them, the first ones, wait for more.
+    gathering: usize,
+    /// What they were given since they do.
+    gathered: Gathered,
+    /// Bytes of messages in this batch, each counted once however many get it: no outbox got more.
+    pub(super) message_bytes: usize,
     /// When the batch came, if its next message is to be measured.
     pub(super) measured: Option<Instant>,
     pub(super) routes: Routes,
@@ -47,6 +61,17 @@ pub struct Batch {
     pub(super) number: usize,
 }
 
+/// What receivers were given that wait for more, in bytes.
+#[derive(Default)]
+struct Gathered {
+    /// Messages of the senders that make them wait.
+    messages: usize,
+    /// Their copies in outboxes.
+    copies: usize,
+    /// Messages of others.
+    passing: usize,
+}
+
 impl Batch {
     /// Working memory with nothing in it.
     pub fn new(now: Instant) -> Self {
@@ -60,6 +85,9 @@ impl Batch {
             receipt: None,
             is_pinned: false,
             wakers: Vec::new(),
+            gathering: 0,
+            gathered: Gathered::default(),
+            message_bytes: 0,
             measured: None,
             routes: Routes::default(),
             bytes: 0,
@@ -118,10 +146,35 @@ impl Batch {
         self.await_nothing();
     }
 
-    /// Wakes each connection that was given something. Call it when a batch is handled.
+    /// Wakes each connection that was given something, but for those that wait for more. Call it when a batch is handled.
     pub fn wake(&mut self) {
         self.bytes = 0;
-        self.wakers.drain(..).for_each(Waker::wake);
+        self.gathered.passing += mem::take(&mut self.message_bytes);
+        self.wakers.drain(self.gathering.min(self.wakers.len())..).for_each(Waker::wake);
+    }
+
+    /// The batch was cut, and its sender goes on at its next turn: all that were given something wait for that, unless it is
+    /// enough. Says whether they wait; then the sender must call this again, or [`Batch::release`], whatever becomes of it.
+    ///
+    /// What waits is at most 2 KiB for each receiver, 32 MiB for all, and what one turn puts on top; and 128 KiB of others'.
+    pub fn gather(&mut self) -> bool {
+        if self.gathering == 0 {
+            self.gathered = Gathered::default();
+        }
+        self.gathered.messages += mem::take(&mut self.message_bytes);
+        self.gathered.copies += self.bytes;
+        let Gathered { messages, copies, passing } = self.gathered;
+        if messages >= GATHERED_BYTES || copies >= MOST_GATHERED_BYTES || passing >= MOST_PASSING_BYTES {
+            self.release();
+            return false;
+        }
+        self.gathering = self.wakers.len();
+        self.gathering > 0
+    }
+
+    /// Nobody waits for more: the next call of [`Batch::wake`] wakes all.
+    pub fn release(&mut self) {
+        self.gathering = 0;
     }
 
     /// After a panic: forgets what was meant for the sender, and keeps what was counted and for whom there is something.
@@ -131,6 +184,7 @@ impl Batch {
         self.await_nothing();
         self.measured = None;
         self.routes = Routes::default();
+        self.release();
         self.wake();
     }
 
@@ -161,5 +215,80 @@ impl Batch {
     /// Whether it is time to let the receivers write.
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= FULL_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A turn of a sender gives something to some, and to so many that nobody else has given anything yet.
+    fn give(batch: &mut Batch, woken: &Arc<Woken>, receivers: usize, message_bytes: usize, copies: usize) {
+        batch.wakers.extend((0..receivers).map(|_| Waker::from(Arc::clone(woken))));
+        batch.message_bytes += message_bytes;
+        batch.count(message_bytes * copies);
+    }
+
+    #[test]
+    fn receivers_wait_until_there_is_enough_for_each() {
+        let (mut batch, woken) = (Batch::new(Instant::now()), Arc::<Woken>::default());
+        let count = || woken.0.load(Ordering::Relaxed);
+        give(&mut batch, &woken, 1000, 1050, 1000);
+        assert!(batch.gather());
+        batch.wake();
+        assert_eq!(count(), 0);
+        // Others are served meanwhile.
+        give(&mut batch, &woken, 1, 100, 1);
+        batch.wake();
+        assert_eq!(count(), 1);
+        give(&mut batch, &woken, 0, 1050, 1000);
+        assert!(!batch.gather());
+        batch.wake();
+        assert_eq!(count(), 1001);
+
+        // Unless they send much.
+        give(&mut batch, &woken, 1000, 1050, 1000);
+        assert!(batch.gather());
+        batch.wake();
+        give(&mut batch, &woken, 0, MOST_PASSING_BYTES, 1);
+        batch.wake();
+        assert_eq!(count(), 1001);
+        assert!(!batch.gather());
+        batch.wake();
+        assert_eq!(count(), 2001);
+
+        // Few have enough after one turn, even if many others have not; and many do not take all memory.
+        for (receivers, message_bytes, copies) in
+            [(100, 10_500, 100), (10_000, 100_000, 11), (40_000, 1000, 40_000)]
+        {
+            give(&mut batch, &woken, receivers, message_bytes, copies);
+            assert!(!batch.gather(), "{receivers}");
+            batch.wake();
+        }
+        assert_eq!(count(), 52_101);
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_the_sender_is_done() {
+        let (mut batch, woken) = (Batch::new(Instant::now()), Arc::<Woken>::default());
+        for end in [Batch::release, Batch::recover] {
+            give(&mut batch, &woken, 1000, 1050, 1000);
+            assert!(batch.gather());
+            batch.wake();
+            end(&mut batch);
+            batch.wake();
+            assert_eq!(woken.0.swap(0, Ordering::Relaxed), 1000);
+        }
     }
 }

@@ -191,7 +191,8 @@ impl Hub {
             content.set_receipt(receipt);
         }
         let _retained = retain.then(|| self.retain(&content, from, batch.now, &mut batch.tally));
-        let Batch { routes, wakers, noted, bytes, tally, now, measured, .. } = batch;
+        let Batch { routes, wakers, noted, bytes, message_bytes, tally, now, measured, .. } = batch;
+        *message_bytes += content.topic().as_str().len() + content.payload().len();
         let found = routes.find(index, content.topic(), tally);
         let limits = self.delivery_limits();
         let mut sending = self.sending(&content, &limits, (wakers, noted), bytes, tally, *now);

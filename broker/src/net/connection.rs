@@ -16,7 +16,7 @@ use super::received::Received;
 use super::socket::Socket;
 use super::websocket;
 use crate::auth::Verdict;
-use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
+use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep, Stage};
 use crate::session::Outbox;
 
 /// Bytes read at a time, into a buffer that all connections of a thread share.
@@ -191,6 +191,7 @@ pub(super) async fn serve<S: Socket>(
         logins,
         pause: Pause::No,
         is_told: false,
+        gathers: false,
         seat: Seat::on(reactor.balance()),
         timer: Timer::new(Rc::clone(&reactor)),
         reactor: Rc::clone(&reactor),
@@ -243,6 +244,8 @@ struct Served<'s, S> {
     pause: Pause,
     /// The client was told why the connection ends.
     is_told: bool,
+    /// Those that it gave something wait for its next turn.
+    gathers: bool,
     seat: Seat,
     reactor: Rc<Reactor>,
     timer: Timer,
@@ -268,6 +271,9 @@ impl<S: Socket> Served<'_, S> {
     /// A panic is the end of this connection, not of the thread and the others on it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if let Some(thread) = self.seat.moves_to().filter(|_| self.connection.peer.is_connected()) {
+            if self.gathers {
+                SCRATCH.with_borrow_mut(|scratch| self.release(&mut scratch.batch));
+            }
             return Poll::Ready(End::Moves(thread));
         }
         catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx)))
@@ -283,6 +289,9 @@ impl<S: Socket> Served<'_, S> {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.batch.at(self.reactor.now());
             let turned = self.poll_turns(cx, scratch);
+            if !matches!(turned, Poll::Ready(Ok(()))) {
+                self.release(&mut scratch.batch);
+            }
             // Those that must end because memory is short.
             scratch.batch.wake();
             match turned {
@@ -300,6 +309,14 @@ impl<S: Socket> Served<'_, S> {
                 Poll::Pending => Poll::Pending,
             }
         })
+    }
+
+    /// Nobody waits for what else this client sends.
+    fn release(&mut self, batch: &mut Batch) {
+        if std::mem::take(&mut self.gathers) {
+            batch.release();
+            batch.wake();
+        }
     }
 
     /// Ready without an error: it is the others' turn.
@@ -436,6 +453,11 @@ impl<S: Socket> Served<'_, S> {
         }
         let Handled { consumed, next } =
             self.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
+        if matches!(next, Next::Yield) && self.hub.memory_stage() == Stage::Ample {
+            self.gathers = batch.gather();
+        } else {
+            self.release(batch);
+        }
         batch.wake();
         let waiting = self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
         // A client that said DISCONNECT is not told that it must go.
