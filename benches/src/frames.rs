@@ -112,7 +112,15 @@ mod tests {
         let id = |id| PacketId::new(id).unwrap();
         let mut bytes = Vec::new();
         let topic = Name::new("a/b").unwrap();
-        encode_publish(&mut bytes, false, Delivery::ExactlyOnce(id(300)), true, Some(topic), None, &[7; 200]);
+        encode_publish(
+            &mut bytes,
+            false,
+            Delivery::ExactlyOnce(id(300)),
+            true,
+            topic.as_str().as_bytes(),
+            None,
+            &[7; 200],
+        );
         encode_ack(&mut bytes, AckType::Pubrel, id(2));
         let whole = bytes.len();
         encode_ack(&mut bytes, AckType::Puback, id(3));

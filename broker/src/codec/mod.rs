@@ -127,6 +127,29 @@ pub fn decode_after<'a>(
     version: Option<Version>,
     max_packet_bytes: usize,
 ) -> Result<Decoded<'a>, Error> {
+    // Above QoS 0 most packets are these four bytes, in all versions. Written where it goes, it is not moved.
+    if let [first @ (0x40 | 0x50 | 0x62 | 0x70), 2, high, low, ..] = *bytes
+        && let Some(packet_id) = PacketId::new(u16::from_be_bytes([high, low]))
+        && max_packet_bytes >= 4
+    {
+        let ack = Ack::new(packet_id);
+        let packet = match first {
+            0x40 => Packet::Puback(ack),
+            0x50 => Packet::Pubrec(ack),
+            0x62 => Packet::Pubrel(ack),
+            _ => Packet::Pubcomp(ack),
+        };
+        return Ok(Decoded::Packet { packet, length: 4 });
+    }
+    decode_any(topic, bytes, version, max_packet_bytes)
+}
+
+fn decode_any<'a>(
+    topic: Option<Name<'a>>,
+    bytes: &'a [u8],
+    version: Option<Version>,
+    max_packet_bytes: usize,
+) -> Result<Decoded<'a>, Error> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Decoded::Incomplete { needed: 1 });
     };
@@ -145,7 +168,11 @@ pub fn decode_after<'a>(
             if version == Version::V5 || first.packet_type == PacketType::Connect {
                 check_minimal(bytes, version, header_len, remaining)?;
             }
-            Ok(Decoded::Packet { packet: decode_body(topic, first, version, body)?, length })
+            let packet = match first.packet_type {
+                PacketType::Publish => Packet::Publish(Publish::decode(topic, first.flags, version, body)?),
+                _ => decode_body(first, version, body)?,
+            };
+            Ok(Decoded::Packet { packet, length })
         }
         None => Ok(Decoded::Incomplete { needed: remaining - rest.len() }),
     }
@@ -160,16 +187,10 @@ fn check_minimal(bytes: &[u8], version: Version, header_len: usize, remaining: u
     Ok(())
 }
 
-#[inline]
-fn decode_body<'a>(
-    topic: Option<Name<'a>>,
-    first: FirstByte,
-    version: Version,
-    body: &'a [u8],
-) -> Result<Packet<'a>, Error> {
+fn decode_body(first: FirstByte, version: Version, body: &[u8]) -> Result<Packet<'_>, Error> {
     let packet_type = first.packet_type;
     Ok(match packet_type {
-        PacketType::Publish => Packet::Publish(Publish::decode(topic, first.flags, version, body)?),
+        PacketType::Publish => Packet::Publish(Publish::decode(None, first.flags, version, body)?),
         PacketType::Connect => Packet::Connect(Connect::decode(body)?),
         PacketType::Connack => Packet::Connack(Connack::decode(version, body)?),
         PacketType::Puback => Packet::Puback(Ack::decode(packet_type, version, body)?),

@@ -58,7 +58,7 @@ impl Delivery {
 }
 
 /// Appends a PUBLISH: without `properties` one of 3.1 and 3.1.1, with them one of 5.0. At QoS 0 `dup` is ignored
-/// [MQTT-3.3.1-2]. Without a topic there must be a topic alias.
+/// [MQTT-3.3.1-2]. The `topic` is a [`Name`]'s bytes; without any there must be a topic alias.
 ///
 /// The packet must fit: [`encoded_publish_len`] of it is at most
 /// [`MAX_PACKET_BYTES`](super::MAX_PACKET_BYTES). A message that came in a packet does, and so does a will.
@@ -68,11 +68,11 @@ pub fn encode_publish(
     dup: bool,
     delivery: Delivery,
     retain: bool,
-    topic: Option<Name<'_>>,
+    topic: &[u8],
     properties: Option<&PublishProperties<'_>>,
     payload: &[u8],
 ) {
-    out.reserve(encoded_publish_len(delivery.qos(), topic_bytes(topic).len(), properties, payload.len()));
+    out.reserve(encoded_publish_len(delivery.qos(), topic.len(), properties, payload.len()));
     encode_publish_header(out, dup, delivery, retain, topic, properties, payload.len());
     if let Some(PublishProperties { forwarded, .. }) = properties {
         out.extend_from_slice(forwarded.as_bytes());
@@ -90,12 +90,12 @@ pub fn encode_publish_header(
     dup: bool,
     delivery: Delivery,
     retain: bool,
-    topic: Option<Name<'_>>,
+    topic: &[u8],
     properties: Option<&PublishProperties<'_>>,
     payload_len: usize,
 ) {
     let properties_len = properties.map_or(0, PublishProperties::encoded_len);
-    put_head(out, dup, delivery, retain, topic_bytes(topic), properties_len, payload_len);
+    put_head(out, dup, delivery, retain, topic, properties_len, payload_len);
     if let Some(properties) = properties {
         properties.put_own(out);
     }
@@ -346,18 +346,10 @@ mod tests {
             for remaining in [overhead, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
                 let payload = vec![b'p'; remaining - overhead];
                 let mut out = Vec::new();
-                encode_publish(&mut out, false, delivery, false, Some(name("a")), None, &payload);
+                encode_publish(&mut out, false, delivery, false, b"a", None, &payload);
                 assert_eq!(out.len(), encoded_publish_len(delivery.qos(), 1, None, payload.len()));
                 let mut parts = Vec::new();
-                encode_publish_header(
-                    &mut parts,
-                    false,
-                    delivery,
-                    false,
-                    Some(name("a")),
-                    None,
-                    payload.len(),
-                );
+                encode_publish_header(&mut parts, false, delivery, false, b"a", None, payload.len());
                 parts.extend_from_slice(&payload);
                 assert_eq!(parts, out);
             }
@@ -367,7 +359,7 @@ mod tests {
     #[test]
     fn no_dup_at_qos_0() {
         let mut out = Vec::new();
-        encode_publish(&mut out, true, Delivery::AtMostOnce, false, Some(name("a")), None, b"");
+        encode_publish(&mut out, true, Delivery::AtMostOnce, false, b"a", None, b"");
         assert_eq!(out, b"\x30\x03\0\x01a");
         let error = publish(true, Delivery::AtMostOnce, false).encode(Version::V311, &mut out);
         assert_eq!(error, Err(EncodeError::Forbidden(Error::DupAtQos0)));
@@ -431,7 +423,7 @@ mod tests {
         for properties in [PublishProperties::default(), all] {
             for delivery in [Delivery::AtMostOnce, Delivery::ExactlyOnce(id(3))] {
                 let mut out = Vec::new();
-                encode_publish(&mut out, false, delivery, true, Some(name("a")), Some(&properties), b"pay");
+                encode_publish(&mut out, false, delivery, true, b"a", Some(&properties), b"pay");
                 assert_eq!(out.len(), encoded_publish_len(delivery.qos(), 1, Some(&properties), 3));
                 let decoded = decode(&out, Some(Version::V5), out.len());
                 let Ok(Decoded::Packet { packet: Packet::Publish(publish), .. }) = decoded else {

@@ -390,12 +390,12 @@ impl Hub {
                                 connected,
                                 (aliases, writer),
                                 publish,
-                                held.index(self),
+                                held.index(self, &mut batch.tally),
                                 batch,
                             )
                         }
                         Packet::Auth(auth) => {
-                            held = Held::Nothing;
+                            held.let_go(&mut batch.tally);
                             let authentication = peer.authentication.as_deref_mut();
                             self.handle_auth(authentication, &peer.access, &connected.terms, auth, batch)
                         }
@@ -409,7 +409,7 @@ impl Hub {
                 Err(error) => break Next::End(error.into()),
             }
         };
-        drop(held);
+        held.let_go(&mut batch.tally);
         batch.measured = None;
         if consumed > 0 {
             peer.last_packet = now;
@@ -430,13 +430,12 @@ impl Hub {
             // An acknowledgement of an identifier that is not in flight changes nothing: it may answer a packet from
             // before the client lost its state. One with an error ends the delivery, too [5.0 MQTT-4.4.0-2].
             Packet::Puback(ack) => {
-                let session = held.own(connected)?;
+                let session = held.own(connected, &mut batch.tally)?;
                 session.outbound.handle_puback(ack.packet_id);
                 session.progress();
-                session.settle(&mut batch.tally);
             }
             Packet::Pubrec(ack) => {
-                let session = held.own(connected)?;
+                let session = held.own(connected, &mut batch.tally)?;
                 if ack.reason.is_error() {
                     session.outbound.handle_refusal(ack.packet_id);
                 } else {
@@ -448,17 +447,15 @@ impl Hub {
                     batch.answer(AckType::Pubrel, ack.packet_id, is_known, connected.version);
                 }
                 session.progress();
-                session.settle(&mut batch.tally);
             }
             Packet::Pubcomp(ack) => {
-                let session = held.own(connected)?;
+                let session = held.own(connected, &mut batch.tally)?;
                 session.outbound.handle_pubcomp(ack.packet_id);
                 session.progress();
-                session.settle(&mut batch.tally);
             }
             // Answered for an unknown identifier too, so that the client can finish.
             Packet::Pubrel(ack) => {
-                let session = held.own(connected)?;
+                let session = held.own(connected, &mut batch.tally)?;
                 let is_known = session.inbound.release(ack.packet_id);
                 if let Some(log) = session.log() {
                     if is_known {
@@ -470,11 +467,11 @@ impl Hub {
                 batch.answer(AckType::Pubcomp, ack.packet_id, is_known, connected.version);
             }
             Packet::Subscribe(subscribe) => {
-                *held = Held::Nothing;
+                held.let_go(&mut batch.tally);
                 return self.handle_subscribe(connected, subscribe, batch);
             }
             Packet::Unsubscribe(unsubscribe) => {
-                *held = Held::Nothing;
+                held.let_go(&mut batch.tally);
                 return self.handle_unsubscribe(connected, unsubscribe, batch);
             }
             Packet::Pingreq => {
@@ -484,7 +481,7 @@ impl Hub {
                 batch.tally.messages_sent += 1;
             }
             Packet::Disconnect(disconnect) => {
-                *held = Held::Nothing;
+                held.let_go(&mut batch.tally);
                 return Err(self.handle_disconnect(connected, disconnect));
             }
             Packet::Connect(_) => return Err(Ending::SecondConnect),
@@ -515,10 +512,10 @@ impl Hub {
 
 impl<'h> Held<'h> {
     /// The index, shared with other publishers.
-    fn index(&mut self, hub: &'h Hub) -> &SubscriptionIndex {
+    fn index(&mut self, hub: &'h Hub, tally: &mut Tally) -> &SubscriptionIndex {
         if !matches!(self, Held::Index(_)) {
             // First let go of the other lock: the order of locks.
-            *self = Held::Nothing;
+            self.let_go(tally);
             *self = Held::Index(hub.index.read());
         }
         match self {
@@ -528,9 +525,9 @@ impl<'h> Held<'h> {
     }
 
     /// The sender's own session, if the connection still has it.
-    fn own(&mut self, connected: &'h Connected) -> Result<&mut Session, Ending> {
+    fn own(&mut self, connected: &'h Connected, tally: &mut Tally) -> Result<&mut Session, Ending> {
         if !matches!(self, Held::Own(_)) {
-            *self = Held::Nothing;
+            self.let_go(tally);
             let mut session = connected.client.session.lock();
             session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
             *self = Held::Own(session);
@@ -539,5 +536,13 @@ impl<'h> Held<'h> {
             Held::Own(session) => Ok(session),
             _ => unreachable!("just taken"),
         }
+    }
+
+    /// What a run of packets did to the session is counted once.
+    fn let_go(&mut self, tally: &mut Tally) {
+        if let Held::Own(session) = self {
+            session.settle(tally);
+        }
+        *self = Held::Nothing;
     }
 }

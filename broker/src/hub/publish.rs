@@ -102,6 +102,7 @@ impl Hub {
             Version::V5 => connected.limits.max_received_messages,
             Version::V31 | Version::V311 => u16::MAX,
         };
+        let before = session.inbound.bytes();
         let received = session.inbound.receive(packet_id, maximum);
         if received == Received::New && !is_accepted {
             // After a PUBREC with an error the identifier is free [5.0 MQTT-4.3.3-9].
@@ -112,7 +113,9 @@ impl Hub {
             }
             batch.await_group();
         }
-        session.settle(&mut batch.tally);
+        if session.inbound.bytes() != before {
+            session.settle(&mut batch.tally);
+        }
         match received {
             Received::New => Ok(true),
             Received::Again => Ok(false),

@@ -1,6 +1,5 @@
 //! Retained messages: one a topic, within limits, until they expire.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -47,7 +46,7 @@ impl RetainedStore {
 
 /// A message that is retained for its topic.
 pub(super) struct RetainedMessage {
-    pub(super) message: Arc<Message>,
+    pub(super) message: Message,
     /// The client that published it in this life of the broker; 0 is none that is known.
     pub(super) from: ClientKey,
     /// Its name in the store; none if it ends with the broker.
@@ -112,14 +111,13 @@ impl Hub {
             tally.dropped_retained_full += i64::from(!is_expired);
             return self.forget_body(body);
         }
-        let message = Arc::new(message);
         store.bytes += message.bytes();
         store.count += 1;
         self.retained_count.store(store.count, Ordering::Relaxed);
         store.next_expiry = store.next_expiry.into_iter().chain(message.expires_at()).min();
         tally.keep(&message);
         tally.charge(0, key_bytes(message.topic()));
-        let retained = RetainedMessage { message: Arc::clone(&message), from: 0, body: Some(body) };
+        let retained = RetainedMessage { message: message.clone(), from: 0, body: Some(body) };
         // There is no other, unless the store has two for the topic.
         if let Some(other) = store.messages.set(message.topic(), retained) {
             self.let_go(store, other, tally);
@@ -156,14 +154,14 @@ impl Hub {
     }
 
     /// Removes retained messages that were found expired [5.0 MQTT-3.3.2-5], unless a newer one stands in their place.
-    pub(super) fn forget_retained(&self, expired: Vec<Arc<Message>>, tally: &mut Tally) {
+    pub(super) fn forget_retained(&self, expired: Vec<Message>, tally: &mut Tally) {
         if expired.is_empty() {
             return;
         }
         let mut store = self.retained.write();
         for message in expired {
             let topic = message.topic();
-            if store.messages.get(topic).is_some_and(|retained| Arc::ptr_eq(&retained.message, &message)) {
+            if store.messages.get(topic).is_some_and(|retained| retained.message.is(&message)) {
                 self.unretain(&mut store, topic, tally);
                 tally.expired_messages += 1;
             }

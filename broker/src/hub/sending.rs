@@ -61,8 +61,8 @@ impl Sending<'_, '_> {
             Outcome::Sent(len) => {
                 *self.bytes += len;
                 self.tally.send_publish(manner.qos, content.payload().len());
-                if manner.qos == QoS::AtMostOnce && !content.is_shared() {
-                    session.settle_sent(len, self.tally);
+                if !content.has_shared_part() {
+                    session.settle_sent(len, manner, self.tally);
                 } else {
                     session.settle(self.tally);
                 }

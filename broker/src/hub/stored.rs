@@ -199,7 +199,7 @@ fn load(stored: StoredDelivery, index: &SubscriptionIndex, journal: &Journal) ->
     });
     let note =
         (share.is_some() || !subscription_ids.is_empty()).then(|| Arc::new(Note { subscription_ids, share }));
-    let message = Arc::new(Message::restored(message, journal)?);
+    let message = Message::restored(message, journal)?;
     Some(Loaded { position, packet_id, message, manner: Manner { qos, retain, replayed, note } })
 }
 

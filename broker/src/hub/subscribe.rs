@@ -189,7 +189,7 @@ impl Hub {
         session: &mut Session,
         filter: Filter<'_>,
         wanted: &Manner,
-        expired: &mut Vec<Arc<Message>>,
+        expired: &mut Vec<Message>,
         batch: &mut Batch,
     ) {
         let stage = self.memory.stage();
@@ -199,7 +199,7 @@ impl Hub {
                 return ControlFlow::Continue(());
             }
             if message.is_expired(batch.now) {
-                expired.push(Arc::clone(message));
+                expired.push(message.clone());
                 return ControlFlow::Continue(());
             }
             if rights.is_some_and(|rights| !rights.may_read(message.topic())) {

@@ -114,8 +114,6 @@ impl Absence {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::codec::QoS;
     use crate::session::Message;
@@ -126,7 +124,7 @@ mod tests {
     }
 
     fn will(delay_seconds: u32) -> Option<Will> {
-        let message = Arc::new(Message::new(Name::new("will").unwrap(), b"gone", QoS::AtMostOnce));
+        let message = Message::new(Name::new("will").unwrap(), b"gone", QoS::AtMostOnce);
         Some(Will { message, retain: false, delay_seconds })
     }
 

@@ -15,17 +15,16 @@
 //! of the broker; what it has to release from before does not, for its quota
 //! began anew (§4.9 of 5.0). QoS 1 is answered at once, and never counts.
 
-use std::collections::HashSet;
-
+use super::identifiers::IdentifierSet;
 use crate::codec::PacketId;
 
 /// Packet identifiers of the QoS 2 messages received and not yet released: 65,535 at most, the range of the type.
 #[derive(Debug, Default)]
 pub struct Inbound {
     /// Over this connection.
-    received: HashSet<PacketId, ahash::RandomState>,
+    received: IdentifierSet,
     /// Over an earlier one.
-    earlier: HashSet<PacketId, ahash::RandomState>,
+    earlier: IdentifierSet,
 }
 
 /// What a QoS 2 PUBLISH is.
@@ -44,14 +43,14 @@ impl Inbound {
     /// not [MQTT-4.3.3-2].
     #[inline]
     pub fn receive(&mut self, packet_id: PacketId, maximum: u16) -> Received {
-        if self.received.contains(&packet_id) {
+        if self.received.contains(packet_id) {
             return Received::Again;
         }
         if self.received.len() >= usize::from(maximum) {
             return Received::TooMany;
         }
         self.received.insert(packet_id);
-        if self.earlier.remove(&packet_id) { Received::Again } else { Received::New }
+        if self.earlier.remove(packet_id) { Received::Again } else { Received::New }
     }
 
     /// With what came over the connections of the broker's earlier life.
@@ -59,32 +58,28 @@ impl Inbound {
         Self { earlier: received.iter().copied().collect(), ..Self::default() }
     }
 
-    /// Memory it takes, in bytes, more or less.
-    pub(super) fn bytes(&self) -> usize {
-        (self.received.capacity() + self.earlier.capacity()) * 4
+    /// Memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.received.bytes() + self.earlier.bytes()
     }
 
     /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2]. False if it was not in use.
     #[inline]
     pub fn release(&mut self, packet_id: PacketId) -> bool {
-        let was_used = self.received.remove(&packet_id) || self.earlier.remove(&packet_id);
-        for identifiers in [&mut self.received, &mut self.earlier] {
-            if identifiers.is_empty() && identifiers.capacity() > 1024 {
-                identifiers.shrink_to_fit();
-            }
-        }
-        was_used
+        self.received.remove(packet_id) || self.earlier.remove(packet_id)
     }
 
     /// The client knows of none of them any more. Gives them.
     pub fn forget(&mut self) -> Vec<PacketId> {
-        self.received.drain().chain(self.earlier.drain()).collect()
+        let Self { received, earlier } = std::mem::take(self);
+        received.iter().chain(earlier.iter()).collect()
     }
 
     /// The connection is over.
     pub(super) fn suspend(&mut self) {
-        self.earlier.extend(self.received.drain());
-        self.received.shrink_to_fit();
+        for packet_id in std::mem::take(&mut self.received).iter() {
+            self.earlier.insert(packet_id);
+        }
     }
 }
 

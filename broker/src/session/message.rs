@@ -6,21 +6,42 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+use triomphe::ThinArc;
+
+use super::outbox::has_shared_part;
 use super::tally::{Freed, Tally};
 use crate::codec::{Properties, PropertiesBuf, Property, QoS};
 use crate::store::{BodyNumber, Receipt};
-use crate::topic::{Name, NameBuf};
+use crate::topic::Name;
 
-/// An application message that outlives the packet it came in: in flight, queued or retained.
+/// Topic and payload of up to so many bytes together are one piece of memory with all else. More is not worth putting
+/// together first.
+const SMALL_BYTES: usize = 2048;
+
+/// An application message that outlives the packet it came in: in flight, queued or retained. Its clones share it.
+#[derive(Clone, Debug)]
+pub struct Message(ThinArc<Head, u8>);
+
+/// What stands before the topic, and the payload if they are small.
 #[derive(Debug)]
-pub struct Message {
-    topic: NameBuf,
-    payload: Box<[u8]>,
+struct Head {
+    rare: Option<Box<Rare>>,
+    topic_len: u16,
     qos: QoS,
-    extra: Option<Arc<Extra>>,
 }
 
+/// What a message takes beside its topic and payload: the count of its holders, the head, and how long the rest is.
+const HEAD_BYTES: usize = size_of::<Head>() + 2 * size_of::<usize>();
+
 /// What few messages have.
+#[derive(Debug)]
+struct Rare {
+    extra: Option<Arc<Extra>>,
+    large_payload: Option<Box<[u8]>>,
+}
+
+/// What its properties say.
 #[derive(Debug)]
 struct Extra {
     /// The properties that go on unaltered.
@@ -43,7 +64,7 @@ impl Extra {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.forwarded.as_properties().as_bytes().len()
+        size_of::<Self>() + 2 * size_of::<usize>() + self.forwarded.as_properties().as_bytes().len()
     }
 }
 
@@ -70,44 +91,79 @@ impl Lifetime {
 
 impl Message {
     /// A copy of what a packet carried; `qos` is the one it was published at.
-    #[inline]
     pub fn new(topic: Name<'_>, payload: &[u8], qos: QoS) -> Self {
-        Self { topic: NameBuf::from(topic), payload: payload.into(), qos, extra: None }
+        Self::with(topic.as_str().as_bytes(), payload, qos, None)
     }
 
     /// A will, to be published [later](Content::published); `properties` are the will's.
     pub fn will(topic: Name<'_>, payload: &[u8], qos: QoS, properties: Properties<'_>) -> Self {
-        Self { extra: Extra::of(properties, None), ..Self::new(topic, payload, qos) }
+        Self::with(topic.as_str().as_bytes(), payload, qos, Extra::of(properties, None))
     }
 
-    /// The topic it was published to.
+    fn with(topic: &[u8], payload: &[u8], qos: QoS, extra: Option<Arc<Extra>>) -> Self {
+        let is_small = is_small(topic.len(), payload.len());
+        let large_payload = (!is_small).then(|| payload.into());
+        let rare = (!is_small || extra.is_some()).then(|| Box::new(Rare { extra, large_payload }));
+        // A `Name` is never longer than its length can say.
+        let head = Head { rare, topic_len: topic.len() as u16, qos };
+        if !is_small {
+            return Self(ThinArc::from_header_and_slice(head, topic));
+        }
+        let mut bytes = SmallVec::<[u8; SMALL_BYTES]>::new();
+        bytes.extend_from_slice(topic);
+        bytes.extend_from_slice(payload);
+        Self(ThinArc::from_header_and_slice(head, &bytes))
+    }
+
+    /// The topic it was published to. Whoever asks for it pays for a look at all of its bytes.
     pub fn topic(&self) -> Name<'_> {
-        self.topic.as_name()
+        checked_before(self.topic_bytes())
+    }
+
+    fn topic_bytes(&self) -> &[u8] {
+        self.parts().0
     }
 
     /// The application's bytes.
     pub fn payload(&self) -> &[u8] {
-        &self.payload
+        self.parts().1
+    }
+
+    /// Topic and payload.
+    #[inline]
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let head = self.head();
+        let (topic, small) = self.0.slice.split_at_checked(head.topic_len.into()).unwrap_or_default();
+        let large = head.rare.as_ref().and_then(|rare| rare.large_payload.as_deref());
+        (topic, large.unwrap_or(small))
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
+    }
+
+    fn extra(&self) -> Option<&Arc<Extra>> {
+        self.head().rare.as_ref()?.extra.as_ref()
     }
 
     /// The QoS it was published at.
     pub fn qos(&self) -> QoS {
-        self.qos
+        self.head().qos
     }
 
     /// A copy of its properties that go on unaltered.
     pub fn properties(&self) -> PropertiesBuf {
-        self.extra.as_ref().map_or_else(PropertiesBuf::new, |extra| extra.forwarded.clone())
+        self.extra().map_or_else(PropertiesBuf::new, |extra| extra.forwarded.clone())
     }
 
     /// Its properties that go on unaltered.
     pub(super) fn forwarded(&self) -> Properties<'_> {
-        self.extra.as_ref().map_or(Properties::EMPTY, |extra| extra.forwarded.as_properties())
+        self.extra().map_or(Properties::EMPTY, |extra| extra.forwarded.as_properties())
     }
 
     /// When it expires; none is never.
     pub fn expires_at(&self) -> Option<Instant> {
-        self.extra.as_ref()?.lifetime?.end()
+        self.extra()?.lifetime?.end()
     }
 
     /// Whether it must not be sent any more, unless its delivery has begun [5.0 MQTT-3.3.2-5].
@@ -115,22 +171,65 @@ impl Message {
         self.expires_at().is_some_and(|at| at <= now)
     }
 
+    /// Whether they are one, shared.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ptr() == other.0.ptr()
+    }
+
     /// Memory it takes, in bytes: what the limits on queues and retained messages count.
+    #[inline]
     pub fn bytes(&self) -> usize {
-        message_bytes(self.topic(), &self.payload, self.extra.as_ref())
+        let (topic, payload) = self.parts();
+        message_bytes(topic.len(), payload.len(), self.extra())
+    }
+
+    /// Lets go of it. Gives its bytes if nobody else holds it.
+    #[inline]
+    pub(super) fn let_go(self) -> Option<usize> {
+        let bytes = self.bytes();
+        IS_GONE.set(false);
+        drop(self);
+        IS_GONE.get().then_some(bytes)
+    }
+}
+
+thread_local! {
+    /// A message has ended. Of those who let go of it at a time, only its destructor knows who was last.
+    static IS_GONE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        IS_GONE.set(true);
     }
 }
 
 /// Gives back a message that was kept.
-pub fn release(message: Arc<Message>, tally: &mut Tally) {
+pub fn release(message: Message, tally: &mut Tally) {
     let mut freed = Freed::default();
     freed.release(message);
     freed.settle(tally);
 }
 
-fn message_bytes(topic: Name<'_>, payload: &[u8], extra: Option<&Arc<Extra>>) -> usize {
-    let extra = extra.map_or(0, |extra| extra.bytes());
-    size_of::<Message>() + topic.as_str().len() + payload.len() + extra
+fn is_small(topic_len: usize, payload_len: usize) -> bool {
+    topic_len.saturating_add(payload_len) <= SMALL_BYTES
+}
+
+#[inline]
+fn message_bytes(topic_len: usize, payload_len: usize, extra: Option<&Arc<Extra>>) -> usize {
+    let rare = match extra {
+        None if is_small(topic_len, payload_len) => 0,
+        extra => size_of::<Rare>() + extra.map_or(0, |extra| extra.bytes()),
+    };
+    HEAD_BYTES + topic_len + payload_len + rare
+}
+
+/// The name that these bytes were made of.
+fn checked_before(name: &[u8]) -> Name<'_> {
+    match Name::from_bytes(name) {
+        Ok(name) => name,
+        Err(error) => unreachable!("it was a topic name: {error}"),
+    }
 }
 
 /// A message on its way to any number of sessions.
@@ -139,13 +238,13 @@ fn message_bytes(topic: Name<'_>, payload: &[u8], extra: Option<&Arc<Extra>>) ->
 /// session that must remember the message makes it a shared [`Message`]; the
 /// others take a reference.
 pub struct Content<'a> {
-    topic: Name<'a>,
+    source: Source<'a>,
     payload: &'a [u8],
     qos: QoS,
+    /// Of what came in a packet.
     extra: Option<Arc<Extra>>,
-    shared: OnceCell<Arc<Message>>,
-    /// It was shared before it came here, and is counted already.
-    is_known: bool,
+    /// What was copied out of the packet.
+    copy: OnceCell<Message>,
     /// Its name in the store, once it was written down; 0 before.
     body: Cell<BodyNumber>,
     /// Counts the clients that are to acknowledge it.
@@ -154,16 +253,27 @@ pub struct Content<'a> {
     must_be_stored: Cell<bool>,
 }
 
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// To this topic.
+    Packet(Name<'a>),
+    /// It was shared before it came here, and is counted already.
+    Shared(&'a Message),
+}
+
 impl<'a> Content<'a> {
     /// What a PUBLISH packet carries beside its properties.
     pub fn new(topic: Name<'a>, payload: &'a [u8], qos: QoS) -> Self {
+        Self::of(Source::Packet(topic), payload, qos)
+    }
+
+    fn of(source: Source<'a>, payload: &'a [u8], qos: QoS) -> Self {
         Self {
-            topic,
+            source,
             payload,
             qos,
             extra: None,
-            shared: OnceCell::new(),
-            is_known: false,
+            copy: OnceCell::new(),
             body: Cell::new(0),
             receipt: OnceCell::new(),
             must_be_stored: Cell::new(false),
@@ -185,33 +295,34 @@ impl<'a> Content<'a> {
     }
 
     /// A will that is published `now`: from now on it may expire.
-    pub fn published(message: &'a Arc<Message>, now: Instant) -> Self {
-        let Some(Extra { forwarded, lifetime: Some(lifetime) }) = message.extra.as_deref() else {
+    pub fn published(message: &'a Message, now: Instant) -> Self {
+        let Some(Extra { forwarded, lifetime: Some(lifetime) }) = message.extra().map(Arc::as_ref) else {
             return Self::shared(message);
         };
         let lifetime = Some(Lifetime { since: Some(now), ..*lifetime });
         let extra = Some(Arc::new(Extra { forwarded: forwarded.clone(), lifetime }));
-        Self { extra, ..Self::new(message.topic(), message.payload(), message.qos) }
+        Self { extra, ..Self::new(message.topic(), message.payload(), message.qos()) }
     }
 
     /// A message that is shared already.
-    pub fn shared(message: &'a Arc<Message>) -> Self {
-        Self {
-            topic: message.topic(),
-            payload: message.payload(),
-            qos: message.qos,
-            extra: message.extra.clone(),
-            shared: OnceCell::from(Arc::clone(message)),
-            is_known: true,
-            body: Cell::new(0),
-            receipt: OnceCell::new(),
-            must_be_stored: Cell::new(false),
-        }
+    pub fn shared(message: &'a Message) -> Self {
+        Self::of(Source::Shared(message), message.payload(), message.qos())
     }
 
     /// The topic it was published to.
     pub fn topic(&self) -> Name<'a> {
-        self.topic
+        match self.source {
+            Source::Packet(topic) => topic,
+            Source::Shared(message) => message.topic(),
+        }
+    }
+
+    /// The topic for whoever only copies it.
+    pub fn topic_bytes(&self) -> &'a [u8] {
+        match self.source {
+            Source::Packet(topic) => topic.as_str().as_bytes(),
+            Source::Shared(message) => message.topic_bytes(),
+        }
     }
 
     /// The application's bytes.
@@ -222,7 +333,14 @@ impl<'a> Content<'a> {
     /// Its properties that go on unaltered and in their order [5.0 MQTT-3.3.2-4] [5.0 MQTT-3.3.2-15] to [5.0
     /// MQTT-3.3.2-18] [5.0 MQTT-3.3.2-20].
     pub fn forwarded(&self) -> Properties<'_> {
-        self.extra.as_ref().map_or(Properties::EMPTY, |extra| extra.forwarded.as_properties())
+        self.extra().map_or(Properties::EMPTY, |extra| extra.forwarded.as_properties())
+    }
+
+    fn extra(&self) -> Option<&Arc<Extra>> {
+        match self.source {
+            Source::Packet(_) => self.extra.as_ref(),
+            Source::Shared(message) => message.extra(),
+        }
     }
 
     /// The QoS it was published at; a delivery may be at a lower one [MQTT-3.8.4-6].
@@ -232,37 +350,44 @@ impl<'a> Content<'a> {
 
     /// When it expires; none is never.
     pub fn expires_at(&self) -> Option<Instant> {
-        self.extra.as_ref()?.lifetime?.end()
+        self.extra()?.lifetime?.end()
     }
 
     /// What is left of its Message Expiry Interval, in seconds; none if it never expires.
     pub fn seconds_left(&self, now: Instant) -> Option<u32> {
-        Some(self.extra.as_ref()?.lifetime?.seconds_left(now))
+        Some(self.extra()?.lifetime?.seconds_left(now))
     }
 
     /// What [`Message::bytes`] says of it, once it is kept.
     pub fn bytes(&self) -> usize {
-        message_bytes(self.topic, self.payload, self.extra.as_ref())
+        message_bytes(self.topic_bytes().len(), self.payload.len(), self.extra())
     }
 
     /// The message for keeping, copied out of the packet at the first call.
-    pub fn to_message(&self) -> Arc<Message> {
-        Arc::clone(self.shared.get_or_init(|| {
-            let extra = self.extra.clone();
-            Arc::new(Message { extra, ..Message::new(self.topic, self.payload, self.qos) })
-        }))
+    pub fn to_message(&self) -> Message {
+        match self.source {
+            Source::Packet(topic) => self.copy.get_or_init(|| {
+                Message::with(topic.as_str().as_bytes(), self.payload, self.qos, self.extra.clone())
+            }),
+            Source::Shared(message) => message,
+        }
+        .clone()
+    }
+
+    /// Whether a part of its packets is not copied into outboxes.
+    #[inline]
+    pub fn has_shared_part(&self) -> bool {
+        has_shared_part(self.payload, self.forwarded())
     }
 
     /// Whether somebody keeps it, or did.
     pub fn is_shared(&self) -> bool {
-        self.shared.get().is_some()
+        matches!(self.source, Source::Shared(_)) || self.copy.get().is_some()
     }
 
     /// Counts the message if it was made here and somebody keeps it. Gives the receipt of its batch.
     pub fn settle(self, tally: &mut Tally) -> Option<Arc<Receipt>> {
-        if !self.is_known
-            && let Some(message) = self.shared.into_inner()
-        {
+        if let Some(message) = self.copy.into_inner() {
             tally.keep(&message);
             release(message, tally);
         }

@@ -29,6 +29,7 @@ pub use inbound::{Inbound, Received};
 pub use log::SessionLog;
 pub use manner::{Manner, Note, Share, ShareKey};
 pub use message::{Content, Message, release};
+use outbound::IN_FLIGHT_BYTES;
 pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
 pub use outbox::{Barrier, Outbox};
 pub use tally::Tally;
@@ -326,10 +327,18 @@ impl Session {
         self.account(Accounted::default(), tally);
     }
 
-    /// A delivery at QoS 0 went into the outbox as so many bytes. Does the part of [`Session::settle`] that this needs.
-    pub fn settle_sent(&mut self, bytes: usize, tally: &mut Tally) {
-        self.accounted.bytes += bytes;
-        tally.memory += tally::signed(bytes);
+    /// A delivery went into the outbox as so many bytes, none of them shared. Does the part of [`Session::settle`] that
+    /// this needs.
+    #[inline]
+    pub fn settle_sent(&mut self, bytes: usize, manner: &Manner, tally: &mut Tally) {
+        let mut own_bytes = bytes;
+        if manner.qos != QoS::AtMostOnce {
+            own_bytes += IN_FLIGHT_BYTES + manner.note_bytes();
+            self.accounted.in_flight += 1;
+            tally.in_flight += 1;
+        }
+        self.accounted.bytes += own_bytes;
+        tally.memory += tally::signed(own_bytes);
     }
 
     /// Bytes it keeps for its client that others would be glad of; shared ones count whole.

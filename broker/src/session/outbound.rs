@@ -101,7 +101,7 @@ pub struct Outbound {
 }
 
 /// What an entry in flight takes beside its message: the table grows by doubling.
-const IN_FLIGHT_BYTES: usize = 2 * size_of::<InFlight>();
+pub(super) const IN_FLIGHT_BYTES: usize = 2 * size_of::<InFlight>();
 
 #[derive(Debug)]
 struct InFlight {
@@ -354,8 +354,12 @@ impl Outbound {
     /// PUBCOMP: the QoS 2 handshake is over. False if there is none of that identifier.
     #[inline]
     pub fn handle_pubcomp(&mut self, packet_id: PacketId) -> bool {
-        let Some(at) = self.released.iter().position(|id| *id == packet_id) else { return false };
-        self.released.remove(at);
+        if self.released.front() == Some(&packet_id) {
+            self.released.pop_front();
+        } else {
+            let Some(at) = self.released.iter().position(|id| *id == packet_id) else { return false };
+            self.released.remove(at);
+        }
         if let Some(log) = &self.log {
             log.record(|session| Record::Completed { session, packet_id });
         }
@@ -514,8 +518,12 @@ impl Outbound {
 
     /// Acknowledgements come in the order of the messages, so the first one is nearly always it.
     fn take_published(&mut self, packet_id: PacketId, qos: QoS) -> Option<(Position, Owed)> {
-        let mut published = self.published.iter();
-        let at = published.position(|sent| sent.packet_id == packet_id && sent.qos == qos)?;
+        let is_it = |sent: &InFlight| sent.packet_id == packet_id && sent.qos == qos;
+        let at = if self.published.front().is_some_and(is_it) {
+            0
+        } else {
+            self.published.iter().position(is_it)?
+        };
         // Known to the client from before, it seems.
         self.to_repeat -= usize::from(at >= self.published.len() - self.to_repeat);
         self.remove_published(at)
@@ -529,7 +537,8 @@ impl Outbound {
     }
 
     fn remove_published(&mut self, at: usize) -> Option<(Position, Owed)> {
-        let InFlight { kept, position, owed, .. } = self.published.remove(at)?;
+        let sent = if at == 0 { self.published.pop_front() } else { self.published.remove(at) };
+        let InFlight { kept, position, owed, .. } = sent?;
         match kept {
             Some(kept) => {
                 self.count_off(&kept);

@@ -18,7 +18,6 @@ use crate::codec::{
     decode, encode_publish, encode_publish_header, encoded_publish_len,
 };
 use crate::store::Receipt;
-use crate::topic::Name;
 
 /// A payload, and properties, of at least this many bytes are not copied into each outbox but shared between them.
 pub(super) const SHARED_BYTES: usize = 8 * 1024;
@@ -60,9 +59,9 @@ struct Format {
 enum Chunk {
     Packets(Vec<u8>),
     /// Behind the rest of their header.
-    Properties(Arc<Message>),
+    Properties(Message),
     /// Behind its header.
-    Payload(Arc<Message>),
+    Payload(Message),
     Barrier(Barrier),
 }
 
@@ -169,10 +168,10 @@ impl Outbox {
         if self.format.is_some() {
             return self.publish_v5(dup, delivery, manner, content, now);
         }
-        let topic = content.topic();
-        let bytes = encoded_publish_len(delivery.qos(), topic.as_str().len(), None, content.payload().len());
+        let topic = content.topic_bytes();
+        let bytes = encoded_publish_len(delivery.qos(), topic.len(), None, content.payload().len());
         (bytes <= MAX_PACKET_BYTES).then(|| {
-            self.put(dup, delivery, manner.retain, Some(topic), None, content);
+            self.put(dup, delivery, manner.retain, topic, None, content);
             bytes
         })
     }
@@ -186,18 +185,13 @@ impl Outbox {
         now: Instant,
     ) -> Option<usize> {
         let format = self.format.as_mut()?;
-        let (qos, topic) = (delivery.qos(), content.topic());
-        let length = |topic: Option<Name<'_>>, properties: Option<&PublishProperties<'_>>| {
-            encoded_publish_len(
-                qos,
-                topic.map_or(0, |topic| topic.as_str().len()),
-                properties,
-                content.payload().len(),
-            )
+        let qos = delivery.qos();
+        let length = |topic: &[u8], properties: &PublishProperties<'_>| {
+            encoded_publish_len(qos, topic.len(), Some(properties), content.payload().len())
         };
         let max_packet_bytes = format.max_packet_bytes;
-        let (mut name, mut properties) = (
-            Some(topic),
+        let (mut topic, mut properties) = (
+            content.topic_bytes(),
             PublishProperties {
                 topic_alias: None,
                 message_expiry_seconds: content.seconds_left(now),
@@ -206,13 +200,14 @@ impl Outbox {
             },
         );
         if let Some(aliases) = &mut format.aliases {
-            match aliases.find(topic) {
-                Alias::Known(alias) => (name, properties.topic_alias) = (None, Some(alias)),
+            let name = content.topic();
+            match aliases.find(name) {
+                Alias::Known(alias) => (topic, properties.topic_alias) = (&[], Some(alias)),
                 // A packet that tells an alias is never shed, so it had better be small.
                 Alias::Free(alias) if !has_shared_part(content.payload(), content.forwarded()) => {
                     properties.topic_alias = Some(alias);
-                    if length(name, Some(&properties)) <= max_packet_bytes {
-                        aliases.set(topic);
+                    if length(topic, &properties) <= max_packet_bytes {
+                        aliases.set(name);
                     } else {
                         properties.topic_alias = None;
                     }
@@ -220,9 +215,9 @@ impl Outbox {
                 _ => {}
             }
         }
-        let bytes = length(name, Some(&properties));
+        let bytes = length(topic, &properties);
         (bytes <= max_packet_bytes).then(|| {
-            self.put(dup, delivery, manner.retain, name, Some(&properties), content);
+            self.put(dup, delivery, manner.retain, topic, Some(&properties), content);
             bytes
         })
     }
@@ -233,7 +228,7 @@ impl Outbox {
         dup: bool,
         delivery: Delivery,
         retain: bool,
-        topic: Option<Name<'_>>,
+        topic: &[u8],
         properties: Option<&PublishProperties<'_>>,
         content: &Content<'_>,
     ) {
@@ -489,7 +484,7 @@ impl Outbox {
     }
 }
 
-fn has_shared_part(payload: &[u8], forwarded: Properties<'_>) -> bool {
+pub(super) fn has_shared_part(payload: &[u8], forwarded: Properties<'_>) -> bool {
     payload.len() >= SHARED_BYTES || forwarded.as_bytes().len() >= SHARED_BYTES
 }
 
@@ -523,8 +518,8 @@ mod tests {
         }
 
         let mut expected = vec![0xd0, 0];
-        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, Some(topic), None, &large);
-        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, Some(topic), None, b"x");
+        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, b"t", None, &large);
+        encode_publish(&mut expected, false, Delivery::AtMostOnce, false, b"t", None, b"x");
         assert_eq!(outbox.bytes(), expected.len());
         assert_eq!(written(&outbox), expected);
 
@@ -607,10 +602,10 @@ mod tests {
         outbox.append(&[0xd0, 0]);
 
         let mut expected = Vec::new();
-        encode_publish(&mut expected, false, id, false, Some(topic), None, b"one");
-        encode_publish(&mut expected, false, id, false, Some(topic), None, &large);
+        encode_publish(&mut expected, false, id, false, b"t", None, b"one");
+        encode_publish(&mut expected, false, id, false, b"t", None, &large);
         let mut tail = Vec::new();
-        encode_publish(&mut tail, false, Delivery::AtMostOnce, false, Some(topic), None, b"new");
+        encode_publish(&mut tail, false, Delivery::AtMostOnce, false, b"t", None, b"new");
         tail.extend([0xd0, 0]);
         assert_eq!(outbox.shed(expected.len() + tail.len()), 2);
         assert_eq!(written(&outbox), [&expected[..], &tail].concat());

@@ -1,8 +1,6 @@
 //! What there is to count, in plain integers: gathered by whoever works on a session, and added to the broker's
 //! counters once in a batch.
 
-use std::sync::Arc;
-
 use super::message::Message;
 use crate::codec::QoS;
 
@@ -99,8 +97,8 @@ figures! {
     cut_connections,
 }
 
-/// What a kept message takes beside its own bytes: the counters of the sharing, and the allocator's rounding.
-const MESSAGE_BYTES: i64 = 64;
+/// What a kept message takes beside its own bytes: the allocator's rounding.
+const MESSAGE_BYTES: i64 = 16;
 
 impl Tally {
     /// A PUBLISH with so many bytes of payload came.
@@ -165,10 +163,11 @@ pub(super) struct Freed {
 
 impl Freed {
     /// Whoever keeps a message gives it back here: the last one tells.
-    pub(super) fn release(&mut self, message: Arc<Message>) {
-        if let Some(message) = Arc::into_inner(message) {
+    #[inline]
+    pub(super) fn release(&mut self, message: Message) {
+        if let Some(bytes) = message.let_go() {
             self.messages += 1;
-            self.bytes += signed(message.bytes());
+            self.bytes += signed(bytes);
         }
     }
 
@@ -186,7 +185,7 @@ impl Freed {
 
 /// No quantity of bytes or messages in memory exceeds half the address space.
 pub(super) fn signed(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+    i64::try_from(n.cast_signed()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -197,10 +196,10 @@ mod tests {
 
     #[test]
     fn a_message_is_freed_by_its_last_holder() {
-        let message = Arc::new(Message::new(Name::new("t").unwrap(), b"payload", QoS::AtLeastOnce));
+        let message = Message::new(Name::new("t").unwrap(), b"payload", QoS::AtLeastOnce);
         let (mut tally, mut freed) = (Tally::default(), Freed::default());
         tally.keep(&message);
-        freed.release(Arc::clone(&message));
+        freed.release(message.clone());
         freed.settle(&mut tally);
         assert_eq!((tally.kept_messages, tally.kept_bytes), (1, message.bytes() as i64));
         freed.release(message);

@@ -1,7 +1,5 @@
 //! The message a client leaves behind for the case that its connection breaks.
 
-use std::sync::Arc;
-
 use super::message::Message;
 use crate::codec::{self, Property};
 use crate::store::{Journal, StoredWill, WillRecord};
@@ -10,7 +8,7 @@ use crate::store::{Journal, StoredWill, WillRecord};
 #[derive(Clone, Debug)]
 pub struct Will {
     /// What to publish, and at which QoS.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// Whether to store it as its topic's retained message [MQTT-3.1.2-17].
     pub retain: bool,
     /// How long to wait for the client's return before: the will delay interval, which 3.1 and 3.1.1 do not have.
@@ -27,7 +25,7 @@ impl Will {
     /// One that was written down; none if it is no message.
     pub fn restored(stored: StoredWill, journal: &Journal) -> Option<Self> {
         let StoredWill { message, retain, delay_seconds } = stored;
-        Some(Self { message: Arc::new(Message::restored(message, journal)?), retain, delay_seconds })
+        Some(Self { message: Message::restored(message, journal)?, retain, delay_seconds })
     }
 
     /// Memory it takes, in bytes.
@@ -38,7 +36,7 @@ impl Will {
 
 impl From<&codec::Will<'_>> for Will {
     fn from(will: &codec::Will<'_>) -> Self {
-        let message = Arc::new(Message::will(will.topic, will.payload, will.qos, will.properties));
+        let message = Message::will(will.topic, will.payload, will.qos, will.properties);
         let delay = will.properties.iter().find_map(|property| match property {
             Property::WillDelayInterval(seconds) => Some(seconds),
             _ => None,

@@ -11,7 +11,7 @@ use sol::codec::{
     Ack, AckType, Connack, Connect, Decoded, Delivery, MAX_PACKET_BYTES, Packet, PacketId, Properties, QoS,
     Reason, Subscribe, SubscribeCode, Version, decode, encode_ack, encode_publish,
 };
-use sol::topic::{Filter, Name};
+use sol::topic::Filter;
 
 /// How long anything may take before a test says that it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -200,7 +200,7 @@ impl Window {
             QoS::AtLeastOnce => Delivery::AtLeastOnce(packet_id),
             QoS::ExactlyOnce => Delivery::ExactlyOnce(packet_id),
         };
-        encode_publish(out, false, delivery, false, Some(Name::new(topic).unwrap()), None, payload);
+        encode_publish(out, false, delivery, false, topic.as_bytes(), None, payload);
         self.slots[at] = Slot::Published(qos);
         self.open += 1;
         true

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use smol::{LocalExecutor, Timer};
 use sol::codec::{Delivery, Packet, PacketId, QoS, encode_publish};
-use sol::topic::Name;
 
 use crate::broker::Broker;
 use crate::client::{Client, PATIENCE, Window, connect, subscribe, within};
@@ -306,7 +305,6 @@ fn publish_stream(address: SocketAddr, qos: QoS, sent: &AtomicU32, is_over: &Ato
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
 
     let payload = vec![b'x'; STREAM_PAYLOAD_BYTES];
-    let topic = Name::new(STREAM_TOPIC).unwrap();
     let mut pace_begin = Instant::now();
     let mut acknowledged_bytes = 0;
     let mut count = 0u32;
@@ -316,7 +314,7 @@ fn publish_stream(address: SocketAddr, qos: QoS, sent: &AtomicU32, is_over: &Ato
             _ => Delivery::AtMostOnce,
         };
         let mut packet = Vec::new();
-        encode_publish(&mut packet, false, delivery, false, Some(topic), None, &payload);
+        encode_publish(&mut packet, false, delivery, false, STREAM_TOPIC.as_bytes(), None, &payload);
         stream.write_all(&packet).expect("the broker does not take the stream");
         count += 1;
         sent.store(count, Ordering::Relaxed);

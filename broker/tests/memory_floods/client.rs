@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::thread;
 
 use sol::codec::{Ack, Connect, Delivery, Disconnect, Packet, PacketId, Publish, QoS, encode_publish};
-use sol::topic::Name;
 
 use crate::common::{Client, connect};
 
@@ -30,7 +29,7 @@ pub(crate) fn publish(
             let topic = topic(sent);
             let packet_id = PacketId::new((sent % WINDOW) as u16 + 1).unwrap();
             let delivery = Delivery::AtLeastOnce(packet_id);
-            encode_publish(&mut bytes, false, delivery, retain, Name::new(&topic).ok(), None, &payload);
+            encode_publish(&mut bytes, false, delivery, retain, topic.as_bytes(), None, &payload);
             sent += 1;
         }
         client.send_bytes(&bytes);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Content, Extra, Lifetime, Message};
 use crate::codec::{PropertiesBuf, QoS};
 use crate::store::{BodyNumber, Draft, Journal, MessageRecord, Receipt, Record, StoredMessage};
-use crate::topic::NameBuf;
+use crate::topic::Name;
 
 impl Message {
     /// As it is written down.
@@ -13,23 +13,23 @@ impl Message {
         MessageRecord {
             topic: self.topic().as_str(),
             payload: self.payload(),
-            qos: self.qos,
+            qos: self.qos(),
             properties: self.forwarded().as_bytes(),
-            expiry: expiry(self.extra.as_ref(), journal),
+            expiry: expiry(self.extra(), journal),
         }
     }
 
     /// One that was written down; none if it is no message.
     pub fn restored(stored: StoredMessage, journal: &Journal) -> Option<Self> {
         let StoredMessage { topic, payload, qos, properties, expiry } = stored;
-        let topic = NameBuf::try_from(topic).ok()?;
+        let topic = Name::new(&topic).ok()?.as_str().as_bytes();
         let lifetime = expiry.map(|expiry| Lifetime::restored(expiry, journal));
         let extra = if lifetime.is_none() && properties.is_empty() {
             None
         } else {
             Some(Arc::new(Extra { forwarded: PropertiesBuf::of_forwarded(&properties)?, lifetime }))
         };
-        Some(Self { topic, payload, qos, extra })
+        Some(Self::with(topic, &payload, qos, extra))
     }
 }
 
@@ -37,11 +37,11 @@ impl Content<'_> {
     /// As it is written down.
     pub fn record(&self, journal: &Journal) -> MessageRecord<'_> {
         MessageRecord {
-            topic: self.topic.as_str(),
+            topic: self.topic().as_str(),
             payload: self.payload,
             qos: self.qos,
             properties: self.forwarded().as_bytes(),
-            expiry: expiry(self.extra.as_ref(), journal),
+            expiry: expiry(self.extra(), journal),
         }
     }
 
@@ -117,7 +117,6 @@ mod tests {
 
     use super::*;
     use crate::codec::{Property, QoS};
-    use crate::topic::Name;
 
     #[test]
     fn a_message_comes_back_as_it_was() {
@@ -131,7 +130,7 @@ mod tests {
         let published = now - Duration::from_secs(40);
         let content = Content::new(topic, b"", QoS::AtLeastOnce).with(properties, published);
         let will = Message::will(topic, b"gone", QoS::AtMostOnce, properties);
-        for message in [Arc::new(plain), content.to_message(), Arc::new(will)] {
+        for message in [plain, content.to_message(), will] {
             let record = message.record(&journal);
             let restored = Message::restored(record.into(), &journal).unwrap();
             assert_eq!(restored.record(&journal), record);

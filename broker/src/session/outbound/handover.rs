@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
 
 use super::Outbound;
 use super::queue::Kept;
@@ -14,7 +13,7 @@ use crate::session::{Manner, Message, ShareKey};
 #[derive(Debug)]
 pub struct Handed {
     /// Whoever has it keeps it, and gives it back with [`release`](crate::session::release).
-    pub message: Arc<Message>,
+    pub message: Message,
     /// How it was for the first member.
     pub manner: Manner,
     /// Where it came from.

@@ -1,7 +1,6 @@
 //! Messages that wait to be sent.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::OutboundLimits;
@@ -17,7 +16,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A message that is kept for the client, and how it is to go to it.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) message: Arc<Message>,
+    pub(super) message: Message,
     pub(super) manner: Manner,
     /// Where it stands in the store, if it is there.
     pub(super) position: Position,

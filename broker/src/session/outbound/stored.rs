@@ -80,7 +80,7 @@ pub struct Loaded {
     /// It is in flight.
     pub packet_id: Option<PacketId>,
     /// What it is.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// How it is to go to the client.
     pub manner: Manner,
 }
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn few_large_messages_are_enough() {
         let log = SessionLog::new(Arc::new(Journal::new(0, 1 << 20)), 1);
-        let message = Arc::new(Message::new(Name::new("t").unwrap(), &[0; LOW_BYTES], QoS::AtLeastOnce));
+        let message = Message::new(Name::new("t").unwrap(), &[0; LOW_BYTES], QoS::AtLeastOnce);
         let queued = (10, 10 * message.bytes());
         let mut outbound = Outbound::restored(log, &[], Vec::new(), queued, 10);
         let Wanted { from, question, .. } = outbound.wanted().unwrap();
