@@ -111,7 +111,7 @@ impl Hub {
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
             will.retain &= peer.limits.retain_available;
-            batch.tally.keep(&will.message);
+            batch.tally.keep(will.message.bytes());
         }
         let mut link = Link::new(connection, terms, will);
         let visit = Arc::new(Visit {

@@ -86,7 +86,7 @@ impl Hub {
             will
         });
         if let Some(will) = &will {
-            batch.tally.keep(&will.message);
+            batch.tally.keep(will.message.bytes());
         }
         let since = recovered.absent_since.and_then(|at| journal.instant(at)).unwrap_or(now).min(now);
         let mut session = Session::restored(&recovered, log);

@@ -115,7 +115,7 @@ impl Hub {
         store.count += 1;
         self.retained_count.store(store.count, Ordering::Relaxed);
         store.next_expiry = store.next_expiry.into_iter().chain(message.expires_at()).min();
-        tally.keep(&message);
+        tally.keep(message.bytes());
         tally.charge(0, key_bytes(message.topic()));
         let retained = RetainedMessage { message: message.clone(), from: 0, body: Some(body) };
         // There is no other, unless the store has two for the topic.

@@ -181,7 +181,7 @@ fn claim(session: &mut Session, loaded: impl Iterator<Item = Loaded>, batch: &mu
     let claimed = loaded.filter_map(|Loaded { position, message, manner, .. }| {
         let share = manner.note.as_ref()?.share.as_ref()?.key;
         session.outbound.give_away(position, &message);
-        batch.tally.keep(&message);
+        batch.tally.keep(message.bytes());
         Some(Handed { message, manner, share })
     });
     let claimed = claimed.collect();

@@ -2,11 +2,10 @@
 
 mod record;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
 use triomphe::ThinArc;
 
 use super::outbox::has_shared_part;
@@ -27,7 +26,11 @@ pub struct Message(ThinArc<Head, u8>);
 #[derive(Debug)]
 struct Head {
     rare: Option<Box<Rare>>,
+    /// See [`Message::bytes`].
+    bytes: u32,
     topic_len: u16,
+    /// Bytes behind it all that mean nothing.
+    padding: u8,
     qos: QoS,
 }
 
@@ -102,17 +105,27 @@ impl Message {
 
     fn with(topic: &[u8], payload: &[u8], qos: QoS, extra: Option<Arc<Extra>>) -> Self {
         let is_small = is_small(topic.len(), payload.len());
+        let bytes = message_bytes(topic.len(), payload.len(), extra.as_ref());
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let large_payload = (!is_small).then(|| payload.into());
         let rare = (!is_small || extra.is_some()).then(|| Box::new(Rare { extra, large_payload }));
         // A `Name` is never longer than its length can say.
-        let head = Head { rare, topic_len: topic.len() as u16, qos };
+        let mut head = Head { rare, bytes, topic_len: topic.len() as u16, padding: 0, qos };
         if !is_small {
             return Self(ThinArc::from_header_and_slice(head, topic));
         }
-        let mut bytes = SmallVec::<[u8; SMALL_BYTES]>::new();
-        bytes.extend_from_slice(topic);
-        bytes.extend_from_slice(payload);
-        Self(ThinArc::from_header_and_slice(head, &bytes))
+        SCRATCH.with_borrow_mut(|together| {
+            together.clear();
+            together.extend_from_slice(topic);
+            together.extend_from_slice(payload);
+            // mimalloc's blocks are multiples of 16. It has one at once only where 7 bytes more had room, too.
+            head.padding = match together.len() % 16 {
+                1..=8 => 0,
+                behind => (17 - behind as u8) % 16,
+            };
+            together.resize(together.len() + usize::from(head.padding), 0);
+            Self(ThinArc::from_header_and_slice(head, together))
+        })
     }
 
     /// The topic it was published to. Whoever asks for it pays for a look at all of its bytes.
@@ -135,7 +148,8 @@ impl Message {
         let head = self.head();
         let (topic, small) = self.0.slice.split_at_checked(head.topic_len.into()).unwrap_or_default();
         let large = head.rare.as_ref().and_then(|rare| rare.large_payload.as_deref());
-        (topic, large.unwrap_or(small))
+        let small_len = small.len().saturating_sub(head.padding.into());
+        (topic, large.or(small.get(..small_len)).unwrap_or_default())
     }
 
     fn head(&self) -> &Head {
@@ -179,21 +193,22 @@ impl Message {
     /// Memory it takes, in bytes: what the limits on queues and retained messages count.
     #[inline]
     pub fn bytes(&self) -> usize {
-        let (topic, payload) = self.parts();
-        message_bytes(topic.len(), payload.len(), self.extra())
+        self.head().bytes as usize
     }
 
-    /// Lets go of it. Gives its bytes if nobody else holds it.
+    /// Lets go of it. Gives its bytes, and whether nobody else holds it.
     #[inline]
-    pub(super) fn let_go(self) -> Option<usize> {
+    pub(super) fn let_go(self) -> (usize, bool) {
         let bytes = self.bytes();
         IS_GONE.set(false);
         drop(self);
-        IS_GONE.get().then_some(bytes)
+        (bytes, IS_GONE.get())
     }
 }
 
 thread_local! {
+    /// Where topic and payload are put together: of [`SMALL_BYTES`], and some.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// A message has ended. Of those who let go of it at a time, only its destructor knows who was last.
     static IS_GONE: Cell<bool> = const { Cell::new(false) };
 }
@@ -387,9 +402,8 @@ impl<'a> Content<'a> {
 
     /// Counts the message if it was made here and somebody keeps it. Gives the receipt of its batch.
     pub fn settle(self, tally: &mut Tally) -> Option<Arc<Receipt>> {
-        if let Some(message) = self.copy.into_inner() {
-            tally.keep(&message);
-            release(message, tally);
+        if let Some((bytes, false)) = self.copy.into_inner().map(Message::let_go) {
+            tally.keep(bytes);
         }
         self.receipt.into_inner()
     }

@@ -140,11 +140,11 @@ impl Tally {
         }
     }
 
-    /// A message is kept from now on.
-    pub fn keep(&mut self, message: &Message) {
+    /// A message of so many [bytes](Message::bytes) is kept from now on.
+    pub fn keep(&mut self, bytes: usize) {
         self.kept_messages += 1;
-        self.kept_bytes += signed(message.bytes());
-        self.memory += signed(message.bytes()) + MESSAGE_BYTES;
+        self.kept_bytes += signed(bytes);
+        self.memory += signed(bytes) + MESSAGE_BYTES;
     }
 
     /// A quantity that was accounted for changed. Gives what it is now.
@@ -165,7 +165,8 @@ impl Freed {
     /// Whoever keeps a message gives it back here: the last one tells.
     #[inline]
     pub(super) fn release(&mut self, message: Message) {
-        if let Some(bytes) = message.let_go() {
+        let (bytes, is_gone) = message.let_go();
+        if is_gone {
             self.messages += 1;
             self.bytes += signed(bytes);
         }
@@ -198,7 +199,7 @@ mod tests {
     fn a_message_is_freed_by_its_last_holder() {
         let message = Message::new(Name::new("t").unwrap(), b"payload", QoS::AtLeastOnce);
         let (mut tally, mut freed) = (Tally::default(), Freed::default());
-        tally.keep(&message);
+        tally.keep(message.bytes());
         freed.release(message.clone());
         freed.settle(&mut tally);
         assert_eq!((tally.kept_messages, tally.kept_bytes), (1, message.bytes() as i64));

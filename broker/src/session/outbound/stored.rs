@@ -337,7 +337,7 @@ impl Outbound {
         if packet_id.is_some() {
             let sent = self.published.iter_mut().find(|sent| sent.position == position);
             if let Some(sent) = sent.filter(|sent| sent.kept.is_none()) {
-                tally.keep(&kept.message);
+                tally.keep(kept.message.bytes());
                 self.published_bytes += kept.message.bytes();
                 self.published_note_bytes += kept.manner.note_bytes();
                 sent.kept = Some(kept);
@@ -358,7 +358,7 @@ impl Outbound {
             self.expired += 1;
             self.dequeue_record(position);
         } else {
-            tally.keep(&kept.message);
+            tally.keep(kept.message.bytes());
             self.queue.push_back(kept);
         }
     }
