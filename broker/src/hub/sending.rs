@@ -18,6 +18,8 @@ const LOOK_BYTES: usize = 16;
 pub(super) struct Sending<'s, 'c> {
     pub(super) content: &'s Content<'c>,
     pub(super) limits: &'s DeliveryLimits,
+    /// See [`Content::has_shared_part`].
+    has_shared_part: bool,
     stage: Stage,
     now: Instant,
     wakers: &'s mut Vec<Waker>,
@@ -61,7 +63,7 @@ impl Sending<'_, '_> {
             Outcome::Sent(len) => {
                 *self.bytes += len;
                 self.tally.send_publish(manner.qos, content.payload().len());
-                if !content.has_shared_part() {
+                if !self.has_shared_part {
                     session.settle_sent(len, manner, self.tally);
                 } else {
                     session.settle(self.tally);
@@ -115,7 +117,8 @@ impl Hub {
         tally: &'s mut Tally,
         now: Instant,
     ) -> Sending<'s, 'c> {
-        Sending { content, limits, stage: self.memory.stage(), now, wakers, noted, bytes, tally }
+        let (has_shared_part, stage) = (content.has_shared_part(), self.memory.stage());
+        Sending { content, limits, has_shared_part, stage, now, wakers, noted, bytes, tally }
     }
 }
 

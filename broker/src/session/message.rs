@@ -408,3 +408,51 @@ impl<'a> Content<'a> {
         self.receipt.into_inner()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_and_payload_come_back_whatever_their_lengths() {
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::UserProperty("k", "v")).unwrap();
+        let long = "t/".repeat(SMALL_BYTES);
+        let topics = (1..40).chain([SMALL_BYTES, SMALL_BYTES + 1]).filter_map(|n| long.get(..n));
+        for topic in topics.map(|topic| Name::new(topic).unwrap()) {
+            for payload in [0, 1, 7, 8, 9, 64, SMALL_BYTES - 20, SMALL_BYTES, 100_000].map(|n| vec![b'x'; n])
+            {
+                let will = Message::will(topic, &payload, QoS::AtMostOnce, properties.as_properties());
+                for message in [Message::new(topic, &payload, QoS::ExactlyOnce), will] {
+                    assert_eq!((message.topic(), message.payload()), (topic, payload.as_slice()));
+                    assert!(message.bytes() > topic.as_str().len() + payload.len());
+                    let content = Content::shared(&message);
+                    assert!(content.to_message().is(&message) && content.bytes() == message.bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_piece_of_memory_that_its_bytes_account_for() {
+        assert_eq!((size_of::<Message>(), size_of::<Head>()), (size_of::<usize>(), 16));
+        let message = Message::new(Name::new("t").unwrap(), &[0; 64], QoS::AtLeastOnce);
+        assert!(message.head().rare.is_none());
+        assert_eq!(message.bytes(), size_of::<usize>() * 2 + 16 + 65);
+    }
+
+    #[test]
+    fn of_holders_on_many_threads_one_is_the_last() {
+        for _ in 0..200 {
+            let message = Message::new(Name::new("t").unwrap(), b"x", QoS::AtLeastOnce);
+            let holders: Vec<_> = (0..4).map(|_| message.clone()).collect();
+            drop(message);
+            let last: usize = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    holders.into_iter().map(|holder| scope.spawn(|| holder.let_go().1)).collect();
+                threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+            });
+            assert_eq!(last, 1);
+        }
+    }
+}
