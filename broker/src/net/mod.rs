@@ -4,6 +4,7 @@ mod acceptor;
 mod asking;
 mod balance;
 mod connection;
+mod descriptors;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod give_way;
@@ -55,6 +56,8 @@ use reload::{Standing, millis};
 pub use tls::{TlsError, check_bridge_tls, check_tls};
 use worker::{Team, Worker};
 
+/// Descriptors that are no connections, more or less.
+const OTHER_DESCRIPTORS: usize = 64;
 /// How often a stop looks whether the clients are gone.
 const STOP_POLL: Duration = Duration::from_millis(5);
 /// How long clients get to read that it is over, after they had their time.
@@ -219,6 +222,8 @@ impl Broker {
         if let Some(endpoint) = inherited.left() {
             return Err(StartError::NobodysSocket(endpoint));
         }
+        // Before there are threads.
+        descriptors::make_room(config.limits.max_connections.saturating_add(OTHER_DESCRIPTORS));
         let mut hub = Hub::new(config.limits)
             .with_response_information(config.response_information)
             .with_bridges(bridges.iter().map(|(bridge, _)| bridge.local_client_id()));
