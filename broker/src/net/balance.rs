@@ -94,13 +94,24 @@ pub(super) struct Balance {
     began: Cell<Instant>,
     slept: Cell<Duration>,
     settling: Cell<u32>,
+    /// Its number.
+    period: Cell<u32>,
 }
 
-/// What a connection cost its thread in this period, and where it is to go.
+/// What a connection cost its thread in a period, and where it is to go.
 #[derive(Default)]
 struct Cost {
     bytes: Cell<u64>,
-    moves_to: Cell<Option<usize>>,
+    /// The latest in which it cost anything.
+    period: Cell<u32>,
+    moves_to: Cell<Option<u32>>,
+}
+
+impl Cost {
+    /// In that period.
+    fn bytes(&self, period: u32) -> u64 {
+        if self.period.get() == period { self.bytes.get() } else { 0 }
+    }
 }
 
 /// A connection's place on its thread.
@@ -122,12 +133,14 @@ impl Seat {
     pub(super) fn served(&self, bytes: usize) {
         // The call itself costs about as much as these do.
         const CALL_BYTES: u64 = 4096;
-        self.cost.bytes.set(self.cost.bytes.get() + CALL_BYTES + bytes as u64);
+        let period = self.balance.period.get();
+        self.cost.bytes.set(self.cost.bytes(period) + CALL_BYTES + bytes as u64);
+        self.cost.period.set(period);
     }
 
     /// The thread that is to serve the connection from now on.
     pub(super) fn moves_to(&self) -> Option<usize> {
-        self.cost.moves_to.get()
+        self.cost.moves_to.get().map(|thread| thread as usize)
     }
 }
 
@@ -146,7 +159,22 @@ impl Balance {
             began: Cell::new(Instant::now()),
             slept: Cell::new(Duration::ZERO),
             settling: Cell::new(0),
+            period: Cell::new(0),
         }
+    }
+
+    /// The other thread that is to accept connections, and to serve them, instead of this one.
+    pub(super) fn accepts_instead(&self, now: Instant) -> Option<usize> {
+        self.other(self.board.dealt.is_none(), now)
+    }
+
+    /// The other thread that is to serve a connection which this one accepted.
+    pub(super) fn serves_instead(&self, now: Instant) -> Option<usize> {
+        self.other(self.board.dealt.is_some(), now)
+    }
+
+    fn other(&self, is_asked: bool, now: Instant) -> Option<usize> {
+        is_asked.then(|| self.board.place(now)).filter(|thread| *thread != self.thread)
     }
 
     /// The thread slept from `asleep` until `now`. At the end of a period, tells connections to move.
@@ -165,7 +193,8 @@ impl Balance {
         } else if self.give(busy, now) {
             self.settling.set(SETTLING);
         }
-        self.seats.borrow().iter().for_each(|(_, cost)| cost.bytes.set(0));
+        // Nothing is done for each connection, most of which may be idle.
+        self.period.set(self.period.get().wrapping_add(1));
     }
 
     fn give(&self, busy: Share, now: Instant) -> bool {
@@ -189,16 +218,16 @@ impl Balance {
     /// Tells connections worth that fraction of the thread's work to move, the costliest first.
     fn give_worth(&self, numerator: u64, denominator: u64, to: usize) -> bool {
         let seats = self.seats.borrow();
-        let mut costs: Vec<_> =
-            seats.iter().map(|(_, cost)| cost).filter(|cost| cost.bytes.get() > 0).collect();
-        costs.sort_by_key(|cost| std::cmp::Reverse(cost.bytes.get()));
-        let total: u64 = costs.iter().map(|cost| cost.bytes.get()).sum();
+        let bytes = |cost: &Cost| cost.bytes(self.period.get());
+        let mut costs: Vec<_> = seats.iter().map(|(_, cost)| cost).filter(|cost| bytes(cost) > 0).collect();
+        costs.sort_by_key(|cost| std::cmp::Reverse(bytes(cost)));
+        let total: u64 = costs.iter().map(|cost| bytes(cost)).sum();
         let mut worth = total.saturating_mul(numerator) / denominator;
         let mut given = false;
         for cost in costs {
-            if let Some(rest) = worth.checked_sub(cost.bytes.get()) {
+            if let Some(rest) = worth.checked_sub(bytes(cost)) {
                 worth = rest;
-                cost.moves_to.set(Some(to));
+                cost.moves_to.set(u32::try_from(to).ok());
                 given = true;
             }
         }
@@ -299,6 +328,24 @@ mod tests {
         board.post(2, 850, now);
         assert_eq!(board.place(now), 1, "none has room, this one is least busy");
         assert_eq!(board.place(now + PERIOD * 6), 0, "a thread that posts nothing sleeps");
+    }
+
+    #[test]
+    fn who_accepts_is_a_thread_with_room_and_serves_it_there() {
+        let balance = thread(0, 100);
+        let now = balance.board.since;
+        assert_eq!(balance.accepts_instead(now), None);
+        balance.board.post(0, 900, now);
+        assert_eq!((balance.accepts_instead(now), balance.serves_instead(now)), (Some(1), None));
+    }
+
+    #[test]
+    fn who_deals_out_in_turn_goes_on_accepting() {
+        let balance = Balance::new(0, Board::new(2, true));
+        let now = balance.board.since;
+        balance.board.post(0, 900, now);
+        assert_eq!(balance.accepts_instead(now), None);
+        assert_eq!([(); 3].map(|()| balance.serves_instead(now)), [None, Some(1), None]);
     }
 
     #[test]
