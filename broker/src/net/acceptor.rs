@@ -1,7 +1,11 @@
-//! Accepting connections.
+//! Accepting connections, and letting them in.
+//!
+//! Whoever serves connections accepts them, so that none wakes a thread only to go to another: a listener is on one of the
+//! workers, and goes to another that has more room.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
@@ -10,137 +14,130 @@ use std::time::{Duration, Instant};
 use log::{Level, debug, log_enabled};
 use smol::future::or;
 use smol::lock::Semaphore;
-use smol::{LocalExecutor, Timer, channel};
-use socket2::{Socket, TcpKeepalive};
+use smol::{LocalExecutor, channel};
+use socket2::Socket;
 
 use super::housekeeping;
 use super::listener::{Desk, Listening};
 use super::proxy::{self, Refusal};
-use super::worker::{Accepted, Team};
-use crate::hub::{CONNECTIONS, Hub, Limits, Origin, Peer};
+use super::reactor::Timer;
+use super::worker::{ARRIVALS, Accepted, Arrival, Place, Team};
+use crate::hub::{CONNECTIONS, Hub, Origin, Peer};
 
 /// How long to wait for descriptors to come free when there are none.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-/// How often the other end of a silent connection is asked whether it is there, until it is given up.
-const PROBES: u32 = 4;
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// What Linux takes as the time before the first question.
-const SILENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
+/// When those that are connected have much to do, one more connection may come for so much of a turn as they took.
+const SHARE: Duration = Duration::from_micros(50);
 
 /// Connections of which the header of the PROXY protocol is awaited at a time.
 const MAX_AWAITED: usize = 1024;
 
-/// The thread that accepts connections for the workers.
-pub(super) struct Acceptor {
+/// Accepts connections on this thread, until the listener is closed or goes to another thread.
+pub(super) async fn accept(mut listening: Listening, place: Place) {
+    let closing = listening.closing();
+    let closed = async {
+        _ = closing.recv().await;
+        None
+    };
+    if let Some(thread) = or(closed, accept_here(&mut listening, &place)).await {
+        listening.leave();
+        place.team.send(thread, Arrival::Listening(listening.into()));
+    }
+}
+
+/// Gives the thread that is to go on.
+async fn accept_here(listening: &mut Listening, place: &Place) -> Option<usize> {
+    let Place { reactor, team, .. } = place;
+    let mut ready = listening.join();
+    loop {
+        if let Err(error) = ready {
+            team.hub.cannot_accept(&error, Instant::now());
+            let (mut timer, until) = (Timer::new(reactor.clone()), Instant::now() + EXHAUSTED_PAUSE);
+            poll_fn(|cx| timer.poll(cx, until)).await;
+        }
+        ready = match poll_fn(|cx| listening.poll_ready(cx)).await {
+            Ok(()) => match reactor.balance().accepts_instead(reactor.now()) {
+                Some(thread) => return Some(thread),
+                None => accept_some(listening, place).await,
+            },
+            Err(error) => Err(error),
+        };
+    }
+}
+
+/// Accepts as many as may come before the thread looks at its other sockets again.
+async fn accept_some(listening: &mut Listening, place: &Place) -> io::Result<()> {
+    let Place { reactor, team, .. } = place;
+    let limits = team.hub.limits();
+    let others = reactor.now().elapsed().as_micros() / SHARE.as_micros();
+    for _ in 0..ARRIVALS.saturating_add(usize::try_from(others).unwrap_or(usize::MAX)) {
+        let Some((socket, origin)) = listening.accept()? else { return Ok(()) };
+        let Some(origin) = origin else { continue };
+        if let Err(error) = listening.prepare(&socket, limits.tcp_keep_alive) {
+            debug!("{origin}: {error}");
+            continue;
+        }
+        let desk = listening.desk();
+        let now = reactor.now();
+        let manner = desk.manner();
+        if manner.proxy.is_none() {
+            let Some(accepted) = admit(desk, socket, origin, &team.hub, now) else { continue };
+            match reactor.balance().serves_instead(now) {
+                Some(thread) => team.send(thread, Arrival::New(accepted.into())),
+                None => place.serve(accepted),
+            }
+        } else if let Origin::Tcp(address) = origin
+            && manner.proxy.as_ref().is_some_and(|proxy| !proxy.trusts(address.ip()))
+        {
+            team.hub.refuse_proxy(&origin, "it is in no network of `proxy_trusted`", now);
+        } else {
+            let desk = Arc::clone(desk);
+            _ = team.proxied.send(Proxied { desk, socket, origin }).await;
+        }
+    }
+    reactor.turn().await;
+    Ok(())
+}
+
+/// The thread that hears from proxies whom they speak for, and keeps house.
+pub(super) struct Greeter {
     /// Closing it ends the thread.
-    orders: channel::Sender<Order>,
+    open: channel::Sender<Infallible>,
     thread: JoinHandle<()>,
 }
 
-/// What the thread is to do beside.
-enum Order {
-    /// Accept connections there, too.
-    Open(Listening),
-    /// Close that listener's socket, and then let go of the sender.
-    Close(Arc<Desk>, channel::Sender<()>),
-}
-
-impl Acceptor {
+impl Greeter {
     pub(super) fn start(
-        listeners: Vec<Listening>,
-        hub: Arc<Hub>,
+        arrivals: channel::Receiver<Proxied>,
         team: Arc<Team>,
         stats_interval: Arc<AtomicU64>,
     ) -> io::Result<Self> {
-        let (orders, ordered) = channel::unbounded();
-        let thread = thread::Builder::new().name("sol-accept".to_owned()).spawn(move || {
-            let (proxied, arrivals) = channel::bounded(1);
+        let (open, stopped) = channel::bounded(1);
+        let thread = thread::Builder::new().name("sol-house".to_owned()).spawn(move || {
             let executor = LocalExecutor::new();
-            executor.spawn(housekeeping::keep(&hub, &stats_interval)).detach();
-            let until_stopped = async {
-                let open = |listening: Listening| {
-                    let desk = Arc::clone(listening.desk());
-                    (desk, executor.spawn(accept(listening, &hub, &team, proxied.clone())))
-                };
-                let mut accepting: Vec<_> = listeners.into_iter().map(open).collect();
-                while let Ok(order) = ordered.recv().await {
-                    match order {
-                        Order::Open(listening) => accepting.push(open(listening)),
-                        Order::Close(closing, _done) => {
-                            let place = accepting.iter().position(|(desk, _)| Arc::ptr_eq(desk, &closing));
-                            if let Some((_, task)) = place.map(|place| accepting.swap_remove(place)) {
-                                task.cancel().await;
-                            }
-                        }
-                    }
-                }
-            };
-            let greet_all = greet_all(&arrivals, &executor, &hub, &team);
-            smol::block_on(executor.run(or(until_stopped, greet_all)));
+            executor.spawn(housekeeping::keep(&team.hub, &stats_interval)).detach();
+            let until_stopped = async { _ = stopped.recv().await };
+            smol::block_on(executor.run(or(until_stopped, greet_all(&arrivals, &executor, &team))));
         })?;
-        Ok(Self { orders, thread })
+        Ok(Self { open, thread })
     }
 
-    /// Accepts connections there, too.
-    pub(super) fn open(&self, listening: Listening) {
-        // Fails only where the thread has ended, and the socket is closed then.
-        _ = self.orders.try_send(Order::Open(listening));
-    }
-
-    /// Closes that listener's socket, and then lets go of the sender.
-    pub(super) fn close(&self, desk: Arc<Desk>, done: channel::Sender<()>) {
-        _ = self.orders.try_send(Order::Close(desk, done));
-    }
-
-    /// Closes the listening sockets.
     pub(super) fn stop(self) -> thread::Result<()> {
-        drop(self.orders);
+        drop(self.open);
         self.thread.join()
     }
 }
 
-/// Accepts connections for ever.
-async fn accept(listener: Listening, hub: &Hub, team: &Team, proxied: channel::Sender<Proxied>) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, address)) => {
-                let Some(origin) = listener.origin(&address) else { continue };
-                let manner = listener.desk().manner();
-                if let Err(error) = prepare(&socket, &origin, &hub.limits()) {
-                    debug!("{origin}: {error}");
-                } else if manner.proxy.is_none() {
-                    admit(listener.desk(), socket, origin, hub, team);
-                } else if let Origin::Tcp(address) = origin
-                    && manner.proxy.as_ref().is_some_and(|proxy| !proxy.trusts(address.ip()))
-                {
-                    hub.refuse_proxy(&origin, "it is in no network of `proxy_trusted`", Instant::now());
-                } else {
-                    let desk = Arc::clone(listener.desk());
-                    _ = proxied.send(Proxied { desk, socket, origin }).await;
-                }
-            }
-            Err(error) => {
-                hub.cannot_accept(&error, Instant::now());
-                Timer::after(EXHAUSTED_PAUSE).await;
-            }
-        }
-    }
-}
-
 /// A connection from a proxy.
-struct Proxied {
+pub(super) struct Proxied {
     desk: Arc<Desk>,
     socket: Socket,
     origin: Origin,
 }
 
 /// Hears from each proxy whom it speaks for, for ever.
-async fn greet_all<'l>(
-    arrivals: &channel::Receiver<Proxied>,
-    executor: &LocalExecutor<'l>,
-    hub: &'l Hub,
-    team: &'l Team,
-) {
+async fn greet_all<'l>(arrivals: &channel::Receiver<Proxied>, executor: &LocalExecutor<'l>, team: &'l Team) {
+    let hub = &*team.hub;
     let places = Arc::new(Semaphore::new(MAX_AWAITED));
     while let Ok(Proxied { desk, socket, origin }) = arrivals.recv().await {
         let Some(place) = places.try_acquire_arc() else {
@@ -151,7 +148,10 @@ async fn greet_all<'l>(
         let greeting = async move {
             match proxy::receive(socket, hub.limits().connect_timeout).await {
                 Ok((socket, client)) => {
-                    admit(&desk, socket, client.map_or(origin, Origin::Tcp), hub, team);
+                    let origin = client.map_or(origin, Origin::Tcp);
+                    if let Some(accepted) = admit(&desk, socket, origin, hub, Instant::now()) {
+                        team.serve(accepted);
+                    }
                 }
                 Err(Refusal::Ended) => debug!("{origin}: it ended before the header of the PROXY protocol"),
                 Err(Refusal::Wrong(why)) => hub.refuse_proxy(&origin, why, Instant::now()),
@@ -162,11 +162,12 @@ async fn greet_all<'l>(
     }
 }
 
-fn admit(desk: &Desk, socket: Socket, origin: Origin, hub: &Hub, team: &Team) {
-    let Some(peer) = hub.accept(origin, Arc::clone(desk.entrance()), Instant::now()) else { return };
+/// None if it is not let in.
+fn admit(desk: &Desk, socket: Socket, origin: Origin, hub: &Hub, now: Instant) -> Option<Accepted> {
+    let peer = hub.accept(origin, Arc::clone(desk.entrance()), now)?;
     tell(&socket, &peer);
     let manner = desk.manner();
-    team.serve(Accepted { socket, peer, tls: manner.tls.clone(), websocket: manner.websocket.clone() });
+    Some(Accepted { socket, peer, tls: manner.tls.clone(), websocket: manner.websocket.clone() })
 }
 
 fn tell(socket: &Socket, peer: &Peer) {
@@ -176,20 +177,4 @@ fn tell(socket: &Socket, peer: &Peer) {
     let local = socket.local_addr().ok().and_then(|address| address.as_socket());
     let port = local.map_or(0, |address| address.port());
     debug!(target: CONNECTIONS, event = "accepted", address:% = peer, port; "{peer} comes to port {port}");
-}
-
-fn prepare(socket: &Socket, origin: &Origin, limits: &Limits) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    match origin {
-        Origin::Tcp(_) => {
-            // Batches are as large as they can be already; what is small should not wait.
-            socket.set_tcp_nodelay(true)?;
-            let Some(silence) = limits.tcp_keep_alive else { return Ok(()) };
-            let silence = silence.clamp(*SILENCE.start(), *SILENCE.end());
-            let probes =
-                TcpKeepalive::new().with_time(silence).with_interval(PROBE_INTERVAL).with_retries(PROBES);
-            socket.set_tcp_keepalive(&probes)
-        }
-        Origin::Unix(_) | Origin::Bridge(_) => Ok(()),
-    }
 }

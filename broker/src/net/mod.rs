@@ -35,6 +35,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 use parking_lot::{Mutex, RwLock};
+use smol::channel;
 use thiserror::Error;
 
 use crate::auth::{self, acl};
@@ -43,7 +44,7 @@ use crate::config::{Config, Endpoint};
 use crate::hub::{Batch, Hub, Redirect, Stats};
 use crate::store::OpenError;
 use crate::store::files::DirectoryError;
-use acceptor::Acceptor;
+use acceptor::Greeter;
 use asking::Asking;
 pub use asking::{Changes, ReloadRequest, Reloaded};
 use housekeeping::resident_bytes;
@@ -181,7 +182,7 @@ pub struct Broker {
     team: Arc<Team>,
     workers: Vec<Worker>,
     store: Option<Keeper>,
-    acceptor: Option<Acceptor>,
+    greeter: Option<Greeter>,
     http: Option<http::Server>,
     http_addresses: Vec<SocketAddr>,
     http_guard: Option<Arc<http::Guard>>,
@@ -233,7 +234,8 @@ impl Broker {
         hub.redirect(config.redirect);
         let hub = Arc::new(hub);
         let places = Arc::new(RwLock::new(standing.places()));
-        let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub));
+        let (proxied, greeted) = channel::bounded(1);
+        let (team, arrivals) = Team::new(config.threads.get(), config.spread, Arc::clone(&hub), proxied);
         let mut broker = Self {
             hub,
             standing: Mutex::new(standing),
@@ -243,7 +245,7 @@ impl Broker {
             team: Arc::clone(&team),
             workers: Vec::new(),
             store: None,
-            acceptor: None,
+            greeter: None,
             http: None,
             http_addresses: Vec::new(),
             http_guard: None,
@@ -274,9 +276,9 @@ impl Broker {
             broker.workers.push(worker);
         }
         let interval = Arc::clone(&broker.stats_interval);
-        let acceptor = Acceptor::start(listening, Arc::clone(&broker.hub), team, interval);
-        let acceptor = acceptor.map_err(StartError::Thread)?;
-        broker.acceptor = Some(acceptor);
+        let greeter = Greeter::start(greeted, Arc::clone(&team), interval).map_err(StartError::Thread)?;
+        broker.greeter = Some(greeter);
+        listening.into_iter().for_each(|listening| team.listen(listening));
         if !bridges.is_empty() {
             let bridges =
                 bridges.into_iter().map(|(bridge, tls)| Bridge::new(bridge, Arc::clone(&broker.hub), tls));
@@ -335,11 +337,12 @@ impl Broker {
             return;
         }
         self.stops_at = Some(Instant::now() + self.hub.limits().stop_timeout);
-        if let Some(acceptor) = self.acceptor.take() {
-            joined(acceptor.stop());
+        let open = std::mem::take(&mut self.standing.get_mut().open);
+        // Without one the workers have no listeners.
+        if let Some(greeter) = self.greeter.take() {
+            open.into_iter().for_each(|opened| opened.handle.close());
+            joined(greeter.stop());
         }
-        // The sockets, too.
-        self.standing.get_mut().open.clear();
         let mut batch = Batch::new(Instant::now());
         self.hub.stop(&mut batch);
         self.hub.absorb(&mut batch);

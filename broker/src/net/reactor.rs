@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(super) struct Reactor {
     /// By time; the number tells apart those of the same time.
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     timers_made: Cell<u64>,
+    /// Those that wait for the next look at the sockets.
+    turned: RefCell<Vec<Waker>>,
     now: Cell<Instant>,
     ready: RefCell<Vec<Ready>>,
 }
@@ -49,6 +52,7 @@ impl Reactor {
                 sockets: RefCell::default(),
                 timers: RefCell::default(),
                 timers_made: Cell::new(0),
+                turned: RefCell::default(),
                 now: Cell::new(Instant::now()),
                 ready: RefCell::default(),
             })
@@ -66,8 +70,22 @@ impl Reactor {
         self.now.get()
     }
 
+    /// Lets the sockets that are ready have their turn.
+    pub(super) async fn turn(&self) {
+        let mut is_over = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_over, true) {
+                return Poll::Ready(());
+            }
+            self.turned.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Waits for the next event, at most for `limit`.
     pub(super) fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
+        let limit = if self.turned.borrow().is_empty() { limit } else { Some(Duration::ZERO) };
         let first = self.timers.borrow().first_key_value().map(|((at, _), _)| *at);
         let timeout = match (limit, first) {
             (Some(Duration::ZERO), _) | (_, None) => limit,
@@ -86,10 +104,12 @@ impl Reactor {
         for Ready { key, readable, writable, ended } in self.ready.borrow_mut().drain(..) {
             // One that was closed meanwhile is not there; one that took its number looks once in vain.
             if let Some(socket) = sockets.get_mut(key) {
+                // That a new socket can be written to is told, and is nothing new.
+                let is_news = readable && !socket.readable || writable && !socket.writable || ended;
                 socket.readable |= readable;
                 socket.writable |= writable;
                 socket.ended |= ended;
-                if let Some(waker) = socket.waker.take() {
+                if is_news && let Some(waker) = socket.waker.take() {
                     waker.wake();
                 }
             }
@@ -100,6 +120,7 @@ impl Reactor {
         {
             first.remove().wake();
         }
+        self.turned.borrow_mut().drain(..).for_each(Waker::wake);
     }
 }
 
@@ -118,11 +139,17 @@ pub(super) enum Way {
 }
 
 impl Registered {
-    /// A nonblocking stream socket, of whatever family, watched from now on.
+    /// A nonblocking stream socket, of whatever family, watched from now on. No other descriptor may be of that socket when
+    /// it is closed, or [`Self::leave`] must come before.
     pub(super) fn new(socket: Socket) -> io::Result<Self> {
-        let mut registered = Self { socket, key: None };
+        let mut registered = Self::apart(socket);
         registered.join()?;
         Ok(registered)
+    }
+
+    /// The same, watched by nobody yet.
+    pub(super) fn apart(socket: Socket) -> Self {
+        Self { socket, key: None }
     }
 
     /// Has this thread's reactor watch it.
@@ -138,12 +165,16 @@ impl Registered {
 
     /// Has this thread's reactor watch it no more.
     pub(super) fn leave(&mut self) {
+        // Fails for a socket that was never added; closing it takes it out too.
+        self.go(|poller, socket| _ = poller.delete(socket));
+    }
+
+    fn go(&mut self, leave: impl FnOnce(&Poller, &Socket)) {
         if let Some(key) = self.key.take() {
             // Without one the thread has ended, and its reactor with it.
             _ = CURRENT.try_with(|current| {
                 let Some(reactor) = current.get() else { return };
-                // Fails for a socket that was never added; closing it takes it out too.
-                _ = reactor.poller.delete(&self.socket);
+                leave(&reactor.poller, &self.socket);
                 reactor.sockets.borrow_mut().try_remove(key);
             });
         }
@@ -197,7 +228,7 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.leave();
+        self.go(Poller::close);
     }
 }
 

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use async_io::Async;
 use log::info;
-use smol::channel;
 use socket2::Socket;
 
-use super::listener::{Desk, Listening, Manner};
+use super::listener::{Desk, Handle, Listening, Manner};
 use super::prepared::{Prepared, prepare};
 use super::{Broker, Inherited, ReloadError, StartError, http, unix};
 use crate::auth::Access;
@@ -31,7 +29,7 @@ pub(super) struct Opened {
     asked: Endpoint,
     pub(super) endpoint: Endpoint,
     pub(super) desk: Arc<Desk>,
-    socket: Arc<Async<Socket>>,
+    pub(super) handle: Handle,
 }
 
 impl Standing {
@@ -69,9 +67,9 @@ fn open_one(
     access: Access,
     manner: Manner,
 ) -> Result<(Listening, Opened), StartError> {
-    let (listening, endpoint) = Listening::open(listener, inherited, access, manner)?;
-    let (desk, socket) = (Arc::clone(listening.desk()), Arc::clone(listening.socket()));
-    Ok((listening, Opened { asked: listener.endpoint.clone(), endpoint, desk, socket }))
+    let (listening, handle, endpoint) = Listening::open(listener, inherited, access, manner)?;
+    let desk = Arc::clone(listening.desk());
+    Ok((listening, Opened { asked: listener.endpoint.clone(), endpoint, desk, handle }))
 }
 
 /// Whether both are one socket.
@@ -93,7 +91,7 @@ impl Opened {
                 unix::set_mode(path, *mode)?;
             }
             // Once more: with the backlog that holds now.
-            self.socket.get_ref().listen((*backlog).into())
+            self.handle.set_backlog(*backlog)
         };
         adjust().map_err(|source| StartError::Listen { endpoint: endpoint.clone(), source })?;
         self.asked = endpoint.clone();
@@ -162,9 +160,7 @@ impl Broker {
                 }
                 Change::Open(opened, listening) => {
                     info!("listens on {}, too", opened.endpoint);
-                    if let Some(acceptor) = &self.acceptor {
-                        acceptor.open(listening);
-                    }
+                    self.team.listen(listening);
                     opened
                 }
             });
@@ -178,12 +174,8 @@ impl Broker {
     }
 
     fn close(&self, opened: Opened, batch: &mut Batch) {
-        let (done, closed) = channel::bounded(1);
-        if let Some(acceptor) = &self.acceptor {
-            acceptor.close(Arc::clone(&opened.desk), done);
-            // It is closed once the sender is gone: the address is free when a reload says that it is done.
-            _ = closed.recv_blocking();
-        }
+        // The address is free when a reload says that it is done.
+        opened.handle.close();
         self.hub.close_entrance(opened.desk.entrance(), batch);
     }
 }

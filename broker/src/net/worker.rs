@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,8 +13,10 @@ use log::error;
 use smol::future::{Future, yield_now};
 use smol::{LocalExecutor, channel};
 
+use super::acceptor::{Proxied, accept};
 use super::balance::{Balance, Board};
 use super::connection::{self, Connection};
+use super::listener::Listening;
 use super::logins::Logins;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
@@ -25,7 +27,7 @@ use crate::config::WebSocket;
 use crate::hub::{Ending, Hub, Peer};
 
 /// So many connections come to a thread before it looks at the sockets of the others again.
-const ARRIVALS: usize = 4;
+pub(super) const ARRIVALS: usize = 4;
 
 /// A connection that was let in.
 pub(super) struct Accepted {
@@ -37,8 +39,9 @@ pub(super) struct Accepted {
     pub(super) websocket: Option<Arc<WebSocket>>,
 }
 
-/// A connection on its way to a thread.
+/// A connection, or a listener, on its way to a thread.
 pub(super) enum Arrival {
+    Listening(Box<Listening>),
     New(Box<Accepted>),
     Plain(Box<Connection<Plain>>),
     Secure(Box<Connection<Secure>>),
@@ -71,20 +74,24 @@ impl From<Connection<Framed<Secure>>> for Arrival {
 }
 
 impl Arrival {
-    fn into_peer(self) -> Peer {
-        match self {
+    /// Who it is that comes. A listener is closed.
+    fn into_peer(self) -> Option<Peer> {
+        Some(match self {
+            Self::Listening(_) => return None,
             Self::New(accepted) => accepted.peer,
             Self::Plain(connection) => connection.into_peer(),
             Self::Secure(connection) => connection.into_peer(),
             Self::WebSocket(connection) => connection.into_peer(),
             Self::SecureWebSocket(connection) => connection.into_peer(),
-        }
+        })
     }
 }
 
 /// All threads that serve connections, and the ways to them.
 pub(super) struct Team {
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
+    /// Where connections from proxies go first.
+    pub(super) proxied: channel::Sender<Proxied>,
     logins: Logins,
     board: Board,
     /// Never longer than the number of connections that the hub lets in.
@@ -98,11 +105,12 @@ impl Team {
         threads: usize,
         spread: bool,
         hub: Arc<Hub>,
+        proxied: channel::Sender<Proxied>,
     ) -> (Arc<Self>, Vec<channel::Receiver<Arrival>>) {
         let (intakes, arrivals): (Vec<_>, Vec<_>) = (0..threads).map(|_| channel::unbounded()).unzip();
         let logins = Logins::new(&hub.limits());
         let (board, moved) = (Board::new(threads, spread), AtomicU64::new(0));
-        (Arc::new(Self { hub, logins, board, intakes: intakes.into(), moved }), arrivals)
+        (Arc::new(Self { hub, proxied, logins, board, intakes: intakes.into(), moved }), arrivals)
     }
 
     /// Has a connection served that was let in.
@@ -110,15 +118,22 @@ impl Team {
         self.send(self.board.place(Instant::now()), Arrival::New(accepted.into()));
     }
 
+    /// Has connections accepted there.
+    pub(super) fn listen(&self, listening: Listening) {
+        self.send(0, Arrival::Listening(listening.into()));
+    }
+
     /// Connections that went from one thread to another so far.
     pub(super) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    fn send(&self, thread: usize, arrival: Arrival) {
+    pub(super) fn send(&self, thread: usize, arrival: Arrival) {
         let Some(intake) = self.intakes.get(thread) else { return };
-        if let Err(refused) = intake.try_send(arrival) {
-            connection::close(refused.into_inner().into_peer(), &Ending::Stopping, &self.hub);
+        if let Err(refused) = intake.try_send(arrival)
+            && let Some(peer) = refused.into_inner().into_peer()
+        {
+            connection::close(peer, &Ending::Stopping, &self.hub);
         }
     }
 }
@@ -140,10 +155,14 @@ impl Worker {
         let thread = thread::Builder::new().name(format!("sol-{number}")).spawn(move || {
             let balance = Balance::new(number, team.board.clone());
             let reactor = Reactor::start(Arc::clone(&poller), balance);
-            let executor = LocalExecutor::new();
-            let serve_all = executor.run(serve_all(arrivals, &executor, &reactor, team));
+            let executor = Rc::new(LocalExecutor::new());
+            let place = Place { executor: Rc::downgrade(&executor), reactor: Rc::clone(&reactor), team };
+            let serve_all = executor.run(serve_all(arrivals.clone(), place));
             if let Err(error) = drive(serve_all, &reactor, poller) {
                 error!("cannot wait for sockets any more: {error}");
+                // Whoever closes a listener waits for it.
+                arrivals.close();
+                while arrivals.try_recv().is_ok() {}
             }
         })?;
         Ok(Self { intake, thread })
@@ -156,50 +175,69 @@ impl Worker {
     }
 }
 
-async fn serve_all(
-    arrivals: channel::Receiver<Arrival>,
-    executor: &LocalExecutor<'_>,
-    reactor: &Rc<Reactor>,
-    team: Arc<Team>,
-) {
+/// A worker's thread, for what runs on it.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// It ends with its thread, whatever still runs on it.
+    executor: Weak<LocalExecutor<'static>>,
+    pub(super) reactor: Rc<Reactor>,
+    pub(super) team: Arc<Team>,
+}
+
+impl Place {
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.spawn(task).detach();
+        }
+    }
+
+    /// Serves a connection that was let in.
+    pub(super) fn serve(&self, Accepted { socket, peer, tls, websocket }: Accepted) {
+        let plain = match Registered::new(socket) {
+            Ok(registered) => Plain::new(registered),
+            Err(error) => {
+                return connection::close(peer, &Ending::Network(error.kind()), &self.team.hub);
+            }
+        };
+        // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
+        match (tls, websocket) {
+            (None, None) => self.serve_over(plain, peer),
+            (Some(acceptor), None) => self.serve_over(Secure::new(&acceptor, plain), peer),
+            (None, Some(terms)) => self.serve_over(Framed::new(terms, plain), peer),
+            (Some(acceptor), Some(terms)) => {
+                self.serve_over(Framed::new(terms, Secure::new(&acceptor, plain)), peer);
+            }
+        }
+    }
+
+    fn serve_over<S>(&self, socket: S, peer: Peer)
+    where
+        S: Socket + 'static,
+        Arrival: From<Connection<S>>,
+    {
+        self.spawn(serve(Connection::new(socket, peer), Rc::clone(&self.reactor), Arc::clone(&self.team)));
+    }
+
+    /// Serves a connection that was served elsewhere before.
+    fn go_on<S>(&self, connection: Connection<S>)
+    where
+        S: Socket + 'static,
+        Arrival: From<Connection<S>>,
+    {
+        self.spawn(go_on(connection, Rc::clone(&self.reactor), Arc::clone(&self.team)));
+    }
+}
+
+async fn serve_all(arrivals: channel::Receiver<Arrival>, place: Place) {
     let mut turns = (1..=ARRIVALS).cycle();
     while let Ok(arrival) = arrivals.recv().await {
-        let (reactor, team) = (Rc::clone(reactor), Arc::clone(&team));
-        // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
         match arrival {
-            Arrival::New(accepted) => {
-                let Accepted { socket, peer, tls, websocket } = *accepted;
-                let plain = match Registered::new(socket) {
-                    Ok(registered) => Plain::new(registered),
-                    Err(error) => {
-                        connection::close(peer, &Ending::Network(error.kind()), &team.hub);
-                        continue;
-                    }
-                };
-                match (tls, websocket) {
-                    (None, None) => {
-                        executor.spawn(serve(Connection::new(plain, peer), reactor, team)).detach();
-                    }
-                    (Some(acceptor), None) => {
-                        let secure = Secure::new(&acceptor, plain);
-                        executor.spawn(serve(Connection::new(secure, peer), reactor, team)).detach();
-                    }
-                    (None, Some(terms)) => {
-                        let framed = Framed::new(terms, plain);
-                        executor.spawn(serve(Connection::new(framed, peer), reactor, team)).detach();
-                    }
-                    (Some(acceptor), Some(terms)) => {
-                        let framed = Framed::new(terms, Secure::new(&acceptor, plain));
-                        executor.spawn(serve(Connection::new(framed, peer), reactor, team)).detach();
-                    }
-                }
-            }
-            Arrival::Plain(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
-            Arrival::Secure(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
-            Arrival::WebSocket(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
-            Arrival::SecureWebSocket(connection) => {
-                executor.spawn(go_on(*connection, reactor, team)).detach();
-            }
+            Arrival::Listening(listening) => place.spawn(accept(*listening, place.clone())),
+            Arrival::New(accepted) => place.serve(*accepted),
+            Arrival::Plain(connection) => place.go_on(*connection),
+            Arrival::Secure(connection) => place.go_on(*connection),
+            Arrival::WebSocket(connection) => place.go_on(*connection),
+            Arrival::SecureWebSocket(connection) => place.go_on(*connection),
         }
         if turns.next() == Some(ARRIVALS) {
             yield_now().await;
@@ -207,7 +245,6 @@ async fn serve_all(
     }
 }
 
-/// Serves a connection that was served elsewhere before.
 async fn go_on<S>(mut connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
 where
     S: Socket,
@@ -268,5 +305,44 @@ impl Wake for Alarm {
         if !self.rung.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
             self.poller.notify();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+    use crate::auth::Access;
+    use crate::config::{Config, Endpoint};
+    use crate::hub::Limits;
+    use crate::net::listener::Manner;
+
+    fn connect(at: SocketAddr) {
+        let mut client = TcpStream::connect(at).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03you").unwrap();
+        let mut connack = [0xff; 4];
+        client.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_listener_goes_to_the_first_thread_with_room_with_who_waits_there() {
+        let (team, arrivals) =
+            Team::new(2, false, Arc::new(Hub::new(Limits::default())), channel::bounded(1).0);
+        let start = |(number, arrivals)| Worker::start(number, arrivals, Arc::clone(&team)).unwrap();
+        let mut workers: Vec<_> = arrivals.into_iter().enumerate().map(start).collect();
+        let config = Config::on("127.0.0.1:0".parse().unwrap());
+        let manner = Manner { tls: None, websocket: None, proxy: None };
+        let opened = Listening::open(&config.listeners[0], None, Access::open(), manner);
+        let (listening, handle, Endpoint::Tcp(at)) = opened.unwrap() else { panic!("not TCP") };
+        team.send(1, Arrival::Listening(listening.into()));
+        connect(at);
+        workers.pop().unwrap().stop().unwrap();
+        connect(at);
+        handle.close();
+        workers.pop().unwrap().stop().unwrap();
     }
 }

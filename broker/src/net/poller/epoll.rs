@@ -46,6 +46,10 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
+    /// Reports a socket no more that is closed next: that says it to the system, too, as long as no other descriptor is of
+    /// the same socket.
+    pub(in crate::net) fn close(&self, _: &Socket) {}
+
     /// Waits until a socket is ready, a notification comes or the time is over; adds the sockets to `ready`.
     pub(in crate::net) fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
         // Whole milliseconds, rounded up: never early, and the older system call suffices.

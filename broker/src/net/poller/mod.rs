@@ -100,6 +100,8 @@ mod tests {
                     drop(far);
                     wait_readable(&poller, &near);
                     poller.delete(&near).unwrap();
+                    poller.add(&near, 7).unwrap();
+                    poller.close(&near);
                 }
 
                 #[test]

@@ -58,6 +58,12 @@ impl Poller {
         self.poller.delete(socket)
     }
 
+    /// Reports a socket no more that is closed next.
+    pub(in crate::net) fn close(&self, socket: &Socket) {
+        // Fails for one that was never added.
+        _ = self.poller.delete(socket);
+    }
+
     /// Waits until a socket is ready, a notification comes or the time is over; adds the sockets to `ready`.
     pub(in crate::net) fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = self.events.lock();
