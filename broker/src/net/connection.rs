@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,11 +11,11 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::balance::Seat;
-use super::logins::Logins;
-use super::reactor::{Reactor, Timer};
+use super::reactor::Timer;
 use super::received::Received;
 use super::socket::Socket;
 use super::websocket;
+use super::worker::{Arrival, Post};
 use crate::auth::Verdict;
 use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep};
 use crate::session::Outbox;
@@ -134,9 +135,9 @@ impl<S: Socket> Rest<S> {
 
     /// Writes what is left, says that it was all, and waits until the client has taken it: closing over unread bytes
     /// would reset the connection, and the client would not get to read.
-    async fn linger(&mut self, hub: &Hub, reactor: Rc<Reactor>) {
-        let until = reactor.now() + LINGER;
-        let mut timer = Timer::new(reactor);
+    async fn linger(&mut self, post: &Post) {
+        let until = post.reactor.now() + LINGER;
+        let mut timer = Timer::new(Rc::clone(&post.reactor));
         let mut is_shut = false;
         poll_fn(|cx| {
             if timer.poll(cx, until).is_ready() {
@@ -146,7 +147,7 @@ impl<S: Socket> Rest<S> {
         })
         .await;
         self.clear();
-        SCRATCH.with_borrow_mut(|scratch| hub.absorb(&mut scratch.batch));
+        SCRATCH.with_borrow_mut(|scratch| post.hub.absorb(&mut scratch.batch));
     }
 
     /// Ready when there is nothing more to wait for.
@@ -163,7 +164,7 @@ impl<S: Socket> Rest<S> {
                 Poll::Pending => break,
             }
         }
-        if self.unsent.is_empty() && !std::mem::replace(is_shut, true) && self.socket.shut_down().is_err() {
+        if self.unsent.is_empty() && !mem::replace(is_shut, true) && self.socket.shut_down().is_err() {
             return Poll::Ready(());
         }
         // Read on even while something is unsent: a client that waits for its own bytes to go would never read.
@@ -178,52 +179,89 @@ impl<S: Socket> Rest<S> {
     }
 }
 
-/// Serves a connection to its end, or until it is to go to another thread: then gives it, and which.
-pub(super) async fn serve<S: Socket>(
-    connection: Connection<S>,
-    hub: &Hub,
-    logins: &Logins,
-    reactor: Rc<Reactor>,
-) -> Option<(Connection<S>, usize)> {
-    let mut served = Served {
-        connection,
-        hub,
-        logins,
-        pause: Pause::No,
-        is_told: false,
-        seat: Seat::on(reactor.balance()),
-        timer: Timer::new(Rc::clone(&reactor)),
-        reactor: Rc::clone(&reactor),
-    };
-    let end = poll_fn(|cx| served.poll(cx)).await;
-    let Served { mut connection, is_told, .. } = served;
-    let ending = match end {
-        End::Moves(thread) => {
-            connection.socket.leave();
-            return Some((connection, thread));
+/// A connection being served to its end, or until it goes to another thread.
+///
+/// A future by hand: one that the compiler makes keeps each variable that it moves on in a place of its own, and would have
+/// four of a connection. What its end needs is made at its end.
+pub(super) struct Serving<S> {
+    stage: Stage<S>,
+    post: Rc<Post>,
+}
+
+enum Stage<S> {
+    Serves(Served<S>),
+    /// The connection is over, and its last words may take a while to be read.
+    Lingers(Pin<Box<dyn Future<Output = ()>>>),
+    Over,
+}
+
+impl<S: Socket> Serving<S> {
+    /// On this thread from now on.
+    pub(super) fn new(connection: Connection<S>, post: Rc<Post>) -> Self {
+        Self { stage: Stage::Serves(Served::new(connection, Rc::clone(&post))), post }
+    }
+}
+
+impl<S: Socket> Future for Serving<S>
+where
+    Arrival: From<Connection<S>>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stage, post } = &mut *self;
+        if let Stage::Serves(served) = stage {
+            let end = ready!(served.poll(cx));
+            let Stage::Serves(served) = mem::replace(stage, Stage::Over) else { return Poll::Ready(()) };
+            let Served { mut connection, is_told, .. } = served;
+            match end {
+                End::Moves(thread) => {
+                    connection.socket.leave();
+                    post.move_to(thread, connection.into());
+                }
+                End::Over(ending) => {
+                    if let Some(last) = connection.end(ending, is_told, post) {
+                        *stage = Stage::Lingers(last);
+                    }
+                }
+            }
         }
-        End::Over(ending) => ending,
-    };
-    // Who does not read will not read this either.
-    let is_stuck =
-        matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !connection.unsent.is_empty();
-    let is_told = is_told && !is_stuck;
-    let (mut rest, peer) = connection.let_go(is_told);
-    if is_told && ending == Ending::Stopping {
-        // A stop waits for those that are not closed. Their wills are out already.
-        rest.linger(hub, reactor).await;
-        close(peer, &ending, hub);
-        return None;
+        match stage {
+            Stage::Lingers(last) => last.as_mut().poll(cx),
+            Stage::Serves(_) | Stage::Over => Poll::Ready(()),
+        }
     }
-    close(peer, &ending, hub);
-    match ending {
-        // Whatever state it is in.
-        Ending::Panicked => {}
-        Ending::Refused { .. } | Ending::Tls(_) | Ending::WebSocket(_) => rest.linger(hub, reactor).await,
-        _ if is_told || (rest.socket.is_answered() && !is_stuck) => rest.linger(hub, reactor).await,
-        _ => rest.socket.say_goodbye(),
+}
+
+impl<S: Socket> Connection<S> {
+    /// Closes it, and gives what is left to do, if anything is.
+    fn end(self, ending: Ending, is_told: bool, post: &Rc<Post>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        // Who does not read will not read this either.
+        let is_stuck =
+            matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !self.unsent.is_empty();
+        let is_told = is_told && !is_stuck;
+        let (mut rest, peer) = self.let_go(is_told);
+        let post = Rc::clone(post);
+        if is_told && ending == Ending::Stopping {
+            // A stop waits for those that are not closed. Their wills are out already.
+            return Some(Box::pin(async move {
+                rest.linger(&post).await;
+                close(peer, &ending, &post.hub);
+            }));
+        }
+        close(peer, &ending, &post.hub);
+        let lingers = match ending {
+            // Whatever state it is in.
+            Ending::Panicked => return None,
+            Ending::Refused { .. } | Ending::Tls(_) | Ending::WebSocket(_) => true,
+            _ => is_told || (rest.socket.is_answered() && !is_stuck),
+        };
+        if !lingers {
+            rest.socket.say_goodbye();
+            return None;
+        }
+        Some(Box::pin(async move { rest.linger(&post).await }))
     }
-    None
 }
 
 /// Tells the hub that a connection is over.
@@ -235,16 +273,14 @@ pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
 }
 
 /// A connection on its thread.
-struct Served<'s, S> {
+struct Served<S> {
     connection: Connection<S>,
-    hub: &'s Hub,
-    logins: &'s Logins,
+    post: Rc<Post>,
     /// What must come before anything else is read.
     pause: Pause,
     /// The client was told why the connection ends.
     is_told: bool,
     seat: Seat,
-    reactor: Rc<Reactor>,
     timer: Timer,
 }
 
@@ -264,7 +300,12 @@ enum Pause {
     Until(Instant),
 }
 
-impl<S: Socket> Served<'_, S> {
+impl<S: Socket> Served<S> {
+    fn new(connection: Connection<S>, post: Rc<Post>) -> Self {
+        let (seat, timer) = (Seat::on(post.reactor.balance()), Timer::new(Rc::clone(&post.reactor)));
+        Self { connection, post, pause: Pause::No, is_told: false, seat, timer }
+    }
+
     /// A panic is the end of this connection, not of the thread and the others on it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if let Some(thread) = self.seat.moves_to().filter(|_| self.connection.peer.is_connected()) {
@@ -281,7 +322,7 @@ impl<S: Socket> Served<'_, S> {
 
     fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         SCRATCH.with_borrow_mut(|scratch| {
-            scratch.batch.at(self.reactor.now());
+            scratch.batch.at(self.post.reactor.now());
             let turned = self.poll_turns(cx, scratch);
             // Those that must end because memory is short.
             scratch.batch.wake();
@@ -289,7 +330,7 @@ impl<S: Socket> Served<'_, S> {
                 Poll::Ready(Err(ending)) => {
                     // What was answered before the end still goes out, as far as it goes at once.
                     let Connection { peer, unsent, .. } = &mut self.connection;
-                    self.is_told = self.hub.farewell(peer, &ending, unsent, &mut scratch.batch);
+                    self.is_told = self.post.hub.farewell(peer, &ending, unsent, &mut scratch.batch);
                     _ = self.flush(cx, &mut scratch.batch);
                     Poll::Ready(ending)
                 }
@@ -315,12 +356,12 @@ impl<S: Socket> Served<'_, S> {
                 return self.poll_deadline(cx).map(Err);
             }
             let may_read =
-                !is_paused && self.connection.waiting < self.hub.max_outbox_bytes().saturating_mul(2);
+                !is_paused && self.connection.waiting < self.post.hub.max_outbox_bytes().saturating_mul(2);
             if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
                 if next? { continue } else { break }
             }
             self.connection.account(&mut scratch.batch);
-            match self.hub.sleep(
+            match self.post.hub.sleep(
                 &self.connection.peer,
                 &mut self.connection.unsent,
                 cx.waker(),
@@ -399,7 +440,7 @@ impl<S: Socket> Served<'_, S> {
         let fresh = free.get(..n).unwrap_or_default();
         if self.connection.received.len() + n < self.connection.wanted {
             self.connection.received.append(fresh);
-            return Poll::Ready(if self.hub.may_hold(self.connection.received.len()) {
+            return Poll::Ready(if self.post.hub.may_hold(self.connection.received.len()) {
                 Ok(true)
             } else {
                 batch.tally().cut_connections += 1;
@@ -435,9 +476,9 @@ impl<S: Socket> Served<'_, S> {
             self.connection.peer.is_user(user);
         }
         let Handled { consumed, next } =
-            self.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
+            self.post.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
         batch.wake();
-        let waiting = self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
+        let waiting = self.post.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
         // A client that said DISCONNECT is not told that it must go.
         if !matches!(next, Next::End(_)) {
             self.connection.waiting = waiting?;
@@ -454,7 +495,7 @@ impl<S: Socket> Served<'_, S> {
                 Ok(false)
             }
             Next::Verify(verification) => {
-                self.pause = Pause::Login(self.logins.verify(verification));
+                self.pause = Pause::Login(self.post.team.logins.verify(verification));
                 self.connection.wanted = rest.len();
                 Ok(true)
             }
@@ -482,12 +523,12 @@ impl<S: Socket> Served<'_, S> {
                     if self.connection.unsent.is_empty()
                         && let Some(since) = self.connection.unsent.take_measured()
                     {
-                        self.hub.delivered(since, Instant::now());
+                        self.post.hub.delivered(since, Instant::now());
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {
-                    self.connection.stuck_since.get_or_insert_with(|| self.reactor.now());
+                    self.connection.stuck_since.get_or_insert_with(|| self.post.reactor.now());
                     return Ok(());
                 }
             }
@@ -498,7 +539,7 @@ impl<S: Socket> Served<'_, S> {
     /// Ready when the client has been silent, or has not read, for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let write =
-            self.connection.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
+            self.connection.stuck_since.and_then(|since| since.checked_add(self.post.hub.limits().write_timeout));
         // Whoever waits to be read from again is not silent.
         let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
         let read = self.connection.peer.deadline().filter(|_| !is_held);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::reactor::{Registered, Way};
 
 /// A two-way byte stream, of one thread at a time.
-pub(super) trait Socket: Send {
+pub(super) trait Socket: Send + Unpin + 'static {
     /// Reads what is there; 0 is the end.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 

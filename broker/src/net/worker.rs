@@ -14,7 +14,7 @@ use smol::future::{Future, yield_now};
 use smol::{LocalExecutor, channel};
 
 use super::balance::{Balance, Board};
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Serving};
 use super::logins::Logins;
 use super::poller::Poller;
 use super::reactor::{Reactor, Registered};
@@ -82,10 +82,25 @@ impl Arrival {
     }
 }
 
+/// What all connections of a thread share.
+pub(super) struct Post {
+    pub(super) hub: Arc<Hub>,
+    pub(super) team: Arc<Team>,
+    pub(super) reactor: Rc<Reactor>,
+}
+
+impl Post {
+    /// Has another thread serve a connection that has left this one.
+    pub(super) fn move_to(&self, thread: usize, arrival: Arrival) {
+        self.team.moved.fetch_add(1, Ordering::Relaxed);
+        self.team.send(thread, arrival);
+    }
+}
+
 /// All threads that serve connections, and the ways to them.
 pub(super) struct Team {
     hub: Arc<Hub>,
-    logins: Logins,
+    pub(super) logins: Logins,
     board: Board,
     /// Never longer than the number of connections that the hub lets in.
     intakes: Box<[channel::Sender<Arrival>]>,
@@ -162,9 +177,10 @@ async fn serve_all(
     reactor: &Rc<Reactor>,
     team: Arc<Team>,
 ) {
+    let post = Rc::new(Post { hub: Arc::clone(&team.hub), team, reactor: Rc::clone(reactor) });
     let mut turns = (1..=ARRIVALS).cycle();
     while let Ok(arrival) = arrivals.recv().await {
-        let (reactor, team) = (Rc::clone(reactor), Arc::clone(&team));
+        let post = Rc::clone(&post);
         // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
         match arrival {
             Arrival::New(accepted) => {
@@ -172,34 +188,32 @@ async fn serve_all(
                 let plain = match Registered::new(socket) {
                     Ok(registered) => Plain::new(registered),
                     Err(error) => {
-                        connection::close(peer, &Ending::Network(error.kind()), &team.hub);
+                        connection::close(peer, &Ending::Network(error.kind()), &post.hub);
                         continue;
                     }
                 };
                 match (tls, websocket) {
                     (None, None) => {
-                        executor.spawn(serve(Connection::new(plain, peer), reactor, team)).detach();
+                        executor.spawn(Serving::new(Connection::new(plain, peer), post)).detach();
                     }
                     (Some(acceptor), None) => {
                         let secure = Secure::new(&acceptor, plain);
-                        executor.spawn(serve(Connection::new(secure, peer), reactor, team)).detach();
+                        executor.spawn(Serving::new(Connection::new(secure, peer), post)).detach();
                     }
                     (None, Some(terms)) => {
                         let framed = Framed::new(terms, plain);
-                        executor.spawn(serve(Connection::new(framed, peer), reactor, team)).detach();
+                        executor.spawn(Serving::new(Connection::new(framed, peer), post)).detach();
                     }
                     (Some(acceptor), Some(terms)) => {
                         let framed = Framed::new(terms, Secure::new(&acceptor, plain));
-                        executor.spawn(serve(Connection::new(framed, peer), reactor, team)).detach();
+                        executor.spawn(Serving::new(Connection::new(framed, peer), post)).detach();
                     }
                 }
             }
-            Arrival::Plain(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
-            Arrival::Secure(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
-            Arrival::WebSocket(connection) => executor.spawn(go_on(*connection, reactor, team)).detach(),
-            Arrival::SecureWebSocket(connection) => {
-                executor.spawn(go_on(*connection, reactor, team)).detach();
-            }
+            Arrival::Plain(connection) => go_on(*connection, executor, post),
+            Arrival::Secure(connection) => go_on(*connection, executor, post),
+            Arrival::WebSocket(connection) => go_on(*connection, executor, post),
+            Arrival::SecureWebSocket(connection) => go_on(*connection, executor, post),
         }
         if turns.next() == Some(ARRIVALS) {
             yield_now().await;
@@ -208,26 +222,14 @@ async fn serve_all(
 }
 
 /// Serves a connection that was served elsewhere before.
-async fn go_on<S>(mut connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
+fn go_on<S>(mut connection: Connection<S>, executor: &LocalExecutor<'_>, post: Rc<Post>)
 where
     S: Socket,
     Arrival: From<Connection<S>>,
 {
     match connection.join() {
-        Ok(()) => serve(connection, reactor, team).await,
-        Err(error) => connection::close(connection.into_peer(), &Ending::Network(error.kind()), &team.hub),
-    }
-}
-
-async fn serve<S>(connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
-where
-    S: Socket,
-    Arrival: From<Connection<S>>,
-{
-    if let Some((connection, thread)) = connection::serve(connection, &team.hub, &team.logins, reactor).await
-    {
-        team.moved.fetch_add(1, Ordering::Relaxed);
-        team.send(thread, connection.into());
+        Ok(()) => executor.spawn(Serving::new(connection, post)).detach(),
+        Err(error) => connection::close(connection.into_peer(), &Ending::Network(error.kind()), &post.hub),
     }
 }
 
