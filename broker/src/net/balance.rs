@@ -11,7 +11,6 @@
 //! own, it gets it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -90,7 +89,7 @@ impl Board {
 pub(super) struct Balance {
     thread: usize,
     board: Board,
-    seats: RefCell<Slab<Rc<Cost>>>,
+    seats: RefCell<Slab<Cost>>,
     began: Cell<Instant>,
     slept: Cell<Duration>,
     settling: Cell<u32>,
@@ -99,41 +98,16 @@ pub(super) struct Balance {
 /// What a connection cost its thread in this period, and where it is to go.
 #[derive(Default)]
 struct Cost {
-    bytes: Cell<u64>,
-    moves_to: Cell<Option<usize>>,
+    bytes: u64,
+    moves_to: Option<u32>,
 }
 
-/// A connection's place on its thread.
-pub(super) struct Seat {
-    balance: Rc<Balance>,
-    number: usize,
-    cost: Rc<Cost>,
-}
+/// A connection's place on its thread: to be [given back](Balance::leave).
+pub(super) struct Seat(u32);
 
 impl Seat {
-    /// Takes a place on the thread.
-    pub(super) fn on(balance: &Rc<Balance>) -> Self {
-        let cost = Rc::<Cost>::default();
-        let number = balance.seats.borrow_mut().insert(Rc::clone(&cost));
-        Self { balance: Rc::clone(balance), number, cost }
-    }
-
-    /// A system call moved so many bytes for the connection.
-    pub(super) fn served(&self, bytes: usize) {
-        // The call itself costs about as much as these do.
-        const CALL_BYTES: u64 = 4096;
-        self.cost.bytes.set(self.cost.bytes.get() + CALL_BYTES + bytes as u64);
-    }
-
-    /// The thread that is to serve the connection from now on.
-    pub(super) fn moves_to(&self) -> Option<usize> {
-        self.cost.moves_to.get()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.balance.seats.borrow_mut().try_remove(self.number);
+    fn number(&self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
@@ -147,6 +121,34 @@ impl Balance {
             slept: Cell::new(Duration::ZERO),
             settling: Cell::new(0),
         }
+    }
+
+    /// A place for a connection. There are fewer connections than numbers.
+    pub(super) fn sit(&self) -> Seat {
+        Seat(u32::try_from(self.seats.borrow_mut().insert(Cost::default())).unwrap_or(u32::MAX))
+    }
+
+    /// The connection is over, or goes to another thread.
+    pub(super) fn leave(&self, seat: Seat) {
+        self.seats.borrow_mut().try_remove(seat.number());
+    }
+
+    /// A system call moved so many bytes for the connection.
+    pub(super) fn served(&self, seat: &Seat, bytes: usize) {
+        // The call itself costs about as much as these do.
+        const CALL_BYTES: u64 = 4096;
+        if let Some(cost) = self.seats.borrow_mut().get_mut(seat.number()) {
+            cost.bytes += CALL_BYTES + bytes as u64;
+        }
+    }
+
+    /// The thread that is to serve the connection from now on.
+    pub(super) fn moves_to(&self, seat: &Seat) -> Option<usize> {
+        let seats = self.seats.borrow();
+        seats
+            .get(seat.number())
+            .and_then(|cost| cost.moves_to)
+            .and_then(|thread| usize::try_from(thread).ok())
     }
 
     /// The thread slept from `asleep` until `now`. At the end of a period, tells connections to move.
@@ -165,7 +167,7 @@ impl Balance {
         } else if self.give(busy, now) {
             self.settling.set(SETTLING);
         }
-        self.seats.borrow().iter().for_each(|(_, cost)| cost.bytes.set(0));
+        self.seats.borrow_mut().iter_mut().for_each(|(_, cost)| cost.bytes = 0);
     }
 
     fn give(&self, busy: Share, now: Instant) -> bool {
@@ -188,17 +190,17 @@ impl Balance {
 
     /// Tells connections worth that fraction of the thread's work to move, the costliest first.
     fn give_worth(&self, numerator: u64, denominator: u64, to: usize) -> bool {
-        let seats = self.seats.borrow();
+        let mut seats = self.seats.borrow_mut();
         let mut costs: Vec<_> =
-            seats.iter().map(|(_, cost)| cost).filter(|cost| cost.bytes.get() > 0).collect();
-        costs.sort_by_key(|cost| std::cmp::Reverse(cost.bytes.get()));
-        let total: u64 = costs.iter().map(|cost| cost.bytes.get()).sum();
+            seats.iter_mut().map(|(_, cost)| cost).filter(|cost| cost.bytes > 0).collect();
+        costs.sort_by_key(|cost| std::cmp::Reverse(cost.bytes));
+        let total: u64 = costs.iter().map(|cost| cost.bytes).sum();
         let mut worth = total.saturating_mul(numerator) / denominator;
         let mut given = false;
         for cost in costs {
-            if let Some(rest) = worth.checked_sub(cost.bytes.get()) {
+            if let Some(rest) = worth.checked_sub(cost.bytes) {
                 worth = rest;
-                cost.moves_to.set(Some(to));
+                cost.moves_to = u32::try_from(to).ok();
                 given = true;
             }
         }
@@ -215,16 +217,16 @@ mod tests {
     use super::*;
 
     /// A thread of two, and the other one's share.
-    fn thread(number: usize, other_busy: Share) -> Rc<Balance> {
+    fn thread(number: usize, other_busy: Share) -> Balance {
         let board = Board::new(2, false);
         board.post(1 - number, other_busy, board.since);
-        Rc::new(Balance::new(number, board))
+        Balance::new(number, board)
     }
 
-    fn seats(balance: &Rc<Balance>, costs: &[u64]) -> Vec<Seat> {
+    fn seats(balance: &Balance, costs: &[u64]) -> Vec<Seat> {
         let seat = |cost: &u64| {
-            let seat = Seat::on(balance);
-            seat.cost.bytes.set(*cost);
+            let seat = balance.sit();
+            balance.seats.borrow_mut()[seat.number()].bytes = *cost;
             seat
         };
         costs.iter().map(seat).collect()
@@ -242,7 +244,7 @@ mod tests {
         let balance = thread(number, other_busy);
         let seats = seats(&balance, costs);
         pass(&balance, busy);
-        seats.iter().map(|seat| seat.moves_to() == Some(1 - number)).collect()
+        seats.iter().map(|seat| balance.moves_to(seat) == Some(1 - number)).collect()
     }
 
     #[test]
@@ -281,9 +283,10 @@ mod tests {
         let balance = thread(0, 0);
         let seats = seats(&balance, &[0; 4]);
         for period in 0..2 * (SETTLING + 1) {
-            seats.iter().for_each(|seat| seat.served(1 << 20));
+            seats.iter().for_each(|seat| balance.served(seat, 1 << 20));
             pass(&balance, 1000);
-            let told = seats.iter().filter(|seat| seat.cost.moves_to.take().is_some()).count();
+            let mut places = balance.seats.borrow_mut();
+            let told = places.iter_mut().filter_map(|(_, cost)| cost.moves_to.take()).count();
             assert_eq!(told, if period % (SETTLING + 1) == 0 { 2 } else { 0 }, "period {period}");
         }
     }
@@ -310,7 +313,7 @@ mod tests {
     #[test]
     fn who_leaves_costs_nothing_any_more() {
         let balance = thread(0, 0);
-        drop(seats(&balance, &[8, 8]));
+        seats(&balance, &[8, 8]).into_iter().for_each(|seat| balance.leave(seat));
         assert!(balance.seats.borrow().is_empty());
     }
 }

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::balance::Seat;
-use super::reactor::Timer;
 use super::received::Received;
 use super::socket::Socket;
 use super::websocket;
@@ -137,10 +136,9 @@ impl<S: Socket> Rest<S> {
     /// would reset the connection, and the client would not get to read.
     async fn linger(&mut self, post: &Post) {
         let until = post.reactor.now() + LINGER;
-        let mut timer = Timer::new(Rc::clone(&post.reactor));
         let mut is_shut = false;
         poll_fn(|cx| {
-            if timer.poll(cx, until).is_ready() {
+            if self.socket.poll_time(cx, until).is_ready() {
                 return Poll::Ready(());
             }
             SCRATCH.with_borrow_mut(|scratch| self.poll_end(cx, &mut is_shut, scratch))
@@ -183,10 +181,7 @@ impl<S: Socket> Rest<S> {
 ///
 /// A future by hand: one that the compiler makes keeps each variable that it moves on in a place of its own, and would have
 /// four of a connection. What its end needs is made at its end.
-pub(super) struct Serving<S> {
-    stage: Stage<S>,
-    post: Rc<Post>,
-}
+pub(super) struct Serving<S>(Stage<S>);
 
 enum Stage<S> {
     Serves(Served<S>),
@@ -198,7 +193,8 @@ enum Stage<S> {
 impl<S: Socket> Serving<S> {
     /// On this thread from now on.
     pub(super) fn new(connection: Connection<S>, post: Rc<Post>) -> Self {
-        Self { stage: Stage::Serves(Served::new(connection, Rc::clone(&post))), post }
+        let seat = post.reactor.balance().sit();
+        Self(Stage::Serves(Served { connection, post, pause: Pause::No, is_told: false, seat }))
     }
 }
 
@@ -209,18 +205,19 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { stage, post } = &mut *self;
+        let Self(stage) = &mut *self;
         if let Stage::Serves(served) = stage {
             let end = ready!(served.poll(cx));
             let Stage::Serves(served) = mem::replace(stage, Stage::Over) else { return Poll::Ready(()) };
-            let Served { mut connection, is_told, .. } = served;
+            let Served { mut connection, post, is_told, seat, .. } = served;
+            post.reactor.balance().leave(seat);
             match end {
                 End::Moves(thread) => {
                     connection.socket.leave();
                     post.move_to(thread, connection.into());
                 }
                 End::Over(ending) => {
-                    if let Some(last) = connection.end(ending, is_told, post) {
+                    if let Some(last) = connection.end(ending, is_told, &post) {
                         *stage = Stage::Lingers(last);
                     }
                 }
@@ -235,7 +232,12 @@ where
 
 impl<S: Socket> Connection<S> {
     /// Closes it, and gives what is left to do, if anything is.
-    fn end(self, ending: Ending, is_told: bool, post: &Rc<Post>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    fn end(
+        self,
+        ending: Ending,
+        is_told: bool,
+        post: &Rc<Post>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         // Who does not read will not read this either.
         let is_stuck =
             matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !self.unsent.is_empty();
@@ -281,7 +283,6 @@ struct Served<S> {
     /// The client was told why the connection ends.
     is_told: bool,
     seat: Seat,
-    timer: Timer,
 }
 
 /// Why a thread serves a connection no longer.
@@ -301,14 +302,10 @@ enum Pause {
 }
 
 impl<S: Socket> Served<S> {
-    fn new(connection: Connection<S>, post: Rc<Post>) -> Self {
-        let (seat, timer) = (Seat::on(post.reactor.balance()), Timer::new(Rc::clone(&post.reactor)));
-        Self { connection, post, pause: Pause::No, is_told: false, seat, timer }
-    }
-
     /// A panic is the end of this connection, not of the thread and the others on it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if let Some(thread) = self.seat.moves_to().filter(|_| self.connection.peer.is_connected()) {
+        let thread = self.post.reactor.balance().moves_to(&self.seat);
+        if let Some(thread) = thread.filter(|_| self.connection.peer.is_connected()) {
             return Poll::Ready(End::Moves(thread));
         }
         catch_unwind(AssertUnwindSafe(|| self.poll_guarded(cx)))
@@ -383,7 +380,7 @@ impl<S: Socket> Served<S> {
                 let verdict = ready!(login.as_mut().poll(cx));
                 self.connection.peer.verified(verdict);
             }
-            Pause::Until(until) => ready!(self.timer.poll(cx, *until)),
+            Pause::Until(until) => ready!(self.connection.socket.poll_time(cx, *until)),
         }
         self.pause = Pause::No;
         Poll::Ready(())
@@ -412,7 +409,7 @@ impl<S: Socket> Served<S> {
     }
 
     fn count_read(&self, n: usize, batch: &mut Batch) {
-        self.seat.served(n);
+        self.post.reactor.balance().served(&self.seat, n);
         batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
         self.connection.peer.traffic().read(n);
     }
@@ -515,7 +512,7 @@ impl<S: Socket> Served<S> {
             match self.connection.socket.poll_send(cx, self.connection.unsent.slices(&mut slices)) {
                 Poll::Ready(Ok(0)) => return Err(Ending::Closed),
                 Poll::Ready(Ok(n)) => {
-                    self.seat.served(n);
+                    self.post.reactor.balance().served(&self.seat, n);
                     self.connection.unsent.advance(n);
                     batch.tally().bytes_sent += i64::try_from(n).unwrap_or(0);
                     self.connection.peer.traffic().written(n);
@@ -538,8 +535,10 @@ impl<S: Socket> Served<S> {
 
     /// Ready when the client has been silent, or has not read, for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let write =
-            self.connection.stuck_since.and_then(|since| since.checked_add(self.post.hub.limits().write_timeout));
+        let write = self
+            .connection
+            .stuck_since
+            .and_then(|since| since.checked_add(self.post.hub.limits().write_timeout));
         // Whoever waits to be read from again is not silent.
         let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
         let read = self.connection.peer.deadline().filter(|_| !is_held);
@@ -548,7 +547,7 @@ impl<S: Socket> Served<S> {
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Poll::Pending,
         };
-        self.timer.poll(cx, deadline).map(|()| {
+        self.connection.socket.poll_time(cx, deadline).map(|()| {
             if write == Some(deadline) { Ending::WriteTimeout } else { self.connection.peer.timeout() }
         })
     }
