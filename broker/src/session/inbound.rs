@@ -17,15 +17,20 @@
 
 use std::collections::HashSet;
 
+use super::hashing::Hashing;
 use crate::codec::PacketId;
 
-/// Packet identifiers of the QoS 2 messages received and not yet released: 65,535 at most, the range of the type.
+/// Packet identifiers of the QoS 2 messages received and not yet released: 65,535 at most, the range of the type. Most
+/// clients never send one.
 #[derive(Debug, Default)]
-pub struct Inbound {
+pub struct Inbound(Option<Box<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
     /// Over this connection.
-    received: HashSet<PacketId, ahash::RandomState>,
+    received: HashSet<PacketId, Hashing>,
     /// Over an earlier one.
-    earlier: HashSet<PacketId, ahash::RandomState>,
+    earlier: HashSet<PacketId, Hashing>,
 }
 
 /// What a QoS 2 PUBLISH is.
@@ -44,31 +49,35 @@ impl Inbound {
     /// not [MQTT-4.3.3-2].
     #[inline]
     pub fn receive(&mut self, packet_id: PacketId, maximum: u16) -> Received {
-        if self.received.contains(&packet_id) {
+        let Known { received, earlier } = &mut **self.0.get_or_insert_default();
+        if received.contains(&packet_id) {
             return Received::Again;
         }
-        if self.received.len() >= usize::from(maximum) {
+        if received.len() >= usize::from(maximum) {
             return Received::TooMany;
         }
-        self.received.insert(packet_id);
-        if self.earlier.remove(&packet_id) { Received::Again } else { Received::New }
+        received.insert(packet_id);
+        if earlier.remove(&packet_id) { Received::Again } else { Received::New }
     }
 
     /// With what came over the connections of the broker's earlier life.
     pub(super) fn restored(received: &[PacketId]) -> Self {
-        Self { earlier: received.iter().copied().collect(), ..Self::default() }
+        let earlier = || Known { earlier: received.iter().copied().collect(), ..Known::default() };
+        Self((!received.is_empty()).then(|| Box::new(earlier())))
     }
 
     /// Memory it takes, in bytes, more or less.
     pub(super) fn bytes(&self) -> usize {
-        (self.received.capacity() + self.earlier.capacity()) * 4
+        self.0.as_ref().map_or(0, |known| (known.received.capacity() + known.earlier.capacity()) * 4)
     }
 
     /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2]. False if it was not in use.
     #[inline]
     pub fn release(&mut self, packet_id: PacketId) -> bool {
-        let was_used = self.received.remove(&packet_id) || self.earlier.remove(&packet_id);
-        for identifiers in [&mut self.received, &mut self.earlier] {
+        let Some(known) = &mut self.0 else { return false };
+        let Known { received, earlier } = &mut **known;
+        let was_used = received.remove(&packet_id) || earlier.remove(&packet_id);
+        for identifiers in [received, earlier] {
             if identifiers.is_empty() && identifiers.capacity() > 1024 {
                 identifiers.shrink_to_fit();
             }
@@ -78,13 +87,29 @@ impl Inbound {
 
     /// The client knows of none of them any more. Gives them.
     pub fn forget(&mut self) -> Vec<PacketId> {
-        self.received.drain().chain(self.earlier.drain()).collect()
+        let known = self.0.take().map(|known| *known).unwrap_or_default();
+        known.received.into_iter().chain(known.earlier).collect()
     }
 
     /// The connection is over.
     pub(super) fn suspend(&mut self) {
-        self.earlier.extend(self.received.drain());
-        self.received.shrink_to_fit();
+        if let Some(known) = &mut self.0 {
+            known.earlier.extend(known.received.drain());
+            known.received.shrink_to_fit();
+        }
+        self.rest();
+    }
+
+    /// Whether [`Inbound::rest`] gave memory back.
+    pub(super) fn has_spare(&self) -> bool {
+        self.0.as_ref().is_some_and(|known| known.received.is_empty() && known.earlier.is_empty())
+    }
+
+    /// Gives back memory that nothing is in.
+    pub(super) fn rest(&mut self) {
+        if self.has_spare() {
+            self.0 = None;
+        }
     }
 }
 
@@ -100,6 +125,18 @@ mod tests {
         assert_eq!(inbound.receive(seven, 9), Received::Again);
         assert!(inbound.release(seven) && !inbound.release(seven));
         assert_eq!(inbound.receive(seven, 9), Received::New);
+    }
+
+    #[test]
+    fn at_rest_it_takes_no_memory() {
+        let seven = PacketId::new(7).unwrap();
+        let mut inbound = Inbound::default();
+        inbound.receive(seven, 9);
+        inbound.rest();
+        assert_eq!(inbound.receive(seven, 9), Received::Again);
+        assert!(inbound.release(seven) && inbound.has_spare());
+        inbound.rest();
+        assert_eq!((inbound.0.is_none(), inbound.bytes()), (true, 0));
     }
 
     #[test]
