@@ -155,11 +155,11 @@ impl Hub {
         batch.tally.connects += 1;
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
-        let is_greeted = Cell::new(false);
+        let (is_greeted, has_spare) = (Cell::new(false), Cell::new(false));
         peer.writer = rights.map(Writer::new);
         let limits = Arc::clone(&peer.limits);
         let connected =
-            Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge };
+            Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge, has_spare };
         peer.is_let_in();
         let (visit, connected) = (&peer.visit, peer.connected.insert(connected));
         debug!(

@@ -16,6 +16,9 @@ use crate::session::{ConnectionId, Origin, ReceivedAliases, Terms, Traffic, Visi
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
 const SHOWN_CHARS: usize = 64;
 
+/// A client that has sent nothing for so long rests.
+const REST: Duration = Duration::from_secs(10);
+
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
     /// Where it comes from, and what it says of itself; shared from the time on at which it has a session.
@@ -91,6 +94,8 @@ pub(super) struct Connected {
     pub(super) is_greeted: Cell<bool>,
     /// It is another broker's bridge, and said so as mosquitto's do.
     pub(super) is_bridge: bool,
+    /// Its session had memory to give back when its task last went to sleep.
+    pub(super) has_spare: Cell<bool>,
 }
 
 impl Peer {
@@ -190,6 +195,12 @@ impl Peer {
             Some(Connected { keep_alive, .. }) => Duration::from_millis(1500) * u32::from(*keep_alive),
         };
         self.last_packet.checked_add(patience)
+    }
+
+    /// When [`Hub::rest`](super::Hub::rest) is worth a call, unless a packet comes before.
+    pub fn rests_at(&self) -> Option<Instant> {
+        let connected = self.connected.as_ref()?;
+        if connected.has_spare.get() { self.last_packet.checked_add(REST) } else { None }
     }
 
     /// Why the connection ends that somebody ended.

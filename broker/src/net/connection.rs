@@ -350,7 +350,7 @@ impl<S: Socket> Served<S> {
                     return Poll::Ready(Err(ending));
                 }
                 self.connection.account(&mut scratch.batch);
-                return self.poll_deadline(cx).map(Err);
+                return self.poll_deadline(cx, &mut scratch.batch).map(Err);
             }
             let may_read =
                 !is_paused && self.connection.waiting < self.post.hub.max_outbox_bytes().saturating_mul(2);
@@ -365,7 +365,7 @@ impl<S: Socket> Served<S> {
                 &mut scratch.batch,
             )? {
                 Sleep::Output => self.connection.waiting = 0,
-                Sleep::Asleep => return self.poll_deadline(cx).map(Err),
+                Sleep::Asleep => return self.poll_deadline(cx, &mut scratch.batch).map(Err),
             }
         }
         self.connection.account(&mut scratch.batch);
@@ -534,7 +534,7 @@ impl<S: Socket> Served<S> {
     }
 
     /// Ready when the client has been silent, or has not read, for too long.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Ending> {
         let write = self
             .connection
             .stuck_since
@@ -542,13 +542,26 @@ impl<S: Socket> Served<S> {
         // Whoever waits to be read from again is not silent.
         let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
         let read = self.connection.peer.deadline().filter(|_| !is_held);
-        let deadline = match (read, write) {
-            (Some(read), Some(write)) => read.min(write),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return Poll::Pending,
+        let rest = self.connection.peer.rests_at();
+        let rest = rest.filter(|at| {
+            let waits = *at > self.post.reactor.now();
+            if !waits {
+                self.post.hub.rest(&self.connection.peer, batch);
+            }
+            waits
+        });
+        let Some(end) = read.into_iter().chain(write).min() else {
+            if let Some(rest) = rest {
+                _ = self.connection.socket.poll_time(cx, rest);
+            }
+            return Poll::Pending;
         };
-        self.connection.socket.poll_time(cx, deadline).map(|()| {
-            if write == Some(deadline) { Ending::WriteTimeout } else { self.connection.peer.timeout() }
+        if let Some(rest) = rest.filter(|rest| *rest < end) {
+            _ = self.connection.socket.poll_time(cx, rest);
+            return Poll::Pending;
+        }
+        self.connection.socket.poll_time(cx, end).map(|()| {
+            if write == Some(end) { Ending::WriteTimeout } else { self.connection.peer.timeout() }
         })
     }
 }
