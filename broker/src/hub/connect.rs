@@ -158,8 +158,17 @@ impl Hub {
         let (is_greeted, has_spare) = (Cell::new(false), Cell::new(false));
         peer.writer = rights.map(Writer::new);
         let limits = Arc::clone(&peer.limits);
-        let connected =
-            Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge, has_spare };
+        let connected = Connected {
+            client,
+            connection,
+            version,
+            terms,
+            keep_alive,
+            limits,
+            is_greeted,
+            is_bridge,
+            has_spare,
+        };
         peer.is_let_in();
         let (visit, connected) = (&peer.visit, peer.connected.insert(connected));
         debug!(

@@ -591,3 +591,19 @@ impl<'h> Held<'h> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Visit;
+
+    /// What the counts of an [`Arc`] take.
+    const ARC_BYTES: usize = 16;
+
+    #[test]
+    fn a_client_takes_little_memory() {
+        // Sizes of the allocator's; the next are 384 and 160.
+        assert!(size_of::<Client>() + ARC_BYTES <= 320, "{}", size_of::<Client>());
+        assert!(size_of::<Visit>() + ARC_BYTES <= 128, "{}", size_of::<Visit>());
+    }
+}

@@ -56,15 +56,15 @@ pub(super) struct Connection<S> {
     /// Bytes received and not handled: part of a packet, or what had to wait for others.
     received: Received,
     /// How many bytes `received` must have before it is worth looking at.
-    wanted: usize,
+    wanted: u32,
     /// Packets handed over for writing.
     unsent: Outbox,
-    /// Bytes that wait behind them.
-    waiting: usize,
+    /// So much waits behind them that nothing is read.
+    is_behind: bool,
     /// Memory it takes that the hub's account knows of.
     accounted: usize,
     /// Since when the client has read nothing of `unsent`.
-    stuck_since: Option<Instant>,
+    stuck_since: Option<Box<Instant>>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -76,7 +76,7 @@ impl<S: Socket> Connection<S> {
             received: Received::default(),
             wanted: 1,
             unsent: Outbox::default(),
-            waiting: 0,
+            is_behind: false,
             accounted: 0,
             stuck_since: None,
         }
@@ -103,6 +103,15 @@ impl<S: Socket> Connection<S> {
             rest.clear();
         }
         (rest, self.peer)
+    }
+
+    fn wanted(&self) -> usize {
+        usize::try_from(self.wanted).unwrap_or(usize::MAX)
+    }
+
+    /// Sets [`Connection::wanted`]: no more than what is there and a packet, which has less than 2^28 bytes.
+    fn want(&mut self, bytes: usize) {
+        self.wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
     /// Tells the hub how much memory the connection takes.
@@ -352,9 +361,10 @@ impl<S: Socket> Served<S> {
                 self.connection.account(&mut scratch.batch);
                 return self.poll_deadline(cx, &mut scratch.batch).map(Err);
             }
-            let may_read =
-                !is_paused && self.connection.waiting < self.post.hub.max_outbox_bytes().saturating_mul(2);
-            if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
+            if !is_paused
+                && !self.connection.is_behind
+                && let Poll::Ready(next) = self.read(cx, scratch)
+            {
                 if next? { continue } else { break }
             }
             self.connection.account(&mut scratch.batch);
@@ -364,7 +374,7 @@ impl<S: Socket> Served<S> {
                 cx.waker(),
                 &mut scratch.batch,
             )? {
-                Sleep::Output => self.connection.waiting = 0,
+                Sleep::Output => self.connection.is_behind = false,
                 Sleep::Asleep => return self.poll_deadline(cx, &mut scratch.batch).map(Err),
             }
         }
@@ -394,7 +404,7 @@ impl<S: Socket> Served<S> {
             return Poll::Pending;
         }
         while let free @ 1.. =
-            (self.connection.wanted + AHEAD_BYTES).saturating_sub(self.connection.received.len())
+            (self.connection.wanted() + AHEAD_BYTES).saturating_sub(self.connection.received.len())
         {
             let free = buffer.get_mut(..free).unwrap_or_default();
             let n = match ready!(self.connection.socket.poll_recv(cx, free)) {
@@ -417,7 +427,7 @@ impl<S: Socket> Served<S> {
     /// Reads and handles once. True to go on, false to let others write first.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<bool, Ending>> {
         let Scratch { buffer, whole, batch } = scratch;
-        if self.connection.received.len() >= self.connection.wanted {
+        if self.connection.received.len() >= self.connection.wanted() {
             // Whole packets that had to wait.
             return Poll::Ready(self.handle_received(whole, batch));
         }
@@ -435,7 +445,7 @@ impl<S: Socket> Served<S> {
         };
         self.count_read(n, batch);
         let fresh = free.get(..n).unwrap_or_default();
-        if self.connection.received.len() + n < self.connection.wanted {
+        if self.connection.received.len() + n < self.connection.wanted() {
             self.connection.received.append(fresh);
             return Poll::Ready(if self.post.hub.may_hold(self.connection.received.len()) {
                 Ok(true)
@@ -478,27 +488,27 @@ impl<S: Socket> Served<S> {
         let waiting = self.post.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
         // A client that said DISCONNECT is not told that it must go.
         if !matches!(next, Next::End(_)) {
-            self.connection.waiting = waiting?;
+            self.connection.is_behind = waiting? >= self.post.hub.max_outbox_bytes().saturating_mul(2);
         }
         let rest = bytes.get(consumed..).unwrap_or_default();
         self.connection.received.append(rest);
         match next {
             Next::Read(needed) => {
-                self.connection.wanted = rest.len() + needed;
+                self.connection.want(rest.len() + needed);
                 Ok(true)
             }
             Next::Yield => {
-                self.connection.wanted = rest.len();
+                self.connection.want(rest.len());
                 Ok(false)
             }
             Next::Verify(verification) => {
                 self.pause = Pause::Login(self.post.team.logins.verify(verification));
-                self.connection.wanted = rest.len();
+                self.connection.want(rest.len());
                 Ok(true)
             }
             Next::Hold(until) => {
                 self.pause = Pause::Until(until);
-                self.connection.wanted = rest.len();
+                self.connection.want(rest.len());
                 Ok(true)
             }
             Next::End(ending) => Err(ending),
@@ -525,7 +535,7 @@ impl<S: Socket> Served<S> {
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {
-                    self.connection.stuck_since.get_or_insert_with(|| self.post.reactor.now());
+                    self.connection.stuck_since.get_or_insert_with(|| Box::new(self.post.reactor.now()));
                     return Ok(());
                 }
             }
@@ -538,6 +548,7 @@ impl<S: Socket> Served<S> {
         let write = self
             .connection
             .stuck_since
+            .as_ref()
             .and_then(|since| since.checked_add(self.post.hub.limits().write_timeout));
         // Whoever waits to be read from again is not silent.
         let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
@@ -560,9 +571,10 @@ impl<S: Socket> Served<S> {
             _ = self.connection.socket.poll_time(cx, rest);
             return Poll::Pending;
         }
-        self.connection.socket.poll_time(cx, end).map(|()| {
-            if write == Some(end) { Ending::WriteTimeout } else { self.connection.peer.timeout() }
-        })
+        self.connection
+            .socket
+            .poll_time(cx, end)
+            .map(|()| if write == Some(end) { Ending::WriteTimeout } else { self.connection.peer.timeout() })
     }
 }
 
@@ -577,5 +589,20 @@ fn ending(error: &io::Error) -> Ending {
         // A plain socket takes any data.
         io::ErrorKind::InvalidData => Ending::Tls(error.to_string()),
         kind => Ending::Network(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::socket::Plain;
+
+    /// What the executor puts around a future.
+    const TASK_BYTES: usize = 64;
+
+    #[test]
+    fn a_connection_is_a_small_task() {
+        // A size of the allocator's; the next are 384 and 448.
+        assert!(size_of::<Serving<Plain>>() + TASK_BYTES <= 320, "{}", size_of::<Serving<Plain>>());
     }
 }
