@@ -205,7 +205,7 @@ impl Hub {
             let code = self.redirect.lock().as_ref().map_or(Reason::ServerUnavailable, Redirect::reason);
             return Linked::Refused(link, (code, "the broker stops"));
         }
-        let existing = sessions.get(&*grant.client_id).cloned();
+        let existing = sessions.get(&grant.client_id).cloned();
         // Whoever has changed the entrance since they were worked out may have looked for its clients already.
         let access = peer.entrance.access();
         let rights = match Arc::ptr_eq(&access, &peer.access) {
@@ -316,7 +316,7 @@ impl Hub {
         loop {
             let secret = ahash::RandomState::new().hash_one(self.next_number());
             let id = format!("{prefix}{secret:016x}");
-            if !self.sessions.lock().get(&id).is_some() {
+            if self.sessions.lock().get(&id).is_none() {
                 return id;
             }
         }

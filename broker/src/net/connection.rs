@@ -192,6 +192,7 @@ impl<S: Socket> Rest<S> {
 /// four of a connection. What its end needs is made at its end.
 pub(super) struct Serving<S>(Stage<S>);
 
+#[expect(clippy::large_enum_variant, reason = "it is the first for nearly all of its life")]
 enum Stage<S> {
     Serves(Served<S>),
     /// The connection is over, and its last words may take a while to be read.
