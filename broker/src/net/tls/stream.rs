@@ -240,7 +240,7 @@ impl AsyncWrite for Handle {
 mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use rustls::{
         Certificate, ClientConfig, ClientConnection, PrivateKey, RootCertStore, ServerConfig, StreamOwned,
