@@ -12,8 +12,7 @@
 //!
 //! Who returns to a session may be another user than who left it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -30,33 +29,28 @@ use crate::topic::Name;
 /// Longest topic name whose answer is remembered, in bytes.
 const MAX_REMEMBERED_BYTES: usize = 256;
 
-/// The rights of a client, if it has not all of them. Its lock is taken beside any other, and briefly.
+/// The rights of a client, if it has not all of them; most clients have, and never make the place for it. Its lock is taken
+/// beside any other, and briefly.
 #[derive(Default)]
-pub(super) struct Restriction {
-    /// Most clients have none, and whoever asks should not write to memory for that.
-    is_some: AtomicBool,
-    rights: RwLock<Option<Arc<Rights>>>,
-}
+pub(super) struct Restriction(OnceLock<Box<RwLock<Option<Arc<Rights>>>>>);
 
 impl Client {
     /// What the client may do; none is anything.
     pub(super) fn rights(&self) -> Option<Arc<Rights>> {
-        let is_some = self.restriction.is_some.load(Ordering::Acquire);
-        if is_some { self.restriction.rights.read().clone() } else { None }
+        self.restriction.0.get()?.read().clone()
     }
 
     pub(super) fn set_rights(&self, rights: Option<Arc<Rights>>) {
-        let Restriction { is_some, rights: known } = &self.restriction;
-        let mut known = known.write();
-        is_some.store(rights.is_some(), Ordering::Release);
-        *known = rights;
+        if rights.is_some() || self.restriction.0.get().is_some() {
+            *self.restriction.0.get_or_init(Box::default).write() = rights;
+        }
     }
 
     /// Whether messages of that topic may go to the client.
     #[inline]
     pub(super) fn may_read(&self, topic: Name<'_>) -> bool {
-        !self.restriction.is_some.load(Ordering::Acquire)
-            || self.restriction.rights.read().as_ref().is_none_or(|rights| rights.may_read(topic))
+        let restriction = self.restriction.0.get();
+        restriction.is_none_or(|rights| rights.read().as_ref().is_none_or(|rights| rights.may_read(topic)))
     }
 }
 
@@ -176,7 +170,7 @@ impl Hub {
         peer.version = peer.entrance.version();
         let access = peer.entrance.access();
         if access.publish_rate != peer.access.publish_rate {
-            peer.pace = Pace::new(access.publish_rate, now);
+            peer.set_pace(Pace::new(access.publish_rate, now));
         }
         peer.access = access;
         let Some(connected) = &peer.connected else { return Ok(()) };

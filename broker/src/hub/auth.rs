@@ -26,6 +26,7 @@ use base64ct::{Base64, Encoding};
 
 use super::connack::Refusal;
 use super::login::{Login, bad};
+use super::peer::Rare;
 use super::{Batch, Ending, Hub, Next, Peer};
 use crate::auth::Access;
 use crate::auth::scram::{Exchange, Failure, SCRAM_SHA_256};
@@ -162,26 +163,27 @@ impl Hub {
         now: Instant,
         batch: &mut Batch,
     ) -> Result<Authenticated, Next> {
-        if let Login::Refused(until, refusal) = &peer.login {
-            let known = peer.authentication.as_ref().and_then(|known| known.user.as_deref());
+        if let Login::Refused(until, refusal) = peer.login() {
+            let known = peer.authentication().and_then(|known| known.user.as_deref());
             let connect = Connect { user_name: connect.user_name.or(known), ..*connect };
             return Err(self.tell_at(*until, refusal, (&connect, terms), now, batch));
         }
         let said = Said::of(connect.properties);
-        let is_first = peer.authentication.is_none();
+        let is_first = peer.authentication().is_none();
         if is_first && !(said.method == Some(SCRAM_SHA_256) && offers_scram(&peer.access)) {
             let why = "an authentication method that is not offered [5.0 MQTT-4.12.0-1]";
             return Err(self.break_off((Reason::BadAuthenticationMethod, why), terms, batch));
         }
-        let authentication = peer
-            .authentication
-            .get_or_insert_with(|| Box::new(Authentication { user: None, state: State::Idle, handled: 0 }));
+        let Peer { rare, access, .. } = &mut *peer;
+        let authentication = Rare::authentication_or(rare, || {
+            Box::new(Authentication { user: None, state: State::Idle, handled: 0 })
+        });
         let mut message = match is_first {
             true => said.message,
             false => self.next_message(authentication, terms, bytes, batch)?,
         };
         loop {
-            match authentication.step(&peer.access, connect.user_name, message) {
+            match authentication.step(access, connect.user_name, message) {
                 Ok(Answer::More(answer)) => {
                     say(Reason::ContinueAuthentication, answer.as_deref(), terms, batch)
                         .map_err(|refusal| self.break_off(refusal, terms, batch))?
@@ -382,11 +384,11 @@ mod tests {
             let mut peer = hub.accept(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), entrance(), now).unwrap();
             let mut bytes = connect(Some(&user_name), None);
             hub.handle(&mut peer, &bytes, now, &mut batch);
-            assert_eq!(peer.authentication.as_ref().unwrap().user, None);
+            assert_eq!(peer.authentication().unwrap().user, None);
             bytes.extend(auth(Reason::ContinueAuthentication, Some(b"n,,n=user,r=abc")));
             let handled = hub.handle(&mut peer, &bytes, now, &mut batch);
             assert_eq!(matches!(handled.next, Next::Read(_)), is_kept, "{handled:?}");
-            assert_eq!(peer.authentication.as_ref().unwrap().user.as_deref(), Some("user"));
+            assert_eq!(peer.authentication().unwrap().user.as_deref(), Some("user"));
         }
     }
 

@@ -36,7 +36,7 @@ impl Hub {
         connect: &Connect<'c>,
         terms: &Terms,
         last_word: Option<&str>,
-        (peer, user): (&Peer, Option<&'c str>),
+        (peer, user): (&Peer, Option<&str>),
     ) -> Result<Grant<'c>, Refusal> {
         let Peer { access, limits, .. } = peer;
         if connect.will.as_ref().is_some_and(|will| !limits.allow_topic(will.topic.as_str())) {
@@ -52,10 +52,11 @@ impl Hub {
         };
         if access.user_as_client_id {
             let user = user.filter(|user| !user.is_empty());
-            grant.client_id = Cow::Borrowed(user.ok_or((
+            let user = user.ok_or((
                 Reason::NotAuthorized,
                 "the user name is the client identifier here, and there is none",
-            ))?);
+            ))?;
+            grant.client_id = Cow::Owned(user.to_owned());
         } else if connect.client_id.is_empty() {
             if !access.identifiers.may_be_empty {
                 return Err((Reason::ClientIdentifierNotValid, "a client identifier is needed here"));

@@ -1,6 +1,7 @@
 //! CONNECT, take-over, and the end of a connection.
 
 use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -98,7 +99,7 @@ impl Hub {
             Ok(grant) => grant,
             Err(refusal) => return refuse(refusal, batch),
         };
-        if self.is_taken(&peer.origin, &grant.client_id) {
+        if self.is_taken(peer.origin(), &grant.client_id) {
             let what = "the client identifier is a bridge's here: take another";
             return refuse((Reason::ClientIdentifierNotValid, what), batch);
         }
@@ -114,18 +115,23 @@ impl Hub {
             batch.tally.keep(will.message.bytes());
         }
         let mut link = Link::new(connection, terms, will);
-        let visit = Arc::new(Visit {
-            address: peer.origin.to_string().into(),
-            listener: peer.entrance.name.clone(),
-            user: user.map(Into::into),
-            version: grant.version,
-            keep_alive: grant.keep_alive,
-            is_clean: grant.is_clean,
-            since: now,
-            traffic: Arc::clone(&peer.traffic),
-        });
+        let user = user.map(Into::into);
+        // Nobody has it yet.
+        if let Some(visit) = Arc::get_mut(&mut peer.visit) {
+            let Grant { version, keep_alive, is_clean, .. } = grant;
+            *visit = Visit {
+                version,
+                keep_alive,
+                is_clean,
+                user,
+                since: now,
+                listener: visit.listener.take(),
+                origin: visit.origin.clone(),
+                traffic: mem::take(&mut visit.traffic),
+            };
+        }
         let client = loop {
-            match self.try_link(&grant, (peer, rights.as_ref()), (link, &visit), now, batch) {
+            match self.try_link(&grant, (peer, rights.as_ref()), link, now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
                     release_will(link.will, batch);
@@ -137,8 +143,8 @@ impl Hub {
                     link = mine;
                     debug!(
                         target: CONNECTIONS,
-                        event = "takeover", client = &*grant.client_id, address:% = peer.origin;
-                        "{} takes over {}", peer.origin, Shown(&grant.client_id)
+                        event = "takeover", client = &*grant.client_id, address:% = peer.origin();
+                        "{} takes over {}", peer.origin(), Shown(&grant.client_id)
                     );
                     self.publish_will(will, &client, batch);
                 }
@@ -149,18 +155,28 @@ impl Hub {
         batch.tally.connects += 1;
         batch.tally.messages_sent += 1;
         let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
-        let is_greeted = Cell::new(false);
+        let (is_greeted, has_spare) = (Cell::new(false), Cell::new(false));
         peer.writer = rights.map(Writer::new);
         let limits = Arc::clone(&peer.limits);
-        let connected =
-            Connected { client, connection, version, terms, keep_alive, limits, is_greeted, is_bridge };
-        let connected = peer.connected.insert(connected);
+        let connected = Connected {
+            client,
+            connection,
+            version,
+            terms,
+            keep_alive,
+            limits,
+            is_greeted,
+            is_bridge,
+            has_spare,
+        };
+        peer.is_let_in();
+        let (visit, connected) = (&peer.visit, peer.connected.insert(connected));
         debug!(
             target: CONNECTIONS,
-            event = "connected", client = connected.client.id(), address:% = peer.origin,
+            event = "connected", client = connected.client.id(), address:% = visit.origin,
             user = visit.user.as_deref().unwrap_or_default(), protocol:% = version, clean = is_clean, keep_alive;
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
-            peer.origin,
+            visit.origin,
             Shown(connected.client.id()),
             u8::from(is_clean),
             expiry.seconds()
@@ -177,10 +193,11 @@ impl Hub {
         &self,
         grant: &Grant<'_>,
         (peer, rights): (&Peer, Option<&Arc<Rights>>),
-        (mut link, visit): (Link, &Arc<Visit>),
+        mut link: Link,
         now: Instant,
         batch: &mut Batch,
     ) -> Linked {
+        let visit = &peer.visit;
         let mut sessions = self.sessions.lock();
         // Looked at under the lock: a stop finds every link that was made before it.
         if self.stopping.load(Ordering::Acquire) {
@@ -188,7 +205,7 @@ impl Hub {
             let code = self.redirect.lock().as_ref().map_or(Reason::ServerUnavailable, Redirect::reason);
             return Linked::Refused(link, (code, "the broker stops"));
         }
-        let existing = sessions.get(&*grant.client_id).cloned();
+        let existing = sessions.get(&grant.client_id).cloned();
         // Whoever has changed the entrance since they were worked out may have looked for its clients already.
         let access = peer.entrance.access();
         let rights = match Arc::ptr_eq(&access, &peer.access) {
@@ -272,7 +289,7 @@ impl Hub {
         let id: Arc<str> = grant.client_id.as_ref().into();
         let mut session = Session::of_client(&id, grant.expiry, link);
         session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
-        let client = Arc::new(Client::new(Arc::clone(&id), self.next_number(), session));
+        let client = Arc::new(Client::new(id, self.next_number(), session));
         client.set_rights(rights);
         let mut session = client.session.lock();
         session.visited(client.id(), Arc::clone(visit));
@@ -283,7 +300,7 @@ impl Hub {
         }
         session.settle(&mut batch.tally);
         drop(session);
-        sessions.insert(id, Arc::clone(&client));
+        sessions.insert(Arc::clone(&client));
         self.session_count.store(sessions.len(), Ordering::Relaxed);
         drop(sessions);
         if let Some(replaced) = existing {
@@ -299,7 +316,7 @@ impl Hub {
         loop {
             let secret = ahash::RandomState::new().hash_one(self.next_number());
             let id = format!("{prefix}{secret:016x}");
-            if !self.sessions.lock().contains_key(id.as_str()) {
+            if self.sessions.lock().get(&id).is_none() {
                 return id;
             }
         }
@@ -343,7 +360,7 @@ impl Hub {
 
     fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.leave(&peer.origin);
+        self.leave(peer.origin());
         peer.entrance.leave();
         let (level, times) = match self.to_be_told(&peer, ending, now) {
             Some(times) => (Level::Info, times),
@@ -352,7 +369,7 @@ impl Hub {
         let client = peer.connected.as_ref().map_or("", |connected| connected.client.id());
         log!(
             target: CONNECTIONS, level,
-            event = "disconnected", client, address:% = peer.origin, reason = ending.kind(), why:% = ending;
+            event = "disconnected", client, address:% = peer.origin(), reason = ending.kind(), why:% = ending;
             "{peer} disconnected: {ending}{}", Times(times)
         );
         batch.tally.charge(peer.aliases.bytes(), 0);
@@ -390,7 +407,7 @@ impl Hub {
         let Some(limit) = ending.limit() else { return ending.is_violation().then_some(1) };
         self.reached.count(limit);
         let who = peer.connected.as_ref().map(|connected| Who::Client(connected.client.id()));
-        self.reached.happened(limit, &who.unwrap_or(Who::Origin(&peer.origin)), 1, now)
+        self.reached.happened(limit, &who.unwrap_or(Who::Origin(peer.origin())), 1, now)
     }
 
     /// Nobody finds the session any more, if it still was the one of its client identifier. Says whether it was.

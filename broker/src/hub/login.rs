@@ -26,8 +26,9 @@ use crate::codec::{Connect, Reason};
 use crate::session::Terms;
 
 /// How far a login is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Login {
+    #[default]
     Unverified,
     Verified(Verdict),
     /// To be told at that time.
@@ -46,7 +47,7 @@ const MAX_LOGGED_CHARS: usize = 100;
 impl Peer {
     /// What came of the [`Verification`] that [`Next::Verify`] gave. The same bytes are to be handled again.
     pub fn verified(&mut self, verdict: Verdict) {
-        self.login = Login::Verified(verdict);
+        self.set_login(Login::Verified(verdict));
     }
 }
 
@@ -60,7 +61,7 @@ impl Hub {
         now: Instant,
         batch: &mut Batch,
     ) -> Result<(), Next> {
-        let refusal = match &peer.login {
+        let refusal = match peer.login() {
             Login::Refused(until, refusal) => {
                 return Err(self.tell_at(*until, refusal, (connect, terms), now, batch));
             }
@@ -99,7 +100,7 @@ impl Hub {
         now: Instant,
         batch: &mut Batch,
     ) -> Next {
-        let source = match &peer.origin {
+        let source = match peer.origin() {
             Origin::Tcp(address) => address.ip().into(),
             Origin::Unix(_) | Origin::Bridge(_) => Source::Local,
         };
@@ -109,7 +110,7 @@ impl Hub {
         }
         // Told within the time for CONNECT, so that it is told at all.
         let until = now.checked_add(delay).into_iter().chain(peer.deadline()).min().unwrap_or(now);
-        peer.login = Login::Refused(until, refusal);
+        peer.set_login(Login::Refused(until, refusal));
         Next::Hold(until)
     }
 

@@ -65,7 +65,9 @@ mod subscriptions;
 mod topics;
 mod trace;
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -80,12 +82,14 @@ pub use latency::Latencies;
 pub use limits::Limits;
 pub use memory::Stage;
 pub use output::Sleep;
-pub use peer::{Origin, Peer};
+pub use peer::Peer;
 pub use restore::Restored;
 pub use stats::{Stats, StoreStats};
 #[cfg(test)]
 pub(crate) use topics::names as statistics;
 pub use trace::{MOST_TRACED, TRACE, TooManyTraced};
+
+pub use crate::session::Origin;
 
 use crate::auth::{Delays, Entrance, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
@@ -97,7 +101,7 @@ use counters::Counters;
 use delivery::Delivery;
 use latency::Latency;
 use memory::Memory;
-use peer::Connected;
+use peer::{Connected, Rare};
 use reached::{Limit, Reached};
 use retained::RetainedStore;
 use schedule::Schedule;
@@ -153,7 +157,54 @@ pub struct Hub {
 }
 
 /// By client identifier.
-type Sessions = HashMap<Arc<str>, Arc<Client>, ahash::RandomState>;
+#[derive(Default)]
+struct Sessions(HashSet<ById, ahash::RandomState>);
+
+/// A client that is found by its identifier, which it has itself: beside it, a table would have it twice.
+struct ById(Arc<Client>);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        &self.0.id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Sessions {
+    fn get(&self, id: &str) -> Option<&Arc<Client>> {
+        self.0.get(id).map(|ById(client)| client)
+    }
+
+    /// In place of another one with its identifier.
+    fn insert(&mut self, client: Arc<Client>) {
+        self.0.replace(ById(client));
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.0.iter().map(|ById(client)| client)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
 
 /// Tells one session from every other, over the broker's whole life.
 type ClientKey = u64;
@@ -353,7 +404,7 @@ impl Hub {
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Peer { connected, aliases, writer, pace, .. } = peer;
+        let Peer { connected, aliases, writer, rare, access, .. } = peer;
         let Some(connected) = connected else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
@@ -370,9 +421,8 @@ impl Hub {
             match decode_after(topic, rest, Some(connected.version), connected.limits.max_packet_bytes) {
                 // Not moved out: it is large, and nearly all of it is empty.
                 Ok(Decoded::Packet { ref packet, length }) => {
-                    if let Some(pace) = pace
-                        && let Packet::Publish(_) = packet
-                        && let Err(until) = pace.take(length, now)
+                    if let Packet::Publish(_) = packet
+                        && let Err(until) = Rare::take_publish(rare, length, now)
                     {
                         self.refused(&connected.client, Limit::PublishRate, batch);
                         break Next::Hold(until);
@@ -396,8 +446,8 @@ impl Hub {
                         }
                         Packet::Auth(auth) => {
                             held.let_go(&mut batch.tally);
-                            let authentication = peer.authentication.as_deref_mut();
-                            self.handle_auth(authentication, &peer.access, &connected.terms, auth, batch)
+                            let authentication = Rare::authentication(rare);
+                            self.handle_auth(authentication, access, &connected.terms, auth, batch)
                         }
                         _ => self.handle_packet(connected, packet, &mut held, batch),
                     };
@@ -410,10 +460,11 @@ impl Hub {
             }
         };
         held.let_go(&mut batch.tally);
+        drop(held);
         batch.measured = None;
         if consumed > 0 {
             peer.last_packet = now;
-            peer.traffic.published(batch.tally.publish_received - published);
+            peer.traffic().published(batch.tally.publish_received - published);
         }
         Handled { consumed, next }
     }
@@ -544,5 +595,21 @@ impl<'h> Held<'h> {
             session.settle(tally);
         }
         *self = Held::Nothing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Visit;
+
+    /// What the counts of an [`Arc`] take.
+    const ARC_BYTES: usize = 16;
+
+    #[test]
+    fn a_client_takes_little_memory() {
+        // Sizes of the allocator's; the next are 384 and 160.
+        assert!(size_of::<Client>() + ARC_BYTES <= 320, "{}", size_of::<Client>());
+        assert!(size_of::<Visit>() + ARC_BYTES <= 128, "{}", size_of::<Visit>());
     }
 }

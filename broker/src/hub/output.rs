@@ -102,6 +102,7 @@ impl Hub {
         self.fill(&mut session, (peer, connected), unsent, batch)?;
         // What is queued is in flight first.
         let awaits = session.outbound.in_flight() > 0;
+        connected.has_spare.set(session.has_spare());
         let link = session.link.as_mut().ok_or(Ending::TakenOver)?;
         if !unsent.is_empty() || was_held && !link.outbox.is_held() {
             if connected.client.is_traced() {
@@ -121,6 +122,17 @@ impl Hub {
         link.held_bytes = peer.held_bytes();
         link.sleep(waker, true);
         Ok(Sleep::Asleep)
+    }
+
+    /// The client has rested for a while: its session gives back memory that was kept for messages to come.
+    pub fn rest(&self, peer: &Peer, batch: &mut Batch) {
+        let Some(connected) = &peer.connected else { return };
+        connected.has_spare.set(false);
+        let mut session = connected.client.session.lock();
+        if session.link_of(connected.connection).is_some() {
+            session.rest();
+            session.settle(&mut batch.tally);
+        }
     }
 
     /// Moves what the window allows from the queue to the outbox, and the outbox to `unsent` if that is empty.

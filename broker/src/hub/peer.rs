@@ -1,8 +1,6 @@
 //! A network connection as the hub sees it.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,45 +11,19 @@ use super::pace::Pace;
 use super::{Client, Ending, Limits};
 use crate::auth::{Access, Entrance};
 use crate::codec::{Connect, Version};
-use crate::session::{ConnectionId, ReceivedAliases, Terms, Traffic};
+use crate::session::{ConnectionId, Origin, ReceivedAliases, Terms, Traffic, Visit};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
 const SHOWN_CHARS: usize = 64;
 
-/// Where a connection comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// The UNIX socket at this path, which does not say who is at the other end.
-    Unix(Arc<Path>),
-    /// The bridge of that name, in this process.
-    Bridge(Arc<str>),
-}
-
-impl From<SocketAddr> for Origin {
-    fn from(address: SocketAddr) -> Self {
-        Self::Tcp(address)
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => path.display().fmt(f),
-            Self::Bridge(name) => write!(f, "bridge {name}"),
-        }
-    }
-}
+/// A client that has sent nothing for so long rests.
+const REST: Duration = Duration::from_secs(10);
 
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
-    pub(super) origin: Origin,
+    /// Where it comes from, and what it says of itself; shared from the time on at which it has a session.
+    pub(super) visit: Arc<Visit>,
     pub(super) access: Arc<Access>,
-    pub(super) login: Login,
-    /// None without a method in CONNECT.
-    pub(super) authentication: Option<Box<Authentication>>,
     pub(super) connected: Option<Connected>,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Instant,
@@ -60,17 +32,52 @@ pub struct Peer {
     held_bytes: usize,
     /// The topic aliases that its client made.
     pub(super) aliases: ReceivedAliases,
-    /// Who its certificate says that it is.
-    certified: Option<Box<str>>,
     /// What its client may publish; none is anything.
     pub(super) writer: Option<Box<Writer>>,
-    /// None where it may publish as fast as it can.
-    pub(super) pace: Option<Box<Pace>>,
+    /// What most connections have not, but for the time before their CONNECT at the most.
+    pub(super) rare: Option<Box<Rare>>,
     /// The listener it came by.
     pub(super) entrance: Arc<Entrance>,
-    /// Of the entrance, as `access`, `writer` and `pace` are.
+    /// Of the entrance, as `access`, `writer` and the pace are.
     pub(super) version: u64,
-    pub(super) traffic: Arc<Traffic>,
+}
+
+#[derive(Default)]
+pub(super) struct Rare {
+    login: Login,
+    /// Who its certificate says that it is.
+    certified: Option<Box<str>>,
+    /// None without a method in CONNECT.
+    authentication: Option<Box<Authentication>>,
+    /// None where it may publish as fast as it can.
+    pace: Option<Box<Pace>>,
+}
+
+impl Rare {
+    pub(super) fn authentication(rare: &mut Option<Box<Self>>) -> Option<&mut Authentication> {
+        rare.as_mut()?.authentication.as_deref_mut()
+    }
+
+    /// The one there is, or a new one.
+    pub(super) fn authentication_or(
+        rare: &mut Option<Box<Self>>,
+        new: impl FnOnce() -> Box<Authentication>,
+    ) -> &mut Authentication {
+        rare.get_or_insert_default().authentication.get_or_insert_with(new)
+    }
+
+    /// A PUBLISH of so many bytes came: takes it, or says when to come again.
+    #[inline]
+    pub(super) fn take_publish(
+        rare: &mut Option<Box<Self>>,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), Instant> {
+        match rare {
+            Some(rare) => rare.pace.as_mut().map_or(Ok(()), |pace| pace.take(bytes, now)),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(super) struct Connected {
@@ -87,6 +94,8 @@ pub(super) struct Connected {
     pub(super) is_greeted: Cell<bool>,
     /// It is another broker's bridge, and said so as mosquitto's do.
     pub(super) is_bridge: bool,
+    /// Its session had memory to give back when its task last went to sleep.
+    pub(super) has_spare: Cell<bool>,
 }
 
 impl Peer {
@@ -95,33 +104,58 @@ impl Peer {
         let version = entrance.version();
         let access = entrance.access();
         let pace = Pace::new(access.publish_rate, now);
+        let rare = pace.map(|pace| Box::new(Rare { pace: Some(pace), ..Rare::default() }));
         Self {
-            origin,
+            visit: Arc::new(Visit::new(origin, entrance.name.clone(), now)),
             access,
-            login: Login::Unverified,
-            authentication: None,
             connected: None,
             last_packet: now,
             limits,
             held_bytes: 0,
             aliases: ReceivedAliases::default(),
-            certified: None,
             writer: None,
-            pace,
+            rare,
             entrance: Arc::clone(entrance),
             version,
-            traffic: Arc::default(),
         }
     }
 
     /// Where to count what the network floor reads and writes.
     pub fn traffic(&self) -> &Traffic {
-        &self.traffic
+        &self.visit.traffic
+    }
+
+    /// Where it comes from.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.visit.origin
+    }
+
+    pub(super) fn login(&self) -> &Login {
+        self.rare.as_ref().map_or(&Login::Unverified, |rare| &rare.login)
+    }
+
+    pub(super) fn set_login(&mut self, login: Login) {
+        self.rare.get_or_insert_default().login = login;
+    }
+
+    pub(super) fn authentication(&self) -> Option<&Authentication> {
+        self.rare.as_ref()?.authentication.as_deref()
+    }
+
+    pub(super) fn set_pace(&mut self, pace: Option<Box<Pace>>) {
+        if pace.is_some() || self.is_paced() {
+            self.rare.get_or_insert_default().pace = pace;
+        }
+    }
+
+    /// Its CONNECT was accepted: nobody asks any more how it logged in.
+    pub(super) fn is_let_in(&mut self) {
+        self.rare.take_if(|rare| rare.authentication.is_none() && rare.pace.is_none());
     }
 
     /// By its certificate it is that user.
     pub fn is_user(&mut self, user: Box<str>) {
-        self.certified = Some(user);
+        self.rare.get_or_insert_default().certified = Some(user);
     }
 
     /// The connection holds so many bytes: unwritten, or of a packet that is not whole.
@@ -137,9 +171,9 @@ impl Peer {
     /// Who its client is, as far as it said or showed that.
     pub(super) fn user<'a>(&'a self, connect: &Connect<'a>) -> Option<&'a str> {
         if self.access.user_from_certificate {
-            return self.certified.as_deref();
+            return self.rare.as_ref()?.certified.as_deref();
         }
-        connect.user_name.or_else(|| self.authentication.as_ref()?.user())
+        connect.user_name.or_else(|| self.rare.as_ref()?.authentication.as_ref()?.user())
     }
 
     /// Whether its CONNECT was accepted.
@@ -149,7 +183,7 @@ impl Peer {
 
     /// Whether there is a limit to how fast it may publish.
     pub fn is_paced(&self) -> bool {
-        self.pace.is_some()
+        self.rare.as_ref().is_some_and(|rare| rare.pace.is_some())
     }
 
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
@@ -161,6 +195,12 @@ impl Peer {
             Some(Connected { keep_alive, .. }) => Duration::from_millis(1500) * u32::from(*keep_alive),
         };
         self.last_packet.checked_add(patience)
+    }
+
+    /// When [`Hub::rest`](super::Hub::rest) is worth a call, unless a packet comes before.
+    pub fn rests_at(&self) -> Option<Instant> {
+        let connected = self.connected.as_ref()?;
+        if connected.has_spare.get() { self.last_packet.checked_add(REST) } else { None }
     }
 
     /// Why the connection ends that somebody ended.
@@ -181,8 +221,8 @@ impl Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.connected {
-            Some(connected) => write!(f, "client {} at {}", Shown(connected.client.id()), self.origin),
-            None => self.origin.fmt(f),
+            Some(connected) => write!(f, "client {} at {}", Shown(connected.client.id()), self.origin()),
+            None => self.origin().fmt(f),
         }
     }
 }

@@ -92,16 +92,16 @@ impl Hub {
         let mut session = Session::restored(&recovered, log);
         session.begin_restored_absence(will, since);
         let id: Arc<str> = recovered.client_id.as_str().into();
-        let client = Arc::new(Client::new(Arc::clone(&id), recovered.number, session));
+        let client = Arc::new(Client::new(id, recovered.number, session));
         let mut sessions = self.sessions.lock();
         let mut index = self.index.write();
         let mut session = client.session.lock();
-        if sessions.contains_key(&id) {
+        if sessions.get(&client.id).is_some() {
             // The next one of its client identifier began, and what it leaves was not handed on to the end.
             release_will(session.end_absence(), batch);
             return self.fetch_to_hand_on(&client);
         }
-        sessions.insert(id, Arc::clone(&client));
+        sessions.insert(Arc::clone(&client));
         restored.sessions += 1;
         for (filter, subscription) in subscriptions {
             if self.resubscribe(&mut index, &mut session, &client, &filter, subscription).is_some() {

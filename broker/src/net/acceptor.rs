@@ -14,14 +14,13 @@ use std::time::{Duration, Instant};
 use log::{Level, debug, log_enabled};
 use smol::future::or;
 use smol::lock::Semaphore;
-use smol::{LocalExecutor, channel};
+use smol::{LocalExecutor, Timer, channel};
 use socket2::Socket;
 
 use super::housekeeping;
 use super::listener::{Desk, Listening};
 use super::proxy::{self, Refusal};
-use super::reactor::Timer;
-use super::worker::{ARRIVALS, Accepted, Arrival, Place, Team};
+use super::worker::{ARRIVALS, Accepted, Arrival, Place, Post, Team};
 use crate::hub::{CONNECTIONS, Hub, Origin, Peer};
 
 /// How long to wait for descriptors to come free when there are none.
@@ -41,19 +40,18 @@ pub(super) async fn accept(mut listening: Listening, place: Place) {
     };
     if let Some(thread) = or(closed, accept_here(&mut listening, &place)).await {
         listening.leave();
-        place.team.send(thread, Arrival::Listening(listening.into()));
+        place.post.team.send(thread, Arrival::Listening(listening.into()));
     }
 }
 
 /// Gives the thread that is to go on.
 async fn accept_here(listening: &mut Listening, place: &Place) -> Option<usize> {
-    let Place { reactor, team, .. } = place;
+    let Post { reactor, team, .. } = &*place.post;
     let mut ready = listening.join();
     loop {
         if let Err(error) = ready {
             team.hub.cannot_accept(&error, Instant::now());
-            let (mut timer, until) = (Timer::new(reactor.clone()), Instant::now() + EXHAUSTED_PAUSE);
-            poll_fn(|cx| timer.poll(cx, until)).await;
+            Timer::after(EXHAUSTED_PAUSE).await;
         }
         ready = match poll_fn(|cx| listening.poll_ready(cx)).await {
             Ok(()) => match reactor.balance().accepts_instead(reactor.now()) {
@@ -67,7 +65,7 @@ async fn accept_here(listening: &mut Listening, place: &Place) -> Option<usize> 
 
 /// Accepts as many as may come before the thread looks at its other sockets again.
 async fn accept_some(listening: &mut Listening, place: &Place) -> io::Result<()> {
-    let Place { reactor, team, .. } = place;
+    let Post { reactor, team, .. } = &*place.post;
     let limits = team.hub.limits();
     let others = reactor.now().elapsed().as_micros() / SHARE.as_micros();
     for _ in 0..ARRIVALS.saturating_add(usize::try_from(others).unwrap_or(usize::MAX)) {

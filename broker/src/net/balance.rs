@@ -11,7 +11,6 @@
 //! own, it gets it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -90,7 +89,7 @@ impl Board {
 pub(super) struct Balance {
     thread: usize,
     board: Board,
-    seats: RefCell<Slab<Rc<Cost>>>,
+    seats: RefCell<Slab<Cost>>,
     began: Cell<Instant>,
     slept: Cell<Duration>,
     settling: Cell<u32>,
@@ -101,52 +100,25 @@ pub(super) struct Balance {
 /// What a connection cost its thread in a period, and where it is to go.
 #[derive(Default)]
 struct Cost {
-    bytes: Cell<u64>,
+    bytes: u64,
     /// The latest in which it cost anything.
-    period: Cell<u32>,
-    moves_to: Cell<Option<u32>>,
+    period: u32,
+    moves_to: Option<u16>,
 }
 
 impl Cost {
     /// In that period.
     fn bytes(&self, period: u32) -> u64 {
-        if self.period.get() == period { self.bytes.get() } else { 0 }
+        if self.period == period { self.bytes } else { 0 }
     }
 }
 
-/// A connection's place on its thread.
-pub(super) struct Seat {
-    balance: Rc<Balance>,
-    number: usize,
-    cost: Rc<Cost>,
-}
+/// A connection's place on its thread: to be [given back](Balance::leave).
+pub(super) struct Seat(u32);
 
 impl Seat {
-    /// Takes a place on the thread.
-    pub(super) fn on(balance: &Rc<Balance>) -> Self {
-        let cost = Rc::<Cost>::default();
-        let number = balance.seats.borrow_mut().insert(Rc::clone(&cost));
-        Self { balance: Rc::clone(balance), number, cost }
-    }
-
-    /// A system call moved so many bytes for the connection.
-    pub(super) fn served(&self, bytes: usize) {
-        // The call itself costs about as much as these do.
-        const CALL_BYTES: u64 = 4096;
-        let period = self.balance.period.get();
-        self.cost.bytes.set(self.cost.bytes(period) + CALL_BYTES + bytes as u64);
-        self.cost.period.set(period);
-    }
-
-    /// The thread that is to serve the connection from now on.
-    pub(super) fn moves_to(&self) -> Option<usize> {
-        self.cost.moves_to.get().map(|thread| thread as usize)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.balance.seats.borrow_mut().try_remove(self.number);
+    fn number(&self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
@@ -175,6 +147,32 @@ impl Balance {
 
     fn other(&self, is_asked: bool, now: Instant) -> Option<usize> {
         is_asked.then(|| self.board.place(now)).filter(|thread| *thread != self.thread)
+    }
+
+    /// A place for a connection. There are fewer connections than numbers.
+    pub(super) fn sit(&self) -> Seat {
+        Seat(u32::try_from(self.seats.borrow_mut().insert(Cost::default())).unwrap_or(u32::MAX))
+    }
+
+    /// The connection is over, or goes to another thread.
+    pub(super) fn leave(&self, seat: Seat) {
+        self.seats.borrow_mut().try_remove(seat.number());
+    }
+
+    /// A system call moved so many bytes for the connection.
+    pub(super) fn served(&self, seat: &Seat, bytes: usize) {
+        // The call itself costs about as much as these do.
+        const CALL_BYTES: u64 = 4096;
+        if let Some(cost) = self.seats.borrow_mut().get_mut(seat.number()) {
+            let period = self.period.get();
+            cost.bytes = cost.bytes(period) + CALL_BYTES + bytes as u64;
+            cost.period = period;
+        }
+    }
+
+    /// The thread that is to serve the connection from now on.
+    pub(super) fn moves_to(&self, seat: &Seat) -> Option<usize> {
+        self.seats.borrow().get(seat.number()).and_then(|cost| cost.moves_to).map(usize::from)
     }
 
     /// The thread slept from `asleep` until `now`. At the end of a period, tells connections to move.
@@ -217,17 +215,18 @@ impl Balance {
 
     /// Tells connections worth that fraction of the thread's work to move, the costliest first.
     fn give_worth(&self, numerator: u64, denominator: u64, to: usize) -> bool {
-        let seats = self.seats.borrow();
-        let bytes = |cost: &Cost| cost.bytes(self.period.get());
-        let mut costs: Vec<_> = seats.iter().map(|(_, cost)| cost).filter(|cost| bytes(cost) > 0).collect();
-        costs.sort_by_key(|cost| std::cmp::Reverse(bytes(cost)));
-        let total: u64 = costs.iter().map(|cost| bytes(cost)).sum();
+        let mut seats = self.seats.borrow_mut();
+        let period = self.period.get();
+        let mut costs: Vec<_> =
+            seats.iter_mut().map(|(_, cost)| cost).filter(|cost| cost.bytes(period) > 0).collect();
+        costs.sort_by_key(|cost| std::cmp::Reverse(cost.bytes(period)));
+        let total: u64 = costs.iter().map(|cost| cost.bytes(period)).sum();
         let mut worth = total.saturating_mul(numerator) / denominator;
         let mut given = false;
         for cost in costs {
-            if let Some(rest) = worth.checked_sub(bytes(cost)) {
+            if let Some(rest) = worth.checked_sub(cost.bytes(period)) {
                 worth = rest;
-                cost.moves_to.set(u32::try_from(to).ok());
+                cost.moves_to = u16::try_from(to).ok();
                 given = true;
             }
         }
@@ -244,16 +243,16 @@ mod tests {
     use super::*;
 
     /// A thread of two, and the other one's share.
-    fn thread(number: usize, other_busy: Share) -> Rc<Balance> {
+    fn thread(number: usize, other_busy: Share) -> Balance {
         let board = Board::new(2, false);
         board.post(1 - number, other_busy, board.since);
-        Rc::new(Balance::new(number, board))
+        Balance::new(number, board)
     }
 
-    fn seats(balance: &Rc<Balance>, costs: &[u64]) -> Vec<Seat> {
+    fn seats(balance: &Balance, costs: &[u64]) -> Vec<Seat> {
         let seat = |cost: &u64| {
-            let seat = Seat::on(balance);
-            seat.cost.bytes.set(*cost);
+            let seat = balance.sit();
+            balance.seats.borrow_mut()[seat.number()].bytes = *cost;
             seat
         };
         costs.iter().map(seat).collect()
@@ -271,7 +270,7 @@ mod tests {
         let balance = thread(number, other_busy);
         let seats = seats(&balance, costs);
         pass(&balance, busy);
-        seats.iter().map(|seat| seat.moves_to() == Some(1 - number)).collect()
+        seats.iter().map(|seat| balance.moves_to(seat) == Some(1 - number)).collect()
     }
 
     #[test]
@@ -310,9 +309,10 @@ mod tests {
         let balance = thread(0, 0);
         let seats = seats(&balance, &[0; 4]);
         for period in 0..2 * (SETTLING + 1) {
-            seats.iter().for_each(|seat| seat.served(1 << 20));
+            seats.iter().for_each(|seat| balance.served(seat, 1 << 20));
             pass(&balance, 1000);
-            let told = seats.iter().filter(|seat| seat.cost.moves_to.take().is_some()).count();
+            let mut places = balance.seats.borrow_mut();
+            let told = places.iter_mut().filter_map(|(_, cost)| cost.moves_to.take()).count();
             assert_eq!(told, if period % (SETTLING + 1) == 0 { 2 } else { 0 }, "period {period}");
         }
     }
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn who_leaves_costs_nothing_any_more() {
         let balance = thread(0, 0);
-        drop(seats(&balance, &[8, 8]));
+        seats(&balance, &[8, 8]).into_iter().for_each(|seat| balance.leave(seat));
         assert!(balance.seats.borrow().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,13 +11,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::balance::Seat;
-use super::logins::Logins;
-use super::reactor::{Reactor, Timer};
 use super::received::Received;
 use super::socket::Socket;
 use super::websocket;
+use super::worker::{Arrival, Post};
 use crate::auth::Verdict;
-use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep, Stage};
+use crate::hub::{Batch, Ending, Handled, Hub, Next, Peer, Sleep, Stage as MemoryStage};
 use crate::session::Outbox;
 
 /// Bytes read at a time, into a buffer that all connections of a thread share.
@@ -56,15 +56,15 @@ pub(super) struct Connection<S> {
     /// Bytes received and not handled: part of a packet, or what had to wait for others.
     received: Received,
     /// How many bytes `received` must have before it is worth looking at.
-    wanted: usize,
+    wanted: u32,
     /// Packets handed over for writing.
     unsent: Outbox,
-    /// Bytes that wait behind them.
-    waiting: usize,
+    /// So much waits behind them that nothing is read.
+    is_behind: bool,
     /// Memory it takes that the hub's account knows of.
     accounted: usize,
     /// Since when the client has read nothing of `unsent`.
-    stuck_since: Option<Instant>,
+    stuck_since: Option<Box<Instant>>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -76,7 +76,7 @@ impl<S: Socket> Connection<S> {
             received: Received::default(),
             wanted: 1,
             unsent: Outbox::default(),
-            waiting: 0,
+            is_behind: false,
             accounted: 0,
             stuck_since: None,
         }
@@ -103,6 +103,15 @@ impl<S: Socket> Connection<S> {
             rest.clear();
         }
         (rest, self.peer)
+    }
+
+    fn wanted(&self) -> usize {
+        usize::try_from(self.wanted).unwrap_or(usize::MAX)
+    }
+
+    /// Sets [`Connection::wanted`]: no more than what is there and a packet, which has less than 2^28 bytes.
+    fn want(&mut self, bytes: usize) {
+        self.wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
     /// Tells the hub how much memory the connection takes.
@@ -134,19 +143,18 @@ impl<S: Socket> Rest<S> {
 
     /// Writes what is left, says that it was all, and waits until the client has taken it: closing over unread bytes
     /// would reset the connection, and the client would not get to read.
-    async fn linger(&mut self, hub: &Hub, reactor: Rc<Reactor>) {
-        let until = reactor.now() + LINGER;
-        let mut timer = Timer::new(reactor);
+    async fn linger(&mut self, post: &Post) {
+        let until = post.reactor.now() + LINGER;
         let mut is_shut = false;
         poll_fn(|cx| {
-            if timer.poll(cx, until).is_ready() {
+            if self.socket.poll_time(cx, until).is_ready() {
                 return Poll::Ready(());
             }
             SCRATCH.with_borrow_mut(|scratch| self.poll_end(cx, &mut is_shut, scratch))
         })
         .await;
         self.clear();
-        SCRATCH.with_borrow_mut(|scratch| hub.absorb(&mut scratch.batch));
+        SCRATCH.with_borrow_mut(|scratch| post.hub.absorb(&mut scratch.batch));
     }
 
     /// Ready when there is nothing more to wait for.
@@ -163,7 +171,7 @@ impl<S: Socket> Rest<S> {
                 Poll::Pending => break,
             }
         }
-        if self.unsent.is_empty() && !std::mem::replace(is_shut, true) && self.socket.shut_down().is_err() {
+        if self.unsent.is_empty() && !mem::replace(is_shut, true) && self.socket.shut_down().is_err() {
             return Poll::Ready(());
         }
         // Read on even while something is unsent: a client that waits for its own bytes to go would never read.
@@ -178,53 +186,101 @@ impl<S: Socket> Rest<S> {
     }
 }
 
-/// Serves a connection to its end, or until it is to go to another thread: then gives it, and which.
-pub(super) async fn serve<S: Socket>(
-    connection: Connection<S>,
-    hub: &Hub,
-    logins: &Logins,
-    reactor: Rc<Reactor>,
-) -> Option<(Connection<S>, usize)> {
-    let mut served = Served {
-        connection,
-        hub,
-        logins,
-        pause: Pause::No,
-        is_told: false,
-        gathers: false,
-        seat: Seat::on(reactor.balance()),
-        timer: Timer::new(Rc::clone(&reactor)),
-        reactor: Rc::clone(&reactor),
-    };
-    let end = poll_fn(|cx| served.poll(cx)).await;
-    let Served { mut connection, is_told, .. } = served;
-    let ending = match end {
-        End::Moves(thread) => {
-            connection.socket.leave();
-            return Some((connection, thread));
+/// A connection being served to its end, or until it goes to another thread.
+///
+/// A future by hand: one that the compiler makes keeps each variable that it moves on in a place of its own, and would have
+/// four of a connection. What its end needs is made at its end.
+pub(super) struct Serving<S>(Stage<S>);
+
+#[expect(clippy::large_enum_variant, reason = "it is the first for nearly all of its life")]
+enum Stage<S> {
+    Serves(Served<S>),
+    /// The connection is over, and its last words may take a while to be read.
+    Lingers(Pin<Box<dyn Future<Output = ()>>>),
+    Over,
+}
+
+impl<S: Socket> Serving<S> {
+    /// On this thread from now on.
+    pub(super) fn new(connection: Connection<S>, post: Rc<Post>) -> Self {
+        let seat = post.reactor.balance().sit();
+        Self(Stage::Serves(Served {
+            connection,
+            post,
+            pause: Pause::No,
+            is_told: false,
+            gathers: false,
+            seat,
+        }))
+    }
+}
+
+impl<S: Socket> Future for Serving<S>
+where
+    Arrival: From<Connection<S>>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self(stage) = &mut *self;
+        if let Stage::Serves(served) = stage {
+            let end = ready!(served.poll(cx));
+            let Stage::Serves(served) = mem::replace(stage, Stage::Over) else { return Poll::Ready(()) };
+            let Served { mut connection, post, is_told, seat, .. } = served;
+            post.reactor.balance().leave(seat);
+            match end {
+                End::Moves(thread) => {
+                    connection.socket.leave();
+                    post.move_to(thread, connection.into());
+                }
+                End::Over(ending) => {
+                    if let Some(last) = connection.end(ending, is_told, &post) {
+                        *stage = Stage::Lingers(last);
+                    }
+                }
+            }
         }
-        End::Over(ending) => ending,
-    };
-    // Who does not read will not read this either.
-    let is_stuck =
-        matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !connection.unsent.is_empty();
-    let is_told = is_told && !is_stuck;
-    let (mut rest, peer) = connection.let_go(is_told);
-    if is_told && ending == Ending::Stopping {
-        // A stop waits for those that are not closed. Their wills are out already.
-        rest.linger(hub, reactor).await;
-        close(peer, &ending, hub);
-        return None;
+        match stage {
+            Stage::Lingers(last) => last.as_mut().poll(cx),
+            Stage::Serves(_) | Stage::Over => Poll::Ready(()),
+        }
     }
-    close(peer, &ending, hub);
-    match ending {
-        // Whatever state it is in.
-        Ending::Panicked => {}
-        Ending::Refused { .. } | Ending::Tls(_) | Ending::WebSocket(_) => rest.linger(hub, reactor).await,
-        _ if is_told || (rest.socket.is_answered() && !is_stuck) => rest.linger(hub, reactor).await,
-        _ => rest.socket.say_goodbye(),
+}
+
+impl<S: Socket> Connection<S> {
+    /// Closes it, and gives what is left to do, if anything is.
+    fn end(
+        self,
+        ending: Ending,
+        is_told: bool,
+        post: &Rc<Post>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        // Who does not read will not read this either.
+        let is_stuck =
+            matches!(ending, Ending::WriteTimeout | Ending::MemoryShort) && !self.unsent.is_empty();
+        let is_told = is_told && !is_stuck;
+        let (mut rest, peer) = self.let_go(is_told);
+        let post = Rc::clone(post);
+        if is_told && ending == Ending::Stopping {
+            // A stop waits for those that are not closed. Their wills are out already.
+            return Some(Box::pin(async move {
+                rest.linger(&post).await;
+                close(peer, &ending, &post.hub);
+            }));
+        }
+        close(peer, &ending, &post.hub);
+        let lingers = match ending {
+            // Whatever state it is in.
+            Ending::Panicked => return None,
+            Ending::Refused { .. } | Ending::Tls(_) | Ending::WebSocket(_) => true,
+            _ => is_told || (rest.socket.is_answered() && !is_stuck),
+        };
+        if !lingers {
+            rest.socket.say_goodbye();
+            return None;
+        }
+        Some(Box::pin(async move { rest.linger(&post).await }))
     }
-    None
 }
 
 /// Tells the hub that a connection is over.
@@ -236,10 +292,9 @@ pub(super) fn close(peer: Peer, ending: &Ending, hub: &Hub) {
 }
 
 /// A connection on its thread.
-struct Served<'s, S> {
+struct Served<S> {
     connection: Connection<S>,
-    hub: &'s Hub,
-    logins: &'s Logins,
+    post: Rc<Post>,
     /// What must come before anything else is read.
     pause: Pause,
     /// The client was told why the connection ends.
@@ -247,8 +302,6 @@ struct Served<'s, S> {
     /// Those that it gave something wait for its next turn.
     gathers: bool,
     seat: Seat,
-    reactor: Rc<Reactor>,
-    timer: Timer,
 }
 
 /// Why a thread serves a connection no longer.
@@ -267,10 +320,11 @@ enum Pause {
     Until(Instant),
 }
 
-impl<S: Socket> Served<'_, S> {
+impl<S: Socket> Served<S> {
     /// A panic is the end of this connection, not of the thread and the others on it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if let Some(thread) = self.seat.moves_to().filter(|_| self.connection.peer.is_connected()) {
+        let thread = self.post.reactor.balance().moves_to(&self.seat);
+        if let Some(thread) = thread.filter(|_| self.connection.peer.is_connected()) {
             if self.gathers {
                 SCRATCH.with_borrow_mut(|scratch| self.release(&mut scratch.batch));
             }
@@ -287,7 +341,7 @@ impl<S: Socket> Served<'_, S> {
 
     fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         SCRATCH.with_borrow_mut(|scratch| {
-            scratch.batch.at(self.reactor.now());
+            scratch.batch.at(self.post.reactor.now());
             let turned = self.poll_turns(cx, scratch);
             if !matches!(turned, Poll::Ready(Ok(()))) {
                 self.release(&mut scratch.batch);
@@ -298,7 +352,7 @@ impl<S: Socket> Served<'_, S> {
                 Poll::Ready(Err(ending)) => {
                     // What was answered before the end still goes out, as far as it goes at once.
                     let Connection { peer, unsent, .. } = &mut self.connection;
-                    self.is_told = self.hub.farewell(peer, &ending, unsent, &mut scratch.batch);
+                    self.is_told = self.post.hub.farewell(peer, &ending, unsent, &mut scratch.batch);
                     _ = self.flush(cx, &mut scratch.batch);
                     Poll::Ready(ending)
                 }
@@ -329,22 +383,23 @@ impl<S: Socket> Served<'_, S> {
                     return Poll::Ready(Err(ending));
                 }
                 self.connection.account(&mut scratch.batch);
-                return self.poll_deadline(cx).map(Err);
+                return self.poll_deadline(cx, &mut scratch.batch).map(Err);
             }
-            let may_read =
-                !is_paused && self.connection.waiting < self.hub.max_outbox_bytes().saturating_mul(2);
-            if may_read && let Poll::Ready(next) = self.read(cx, scratch) {
+            if !is_paused
+                && !self.connection.is_behind
+                && let Poll::Ready(next) = self.read(cx, scratch)
+            {
                 if next? { continue } else { break }
             }
             self.connection.account(&mut scratch.batch);
-            match self.hub.sleep(
+            match self.post.hub.sleep(
                 &self.connection.peer,
                 &mut self.connection.unsent,
                 cx.waker(),
                 &mut scratch.batch,
             )? {
-                Sleep::Output => self.connection.waiting = 0,
-                Sleep::Asleep => return self.poll_deadline(cx).map(Err),
+                Sleep::Output => self.connection.is_behind = false,
+                Sleep::Asleep => return self.poll_deadline(cx, &mut scratch.batch).map(Err),
             }
         }
         self.connection.account(&mut scratch.batch);
@@ -359,7 +414,7 @@ impl<S: Socket> Served<'_, S> {
                 let verdict = ready!(login.as_mut().poll(cx));
                 self.connection.peer.verified(verdict);
             }
-            Pause::Until(until) => ready!(self.timer.poll(cx, *until)),
+            Pause::Until(until) => ready!(self.connection.socket.poll_time(cx, *until)),
         }
         self.pause = Pause::No;
         Poll::Ready(())
@@ -373,7 +428,7 @@ impl<S: Socket> Served<'_, S> {
             return Poll::Pending;
         }
         while let free @ 1.. =
-            (self.connection.wanted + AHEAD_BYTES).saturating_sub(self.connection.received.len())
+            (self.connection.wanted() + AHEAD_BYTES).saturating_sub(self.connection.received.len())
         {
             let free = buffer.get_mut(..free).unwrap_or_default();
             let n = match ready!(self.connection.socket.poll_recv(cx, free)) {
@@ -388,7 +443,7 @@ impl<S: Socket> Served<'_, S> {
     }
 
     fn count_read(&self, n: usize, batch: &mut Batch) {
-        self.seat.served(n);
+        self.post.reactor.balance().served(&self.seat, n);
         batch.tally().bytes_received += i64::try_from(n).unwrap_or(0);
         self.connection.peer.traffic().read(n);
     }
@@ -396,7 +451,7 @@ impl<S: Socket> Served<'_, S> {
     /// Reads and handles once. True to go on, false to let others write first.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<bool, Ending>> {
         let Scratch { buffer, whole, batch } = scratch;
-        if self.connection.received.len() >= self.connection.wanted {
+        if self.connection.received.len() >= self.connection.wanted() {
             // Whole packets that had to wait.
             return Poll::Ready(self.handle_received(whole, batch));
         }
@@ -414,9 +469,9 @@ impl<S: Socket> Served<'_, S> {
         };
         self.count_read(n, batch);
         let fresh = free.get(..n).unwrap_or_default();
-        if self.connection.received.len() + n < self.connection.wanted {
+        if self.connection.received.len() + n < self.connection.wanted() {
             self.connection.received.append(fresh);
-            return Poll::Ready(if self.hub.may_hold(self.connection.received.len()) {
+            return Poll::Ready(if self.post.hub.may_hold(self.connection.received.len()) {
                 Ok(true)
             } else {
                 batch.tally().cut_connections += 1;
@@ -452,37 +507,37 @@ impl<S: Socket> Served<'_, S> {
             self.connection.peer.is_user(user);
         }
         let Handled { consumed, next } =
-            self.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
-        if matches!(next, Next::Yield) && self.hub.memory_stage() == Stage::Ample {
+            self.post.hub.handle(&mut self.connection.peer, bytes, Instant::now(), batch);
+        if matches!(next, Next::Yield) && self.post.hub.memory_stage() == MemoryStage::Ample {
             self.gathers = batch.gather();
         } else {
             self.release(batch);
         }
         batch.wake();
-        let waiting = self.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
+        let waiting = self.post.hub.collect(&self.connection.peer, &mut self.connection.unsent, batch);
         // A client that said DISCONNECT is not told that it must go.
         if !matches!(next, Next::End(_)) {
-            self.connection.waiting = waiting?;
+            self.connection.is_behind = waiting? >= self.post.hub.max_outbox_bytes().saturating_mul(2);
         }
         let rest = bytes.get(consumed..).unwrap_or_default();
         self.connection.received.append(rest);
         match next {
             Next::Read(needed) => {
-                self.connection.wanted = rest.len() + needed;
+                self.connection.want(rest.len() + needed);
                 Ok(true)
             }
             Next::Yield => {
-                self.connection.wanted = rest.len();
+                self.connection.want(rest.len());
                 Ok(false)
             }
             Next::Verify(verification) => {
-                self.pause = Pause::Login(self.logins.verify(verification));
-                self.connection.wanted = rest.len();
+                self.pause = Pause::Login(self.post.team.logins.verify(verification));
+                self.connection.want(rest.len());
                 Ok(true)
             }
             Next::Hold(until) => {
                 self.pause = Pause::Until(until);
-                self.connection.wanted = rest.len();
+                self.connection.want(rest.len());
                 Ok(true)
             }
             Next::End(ending) => Err(ending),
@@ -496,7 +551,7 @@ impl<S: Socket> Served<'_, S> {
             match self.connection.socket.poll_send(cx, self.connection.unsent.slices(&mut slices)) {
                 Poll::Ready(Ok(0)) => return Err(Ending::Closed),
                 Poll::Ready(Ok(n)) => {
-                    self.seat.served(n);
+                    self.post.reactor.balance().served(&self.seat, n);
                     self.connection.unsent.advance(n);
                     batch.tally().bytes_sent += i64::try_from(n).unwrap_or(0);
                     self.connection.peer.traffic().written(n);
@@ -504,12 +559,12 @@ impl<S: Socket> Served<'_, S> {
                     if self.connection.unsent.is_empty()
                         && let Some(since) = self.connection.unsent.take_measured()
                     {
-                        self.hub.delivered(since, Instant::now());
+                        self.post.hub.delivered(since, Instant::now());
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(ending(&error)),
                 Poll::Pending => {
-                    self.connection.stuck_since.get_or_insert_with(|| self.reactor.now());
+                    self.connection.stuck_since.get_or_insert_with(|| Box::new(self.post.reactor.now()));
                     return Ok(());
                 }
             }
@@ -518,20 +573,37 @@ impl<S: Socket> Served<'_, S> {
     }
 
     /// Ready when the client has been silent, or has not read, for too long.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let write =
-            self.connection.stuck_since.and_then(|since| since.checked_add(self.hub.limits().write_timeout));
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Ending> {
+        let write = self
+            .connection
+            .stuck_since
+            .as_ref()
+            .and_then(|since| since.checked_add(self.post.hub.limits().write_timeout));
         // Whoever waits to be read from again is not silent.
         let is_held = self.connection.peer.is_connected() && matches!(self.pause, Pause::Until(_));
         let read = self.connection.peer.deadline().filter(|_| !is_held);
-        let deadline = match (read, write) {
-            (Some(read), Some(write)) => read.min(write),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return Poll::Pending,
+        let rest = self.connection.peer.rests_at();
+        let rest = rest.filter(|at| {
+            let waits = *at > self.post.reactor.now();
+            if !waits {
+                self.post.hub.rest(&self.connection.peer, batch);
+            }
+            waits
+        });
+        let Some(end) = read.into_iter().chain(write).min() else {
+            if let Some(rest) = rest {
+                _ = self.connection.socket.poll_time(cx, rest);
+            }
+            return Poll::Pending;
         };
-        self.timer.poll(cx, deadline).map(|()| {
-            if write == Some(deadline) { Ending::WriteTimeout } else { self.connection.peer.timeout() }
-        })
+        if let Some(rest) = rest.filter(|rest| *rest < end) {
+            _ = self.connection.socket.poll_time(cx, rest);
+            return Poll::Pending;
+        }
+        self.connection
+            .socket
+            .poll_time(cx, end)
+            .map(|()| if write == Some(end) { Ending::WriteTimeout } else { self.connection.peer.timeout() })
     }
 }
 
@@ -546,5 +618,20 @@ fn ending(error: &io::Error) -> Ending {
         // A plain socket takes any data.
         io::ErrorKind::InvalidData => Ending::Tls(error.to_string()),
         kind => Ending::Network(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::socket::Plain;
+
+    /// What the executor puts around a future.
+    const TASK_BYTES: usize = 64;
+
+    #[test]
+    fn a_connection_is_a_small_task() {
+        // A size of the allocator's; the next are 384 and 448.
+        assert!(size_of::<Serving<Plain>>() + TASK_BYTES <= 320, "{}", size_of::<Serving<Plain>>());
     }
 }

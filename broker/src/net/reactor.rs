@@ -1,9 +1,10 @@
 //! The sockets and timers of one thread.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,12 +22,12 @@ thread_local! {
 
 /// Wakes the tasks of a thread when their socket is ready or their time has come.
 pub(super) struct Reactor {
-    balance: Rc<Balance>,
+    balance: Balance,
     poller: Arc<Poller>,
-    sockets: RefCell<Slab<Readiness>>,
-    /// By time; the number tells apart those of the same time.
-    timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
-    timers_made: Cell<u64>,
+    sockets: RefCell<Slab<Watched>>,
+    /// When somebody is to be woken whose socket says nothing, by time.
+    alarms: RefCell<BTreeSet<Alarm>>,
+    start: Instant,
     /// Those that wait for the next look at the sockets.
     turned: RefCell<Vec<Waker>>,
     now: Cell<Instant>,
@@ -34,12 +35,52 @@ pub(super) struct Reactor {
 }
 
 /// What is known of a socket: not ready only after it said so.
-struct Readiness {
+struct Watched {
     readable: bool,
     writable: bool,
     /// The end was reported, or may have been: only an empty read tells.
     ended: bool,
+    /// Of the task that it belongs to, which is one.
     waker: Option<Waker>,
+    alarm: Option<Alarm>,
+}
+
+impl Watched {
+    fn wakes(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+}
+
+/// A time, in whole ms since the reactor's start, and the socket whose task is to be woken then: the time in the upper bits,
+/// so that they sort by it. There is one for nearly every connection, so it had better be small.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Alarm(NonZeroU64);
+
+impl Alarm {
+    /// Bits of a socket's key.
+    const KEY_BITS: u32 = 24;
+    /// More sockets than that are not watched by a thread.
+    const MAX_KEY: u32 = (1 << Self::KEY_BITS) - 1;
+
+    /// The first ms that is not before the time.
+    fn new(start: Instant, at: Instant, key: u32) -> Self {
+        let ns = at.saturating_duration_since(start).as_nanos();
+        // That is 34 years, and none is 0.
+        let most = u128::from(u64::MAX >> Self::KEY_BITS);
+        let ms = u64::try_from(ns.div_ceil(1_000_000).clamp(1, most)).unwrap_or(u64::MAX);
+        Self(NonZeroU64::new(ms << Self::KEY_BITS | u64::from(key)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn time(self, start: Instant) -> Instant {
+        start + Duration::from_millis(self.0.get() >> Self::KEY_BITS)
+    }
+
+    fn key(self) -> usize {
+        usize::try_from(self.0.get() & u64::from(Self::MAX_KEY)).unwrap_or(usize::MAX)
+    }
 }
 
 impl Reactor {
@@ -47,11 +88,11 @@ impl Reactor {
     pub(super) fn start(poller: Arc<Poller>, balance: Balance) -> Rc<Self> {
         let new = || {
             Rc::new(Self {
-                balance: Rc::new(balance),
+                balance,
                 poller,
                 sockets: RefCell::default(),
-                timers: RefCell::default(),
-                timers_made: Cell::new(0),
+                alarms: RefCell::default(),
+                start: Instant::now(),
                 turned: RefCell::default(),
                 now: Cell::new(Instant::now()),
                 ready: RefCell::default(),
@@ -61,7 +102,7 @@ impl Reactor {
     }
 
     /// Who is served on the thread.
-    pub(super) fn balance(&self) -> &Rc<Balance> {
+    pub(super) fn balance(&self) -> &Balance {
         &self.balance
     }
 
@@ -86,7 +127,7 @@ impl Reactor {
     /// Waits for the next event, at most for `limit`.
     pub(super) fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
         let limit = if self.turned.borrow().is_empty() { limit } else { Some(Duration::ZERO) };
-        let first = self.timers.borrow().first_key_value().map(|((at, _), _)| *at);
+        let first = self.alarms.borrow().first().map(|alarm| alarm.time(self.start));
         let timeout = match (limit, first) {
             (Some(Duration::ZERO), _) | (_, None) => limit,
             (_, Some(at)) => Some(at.saturating_duration_since(Instant::now())),
@@ -114,11 +155,17 @@ impl Reactor {
                 }
             }
         }
-        let mut timers = self.timers.borrow_mut();
-        while let Some(first) = timers.first_entry()
-            && first.key().0 <= self.now()
+        let mut alarms = self.alarms.borrow_mut();
+        while let Some(first) = alarms.first().copied()
+            && first.time(self.start) <= self.now()
         {
-            first.remove().wake();
+            alarms.pop_first();
+            if let Some(socket) = sockets.get_mut(first.key()) {
+                socket.alarm = None;
+                if let Some(waker) = socket.waker.take() {
+                    waker.wake();
+                }
+            }
         }
         self.turned.borrow_mut().drain(..).for_each(Waker::wake);
     }
@@ -127,9 +174,12 @@ impl Reactor {
 /// A socket that the reactor of its thread watches. It may go to another thread in between.
 pub(super) struct Registered {
     socket: Socket,
-    /// Where the reactor has it.
-    key: Option<usize>,
+    /// Where the reactor has it; [`AWAY`] if it has not.
+    key: u32,
 }
+
+/// No socket has that key.
+const AWAY: u32 = u32::MAX;
 
 /// Which way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -149,16 +199,21 @@ impl Registered {
 
     /// The same, watched by nobody yet.
     pub(super) fn apart(socket: Socket) -> Self {
-        Self { socket, key: None }
+        Self { socket, key: AWAY }
     }
 
     /// Has this thread's reactor watch it.
     pub(super) fn join(&mut self) -> io::Result<()> {
         CURRENT.with(|current| {
             let reactor = current.get().ok_or_else(|| io::Error::other("the thread has no reactor"))?;
-            let readiness = Readiness { readable: true, writable: true, ended: false, waker: None };
-            let key = reactor.sockets.borrow_mut().insert(readiness);
-            self.key = Some(key);
+            let mut sockets = reactor.sockets.borrow_mut();
+            let place = sockets.vacant_entry();
+            let key = place.key();
+            self.key = u32::try_from(key)
+                .ok()
+                .filter(|key| *key <= Alarm::MAX_KEY)
+                .ok_or_else(|| io::Error::other("the thread has as many sockets as it can watch"))?;
+            place.insert(Watched { readable: true, writable: true, ended: false, waker: None, alarm: None });
             reactor.poller.add(&self.socket, key)
         })
     }
@@ -170,12 +225,16 @@ impl Registered {
     }
 
     fn go(&mut self, leave: impl FnOnce(&Poller, &Socket)) {
-        if let Some(key) = self.key.take() {
+        if let Some(key) = self.key() {
+            self.key = AWAY;
             // Without one the thread has ended, and its reactor with it.
             _ = CURRENT.try_with(|current| {
                 let Some(reactor) = current.get() else { return };
                 leave(&reactor.poller, &self.socket);
-                reactor.sockets.borrow_mut().try_remove(key);
+                let watched = reactor.sockets.borrow_mut().try_remove(key);
+                if let Some(alarm) = watched.and_then(|watched| watched.alarm) {
+                    reactor.alarms.borrow_mut().remove(&alarm);
+                }
             });
         }
     }
@@ -186,15 +245,12 @@ impl Registered {
 
     /// Whether a call in that direction may do something; if not, the task is woken when it may.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>, way: Way) -> Poll<io::Result<()>> {
-        let wait = |reactor: &Reactor, key: usize, known: &mut Readiness| {
+        let wait = |reactor: &Reactor, key: usize, known: &mut Watched| {
             let is_ready = if way == Way::Read { known.readable } else { known.writable };
             if is_ready {
                 return Poll::Ready(Ok(()));
             }
-            match &mut known.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => known.waker = Some(cx.waker().clone()),
-            }
+            known.wakes(cx);
             match reactor.poller.rearm(&self.socket, key, !known.readable, !known.writable) {
                 Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
@@ -216,8 +272,34 @@ impl Registered {
         self.known(|_, _, known| known.readable = known.ended);
     }
 
-    fn known<T>(&self, then: impl FnOnce(&Reactor, usize, &mut Readiness) -> T) -> Option<T> {
-        let key = self.key?;
+    /// Ready at `at`: there is one such time for a socket. A wake-up that is set for an earlier time is kept, since moving it
+    /// for each packet would cost more than waking once in vain.
+    pub(super) fn poll_time(&self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let wait = |reactor: &Reactor, key: usize, known: &mut Watched| {
+            if reactor.now() >= at {
+                return Poll::Ready(());
+            }
+            known.wakes(cx);
+            let alarm = Alarm::new(reactor.start, at, u32::try_from(key).unwrap_or(AWAY));
+            if known.alarm.is_none_or(|set| set > alarm) {
+                let mut alarms = reactor.alarms.borrow_mut();
+                if let Some(set) = known.alarm.replace(alarm) {
+                    alarms.remove(&set);
+                }
+                alarms.insert(alarm);
+            }
+            Poll::Pending
+        };
+        // Without a reactor the thread ends, and this with it.
+        self.known(wait).unwrap_or(Poll::Ready(()))
+    }
+
+    fn key(&self) -> Option<usize> {
+        usize::try_from(self.key).ok().filter(|_| self.key != AWAY)
+    }
+
+    fn known<T>(&self, then: impl FnOnce(&Reactor, usize, &mut Watched) -> T) -> Option<T> {
+        let key = self.key()?;
         CURRENT.with(|current| {
             let reactor = current.get()?;
             let mut sockets = reactor.sockets.borrow_mut();
@@ -229,46 +311,5 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.go(Poller::close);
-    }
-}
-
-/// Wakes its task at a time that may change.
-pub(super) struct Timer {
-    reactor: Rc<Reactor>,
-    set: Option<(Instant, u64)>,
-}
-
-impl Timer {
-    pub(super) fn new(reactor: Rc<Reactor>) -> Self {
-        Self { reactor, set: None }
-    }
-
-    /// Ready at `at`. A wake-up that is set for an earlier time is kept, since moving it for each packet would cost
-    /// more than waking once in vain.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        let now = self.reactor.now();
-        if now >= at {
-            return Poll::Ready(());
-        }
-        if self.set.is_none_or(|(set, _)| set <= now || set > at) {
-            self.clear();
-            let number = self.reactor.timers_made.get();
-            self.reactor.timers_made.set(number + 1);
-            self.reactor.timers.borrow_mut().insert((at, number), cx.waker().clone());
-            self.set = Some((at, number));
-        }
-        Poll::Pending
-    }
-
-    fn clear(&mut self) {
-        if let Some(set) = self.set.take() {
-            self.reactor.timers.borrow_mut().remove(&set);
-        }
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.clear();
     }
 }

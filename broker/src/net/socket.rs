@@ -3,16 +3,20 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use super::reactor::{Registered, Way};
 
 /// A two-way byte stream, of one thread at a time.
-pub(super) trait Socket: Send {
+pub(super) trait Socket: Send + Unpin + 'static {
     /// Reads what is there; 0 is the end.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
     /// Writes what goes without waiting. If that is nothing, the next call begins with the same bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Ready at `at`, the one time that the task waits for; it may change from call to call.
+    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()>;
 
     /// Says that nothing more will be written.
     fn shut_down(&mut self) -> io::Result<()>;
@@ -67,6 +71,10 @@ impl Plain {
         })
     }
 
+    pub(super) fn until(&self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.registered.poll_time(cx, at)
+    }
+
     pub(super) fn close_writing(&self) -> io::Result<()> {
         self.registered.socket().shutdown(Shutdown::Write)
     }
@@ -96,6 +104,10 @@ impl Socket for Plain {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.send(cx, slices)
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.until(cx, at)
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

@@ -15,7 +15,7 @@ use smol::{LocalExecutor, channel};
 
 use super::acceptor::{Proxied, accept};
 use super::balance::{Balance, Board};
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Serving};
 use super::listener::Listening;
 use super::logins::Logins;
 use super::poller::Poller;
@@ -87,12 +87,27 @@ impl Arrival {
     }
 }
 
+/// What all connections of a thread share.
+pub(super) struct Post {
+    pub(super) hub: Arc<Hub>,
+    pub(super) team: Arc<Team>,
+    pub(super) reactor: Rc<Reactor>,
+}
+
+impl Post {
+    /// Has another thread serve a connection that has left this one.
+    pub(super) fn move_to(&self, thread: usize, arrival: Arrival) {
+        self.team.moved.fetch_add(1, Ordering::Relaxed);
+        self.team.send(thread, arrival);
+    }
+}
+
 /// All threads that serve connections, and the ways to them.
 pub(super) struct Team {
     pub(super) hub: Arc<Hub>,
     /// Where connections from proxies go first.
     pub(super) proxied: channel::Sender<Proxied>,
-    logins: Logins,
+    pub(super) logins: Logins,
     board: Board,
     /// Never longer than the number of connections that the hub lets in.
     intakes: Box<[channel::Sender<Arrival>]>,
@@ -156,7 +171,8 @@ impl Worker {
             let balance = Balance::new(number, team.board.clone());
             let reactor = Reactor::start(Arc::clone(&poller), balance);
             let executor = Rc::new(LocalExecutor::new());
-            let place = Place { executor: Rc::downgrade(&executor), reactor: Rc::clone(&reactor), team };
+            let post = Post { hub: Arc::clone(&team.hub), team, reactor: Rc::clone(&reactor) };
+            let place = Place { executor: Rc::downgrade(&executor), post: Rc::new(post) };
             let serve_all = executor.run(serve_all(arrivals.clone(), place));
             if let Err(error) = drive(serve_all, &reactor, poller) {
                 error!("cannot wait for sockets any more: {error}");
@@ -180,8 +196,7 @@ impl Worker {
 pub(super) struct Place {
     /// It ends with its thread, whatever still runs on it.
     executor: Weak<LocalExecutor<'static>>,
-    pub(super) reactor: Rc<Reactor>,
-    pub(super) team: Arc<Team>,
+    pub(super) post: Rc<Post>,
 }
 
 impl Place {
@@ -196,7 +211,7 @@ impl Place {
         let plain = match Registered::new(socket) {
             Ok(registered) => Plain::new(registered),
             Err(error) => {
-                return connection::close(peer, &Ending::Network(error.kind()), &self.team.hub);
+                return connection::close(peer, &Ending::Network(error.kind()), &self.post.hub);
             }
         };
         // A kind of task for each, so that what TLS and WebSocket keep takes no room in the others.
@@ -215,16 +230,21 @@ impl Place {
         S: Socket + 'static,
         Arrival: From<Connection<S>>,
     {
-        self.spawn(serve(Connection::new(socket, peer), Rc::clone(&self.reactor), Arc::clone(&self.team)));
+        self.spawn(Serving::new(Connection::new(socket, peer), Rc::clone(&self.post)));
     }
 
     /// Serves a connection that was served elsewhere before.
-    fn go_on<S>(&self, connection: Connection<S>)
+    fn go_on<S>(&self, mut connection: Connection<S>)
     where
         S: Socket + 'static,
         Arrival: From<Connection<S>>,
     {
-        self.spawn(go_on(connection, Rc::clone(&self.reactor), Arc::clone(&self.team)));
+        match connection.join() {
+            Ok(()) => self.spawn(Serving::new(connection, Rc::clone(&self.post))),
+            Err(error) => {
+                connection::close(connection.into_peer(), &Ending::Network(error.kind()), &self.post.hub);
+            }
+        }
     }
 }
 
@@ -242,29 +262,6 @@ async fn serve_all(arrivals: channel::Receiver<Arrival>, place: Place) {
         if turns.next() == Some(ARRIVALS) {
             yield_now().await;
         }
-    }
-}
-
-async fn go_on<S>(mut connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
-where
-    S: Socket,
-    Arrival: From<Connection<S>>,
-{
-    match connection.join() {
-        Ok(()) => serve(connection, reactor, team).await,
-        Err(error) => connection::close(connection.into_peer(), &Ending::Network(error.kind()), &team.hub),
-    }
-}
-
-async fn serve<S>(connection: Connection<S>, reactor: Rc<Reactor>, team: Arc<Team>)
-where
-    S: Socket,
-    Arrival: From<Connection<S>>,
-{
-    if let Some((connection, thread)) = connection::serve(connection, &team.hub, &team.logins, reactor).await
-    {
-        team.moved.fetch_add(1, Ordering::Relaxed);
-        team.send(thread, connection.into());
     }
 }
 

@@ -43,9 +43,12 @@ impl Expiry {
 /// A will that is to be delayed goes out when the delay is over or the session ends, whichever is first
 /// [5.0 MQTT-3.1.2-8]; and not at all if the client returns to the session before [5.0 MQTT-3.1.3-9].
 #[derive(Debug, Default)]
-pub struct Absence {
+pub struct Absence(Option<Box<Away>>);
+
+#[derive(Debug)]
+struct Away {
     /// The end of the connection.
-    since: Option<Instant>,
+    since: Instant,
     ends: Option<Instant>,
     /// With the time when its delay is over.
     will: Option<(Option<Instant>, Will)>,
@@ -54,61 +57,63 @@ pub struct Absence {
 impl Absence {
     /// The connection ended at `now` and left that will. Gives it back if it goes out at once.
     pub(super) fn begin(&mut self, expiry: Expiry, will: Option<Will>, now: Instant) -> Option<Will> {
-        self.since = Some(now);
-        self.ends = expiry.end(now);
-        let will = will?;
-        if will.delay_seconds == 0 || expiry == Expiry::AT_ONCE {
-            return Some(will);
+        if expiry == Expiry::AT_ONCE {
+            return will;
         }
-        self.will = Some((now.checked_add(Duration::from_secs(will.delay_seconds.into())), will));
-        None
+        let (waits, at_once) = match will {
+            Some(will) if will.delay_seconds > 0 => (Some(will), None),
+            at_once => (None, at_once),
+        };
+        *self = Self::restored(expiry, waits, now);
+        at_once
     }
 
     /// One that began at `since`, in an earlier life of the broker; so the will waits even if its delay is over.
     pub(super) fn restored(expiry: Expiry, will: Option<Will>, since: Instant) -> Self {
         let delayed = |will: Will| (since.checked_add(Duration::from_secs(will.delay_seconds.into())), will);
-        Self { since: Some(since), ends: expiry.end(since), will: will.map(delayed) }
+        Self(Some(Box::new(Away { since, ends: expiry.end(since), will: will.map(delayed) })))
     }
 
     /// The absence is over, one way or the other: gives the will that waited.
     pub(super) fn end(&mut self) -> Option<Will> {
-        std::mem::take(self).will.map(|(_, will)| will)
+        self.0.take()?.will.map(|(_, will)| will)
     }
 
-    /// When it began.
+    /// When it began; none if the session ended with its connection.
     pub fn since(&self) -> Option<Instant> {
-        self.since
+        self.0.as_ref().map(|away| away.since)
     }
 
     /// The will that waits.
     pub(super) fn will(&self) -> Option<&Will> {
-        self.will.as_ref().map(|(_, will)| will)
+        self.0.as_ref()?.will.as_ref().map(|(_, will)| will)
     }
 
     /// When there is something to be done.
     pub fn due(&self) -> Option<Instant> {
-        let will = self.will.as_ref().and_then(|(at, _)| *at);
-        will.into_iter().chain(self.ends).min()
+        let away = self.0.as_ref()?;
+        let will = away.will.as_ref().and_then(|(at, _)| *at);
+        will.into_iter().chain(away.ends).min()
     }
 
     /// Whether the session has reached its end.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.ends.is_some_and(|at| at <= now)
+        self.0.as_ref().and_then(|away| away.ends).is_some_and(|at| at <= now)
     }
 
     /// Bytes of the will that waits.
     pub(super) fn held_bytes(&self) -> usize {
-        self.will.as_ref().map_or(0, |(_, will)| will.bytes())
+        self.will().map_or(0, Will::bytes)
     }
 
     /// The will, if it is larger than that: memory is short, and it is never sent.
     pub fn take_large_will(&mut self, keep: usize) -> Option<Will> {
-        self.will.take_if(|(_, will)| will.bytes() > keep).map(|(_, will)| will)
+        self.0.as_mut()?.will.take_if(|(_, will)| will.bytes() > keep).map(|(_, will)| will)
     }
 
     /// The will, if its delay is over.
     pub fn take_due_will(&mut self, now: Instant) -> Option<Will> {
-        self.will.take_if(|(at, _)| at.is_some_and(|at| at <= now)).map(|(_, will)| will)
+        self.0.as_mut()?.will.take_if(|(at, _)| at.is_some_and(|at| at <= now)).map(|(_, will)| will)
     }
 }
 

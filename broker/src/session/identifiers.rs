@@ -6,7 +6,7 @@ use crate::codec::PacketId;
 ///
 /// The next `runway` identifiers from `next` on are known to be free, so that
 /// the ones in use are looked through only once for each stretch between them.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Identifiers {
     next: PacketId,
     runway: u16,

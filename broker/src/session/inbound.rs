@@ -18,9 +18,13 @@
 use super::identifiers::IdentifierSet;
 use crate::codec::PacketId;
 
-/// Packet identifiers of the QoS 2 messages received and not yet released: 65,535 at most, the range of the type.
+/// Packet identifiers of the QoS 2 messages received and not yet released: 65,535 at most, the range of the type. Most
+/// clients never send one.
 #[derive(Debug, Default)]
-pub struct Inbound {
+pub struct Inbound(Option<Box<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
     /// Over this connection.
     received: IdentifierSet,
     /// Over an earlier one.
@@ -43,42 +47,61 @@ impl Inbound {
     /// not [MQTT-4.3.3-2].
     #[inline]
     pub fn receive(&mut self, packet_id: PacketId, maximum: u16) -> Received {
-        if self.received.contains(packet_id) {
+        let Known { received, earlier } = &mut **self.0.get_or_insert_default();
+        if received.contains(packet_id) {
             return Received::Again;
         }
-        if self.received.len() >= usize::from(maximum) {
+        if received.len() >= usize::from(maximum) {
             return Received::TooMany;
         }
-        self.received.insert(packet_id);
-        if self.earlier.remove(packet_id) { Received::Again } else { Received::New }
+        received.insert(packet_id);
+        if earlier.remove(packet_id) { Received::Again } else { Received::New }
     }
 
     /// With what came over the connections of the broker's earlier life.
     pub(super) fn restored(received: &[PacketId]) -> Self {
-        Self { earlier: received.iter().copied().collect(), ..Self::default() }
+        let earlier = || Known { earlier: received.iter().copied().collect(), ..Known::default() };
+        Self((!received.is_empty()).then(|| Box::new(earlier())))
     }
 
     /// Memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.received.bytes() + self.earlier.bytes()
+        self.0.as_ref().map_or(0, |known| size_of::<Known>() + known.received.bytes() + known.earlier.bytes())
     }
 
     /// A PUBREL came: the identifier is free for a new message [MQTT-4.3.3-2]. False if it was not in use.
     #[inline]
     pub fn release(&mut self, packet_id: PacketId) -> bool {
-        self.received.remove(packet_id) || self.earlier.remove(packet_id)
+        self.0
+            .as_mut()
+            .is_some_and(|known| known.received.remove(packet_id) || known.earlier.remove(packet_id))
     }
 
     /// The client knows of none of them any more. Gives them.
     pub fn forget(&mut self) -> Vec<PacketId> {
-        let Self { received, earlier } = std::mem::take(self);
+        let Known { received, earlier } = self.0.take().map(|known| *known).unwrap_or_default();
         received.iter().chain(earlier.iter()).collect()
     }
 
     /// The connection is over.
     pub(super) fn suspend(&mut self) {
-        for packet_id in std::mem::take(&mut self.received).iter() {
-            self.earlier.insert(packet_id);
+        if let Some(known) = &mut self.0 {
+            for packet_id in std::mem::take(&mut known.received).iter() {
+                known.earlier.insert(packet_id);
+            }
+        }
+        self.rest();
+    }
+
+    /// Whether [`Inbound::rest`] gave memory back.
+    pub(super) fn has_spare(&self) -> bool {
+        self.0.as_ref().is_some_and(|known| known.received.len() + known.earlier.len() == 0)
+    }
+
+    /// Gives back memory that nothing is in.
+    pub(super) fn rest(&mut self) {
+        if self.has_spare() {
+            self.0 = None;
         }
     }
 }
@@ -95,6 +118,18 @@ mod tests {
         assert_eq!(inbound.receive(seven, 9), Received::Again);
         assert!(inbound.release(seven) && !inbound.release(seven));
         assert_eq!(inbound.receive(seven, 9), Received::New);
+    }
+
+    #[test]
+    fn at_rest_it_takes_no_memory() {
+        let seven = PacketId::new(7).unwrap();
+        let mut inbound = Inbound::default();
+        inbound.receive(seven, 9);
+        inbound.rest();
+        assert_eq!(inbound.receive(seven, 9), Received::Again);
+        assert!(inbound.release(seven) && inbound.has_spare());
+        inbound.rest();
+        assert_eq!((inbound.0.is_none(), inbound.bytes()), (true, 0));
     }
 
     #[test]

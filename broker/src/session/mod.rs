@@ -4,13 +4,16 @@
 
 mod absence;
 mod aliases;
+mod hashing;
 mod identifiers;
 mod inbound;
 mod log;
 mod manner;
 mod message;
+mod origin;
 mod outbound;
 mod outbox;
+mod outgoing;
 mod tally;
 mod terms;
 #[cfg(test)]
@@ -25,13 +28,16 @@ use std::time::Instant;
 
 pub use absence::{Absence, Expiry};
 pub use aliases::ReceivedAliases;
+pub use hashing::Hashing;
 pub use inbound::{Inbound, Received};
 pub use log::SessionLog;
 pub use manner::{Manner, Note, Share, ShareKey};
 pub use message::{Content, Message, release};
+pub use origin::Origin;
 use outbound::IN_FLIGHT_BYTES;
 pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
 pub use outbox::{Barrier, Outbox};
+pub use outgoing::Outgoing;
 pub use tally::Tally;
 pub use terms::Terms;
 pub use visit::{Traffic, Visit};
@@ -50,9 +56,9 @@ pub struct Session {
     /// The receiver's half of QoS 2.
     pub inbound: Inbound,
     /// In flight and queued messages.
-    pub outbound: Outbound,
+    pub outbound: Outgoing,
     /// Topic filters, those of shared subscriptions as a whole.
-    pub subscriptions: HashSet<FilterBuf, ahash::RandomState>,
+    pub subscriptions: HashSet<FilterBuf, Hashing>,
     /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
     pub subscriptions_bytes: usize,
     /// Memory that the rights of its client take, in bytes: whoever changes them keeps it.
@@ -71,20 +77,12 @@ pub struct Session {
     pub is_recorded: bool,
     /// The group of the last change to itself or to its subscriptions that its client may rely on once it is answered.
     pub promised: u64,
-    accounted: Accounted,
+    /// Memory it takes that the tallies know of, in bytes.
+    accounted: usize,
     /// PUBLISH packets put on their way over the present connection, or the last one.
     sent: u64,
     /// Messages for it that were dropped, in its whole life.
     dropped: u64,
-}
-
-/// What the tallies know of a session.
-#[derive(Default)]
-struct Accounted {
-    bytes: usize,
-    in_flight: usize,
-    queued_messages: usize,
-    queued_bytes: usize,
 }
 
 /// What a session takes to begin with, its places in the tables included.
@@ -188,7 +186,7 @@ impl Session {
         });
         Self {
             inbound: Inbound::restored(&recovered.received),
-            outbound: outbound.unwrap_or_default(),
+            outbound: outbound.map(Outgoing::from).unwrap_or_default(),
             named_bytes: recovered.client_id.len(),
             expiry: Expiry::from_seconds(recovered.expiry_seconds),
             is_recorded: true,
@@ -198,7 +196,7 @@ impl Session {
 
     /// Where its changes are written down, if it survives the broker.
     pub fn log(&self) -> Option<&SessionLog> {
-        self.outbound.log.as_ref()
+        self.outbound.log()
     }
 
     /// From now on, changes are written down there.
@@ -268,6 +266,7 @@ impl Session {
         }
         let link = self.link.take();
         self.settle(tally);
+        self.rest();
         link
     }
 
@@ -311,20 +310,14 @@ impl Session {
             + self.inbound.bytes()
             + self.outbound.own_bytes()
             + outbox;
-        let now = Accounted {
-            bytes,
-            in_flight: self.outbound.in_flight(),
-            queued_messages: self.outbound.queued(),
-            queued_bytes: self.outbound.queued_bytes(),
-        };
-        self.account(now, tally);
+        self.accounted = tally.charge(self.accounted, bytes);
     }
 
     /// The session is over, and out of all tables: takes off the tally what it holds.
     pub fn end(&mut self, tally: &mut Tally) {
         self.outbound.clear();
         self.outbound.settle(tally);
-        self.account(Accounted::default(), tally);
+        self.accounted = tally.charge(self.accounted, 0);
     }
 
     /// A delivery went into the outbox as so many bytes, none of them shared. Does the part of [`Session::settle`] that
@@ -334,10 +327,9 @@ impl Session {
         let mut own_bytes = bytes;
         if manner.qos != QoS::AtMostOnce {
             own_bytes += IN_FLIGHT_BYTES + manner.note_bytes();
-            self.accounted.in_flight += 1;
-            tally.in_flight += 1;
+            self.outbound.settle_in_flight(tally);
         }
-        self.accounted.bytes += own_bytes;
+        self.accounted += own_bytes;
         tally.memory += tally::signed(own_bytes);
     }
 
@@ -354,6 +346,17 @@ impl Session {
         if let Some(link) = &mut self.link {
             link.stale_looks = 0;
         }
+    }
+
+    /// Whether [`Session::rest`] gave memory back.
+    pub fn has_spare(&self) -> bool {
+        self.inbound.has_spare() || self.outbound.has_spare()
+    }
+
+    /// Gives back memory that nothing is in: while messages come and go, it is kept for the next.
+    pub fn rest(&mut self) {
+        self.inbound.rest();
+        self.outbound.rest();
     }
 
     /// Drops queued messages that have expired.
@@ -376,14 +379,5 @@ impl Session {
         let dropped = self.outbound.trim(keep);
         self.dropped += dropped as u64;
         dropped
-    }
-
-    fn account(&mut self, now: Accounted, tally: &mut Tally) {
-        let before = std::mem::replace(&mut self.accounted, now);
-        let now = &self.accounted;
-        tally.charge(before.bytes, now.bytes);
-        tally.in_flight += tally::signed(now.in_flight) - tally::signed(before.in_flight);
-        tally.queued_messages += tally::signed(now.queued_messages) - tally::signed(before.queued_messages);
-        tally.queued_bytes += tally::signed(now.queued_bytes) - tally::signed(before.queued_bytes);
     }
 }

@@ -98,6 +98,15 @@ pub struct Outbound {
     sent: [(i64, i64); 3],
     expired: i64,
     too_large: i64,
+    told: Told,
+}
+
+/// What the tallies know of it.
+#[derive(Debug, Default)]
+struct Told {
+    in_flight: usize,
+    queued: usize,
+    queued_bytes: usize,
 }
 
 /// What an entry in flight takes beside its message: the table grows by doubling.
@@ -144,9 +153,49 @@ impl Outbound {
         self.in_flight() * IN_FLIGHT_BYTES + self.published_note_bytes + self.queue.own_bytes()
     }
 
+    /// With these identifiers next.
+    pub(super) fn with(identifiers: Identifiers) -> Self {
+        Self { identifiers, ..Self::default() }
+    }
+
+    pub(super) fn identifiers(&self) -> Identifiers {
+        self.identifiers
+    }
+
+    fn is_empty(&self) -> bool {
+        self.published.is_empty() && self.released.is_empty() && self.queue.len() == 0
+    }
+
+    /// Whether it is as new, but for its identifiers.
+    pub(super) fn is_blank(&self) -> bool {
+        self.log.is_none()
+            && self.is_empty()
+            && self.freed.is_empty()
+            && self.sent_messages + self.expired + self.too_large == 0
+    }
+
+    /// Whether it has room for more than is in it, which is nothing.
+    pub(super) fn has_spare(&self) -> bool {
+        self.is_empty() && (self.log.is_none() || self.published.capacity() + self.released.capacity() > 0)
+    }
+
+    /// A client at rest keeps no table.
+    pub(super) fn let_go_of_room(&mut self) {
+        self.published.shrink_to_fit();
+        self.released.shrink_to_fit();
+        self.queue.let_go_of_room();
+    }
+
     /// Counts what was sent on its own account, and takes messages that nobody needs any more off the tally.
     pub(super) fn settle(&mut self, tally: &mut Tally) {
         self.freed.settle(tally);
+        let now =
+            Told { in_flight: self.in_flight(), queued: self.queued(), queued_bytes: self.queued_bytes() };
+        let before = std::mem::replace(&mut self.told, now);
+        let now = &self.told;
+        tally.in_flight += signed(now.in_flight) - signed(before.in_flight);
+        tally.queued_messages += signed(now.queued) - signed(before.queued);
+        tally.queued_bytes += signed(now.queued_bytes) - signed(before.queued_bytes);
         if self.sent_messages == 0 && self.expired == 0 && self.too_large == 0 {
             return;
         }
@@ -161,6 +210,12 @@ impl Outbound {
         tally.publish_bytes_sent_2 += bytes_2;
         tally.expired_messages += std::mem::take(&mut self.expired);
         tally.dropped_too_large += std::mem::take(&mut self.too_large);
+    }
+
+    #[inline]
+    pub(super) fn settle_in_flight(&mut self, tally: &mut Tally) {
+        self.told.in_flight += 1;
+        tally.in_flight += 1;
     }
 
     /// Takes a message for the client: into `outbox` if the
@@ -211,12 +266,26 @@ impl Outbound {
         if self.queue.has_at_most_once() {
             return self.enqueue(content, manner, limits, now);
         }
+        match Self::pass(content, manner, outbox, now) {
+            Some(outcome) => outcome,
+            None => self.enqueue(content, manner, limits, now),
+        }
+    }
+
+    /// A message at QoS 0 before which nothing waits; none if it is to wait itself.
+    #[inline]
+    pub(super) fn pass(
+        content: &Content<'_>,
+        manner: &Manner,
+        outbox: Option<&mut Outbox>,
+        now: Instant,
+    ) -> Option<Outcome> {
         match outbox {
-            Some(outbox) => outbox
-                .publish(false, Delivery::AtMostOnce, manner, content, now)
-                .map_or(Outcome::TooLarge, Outcome::Sent),
-            None if manner.replayed => self.enqueue(content, manner, limits, now),
-            None => Outcome::Dropped,
+            Some(outbox) => {
+                let bytes = outbox.publish(false, Delivery::AtMostOnce, manner, content, now);
+                Some(bytes.map_or(Outcome::TooLarge, Outcome::Sent))
+            }
+            None => (!manner.replayed).then_some(Outcome::Dropped),
         }
     }
 

@@ -27,14 +27,23 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// What a chunk takes beside its bytes.
 const CHUNK_OVERHEAD_BYTES: usize = 64;
 
-/// Encoded packets in sending order: small ones copied together, large payloads by reference.
+/// Encoded packets in sending order: small ones copied together, large payloads by reference. An empty one has no buffer.
 #[derive(Default)]
 pub struct Outbox {
+    /// Where small packets are appended, behind all chunks.
+    tail: Vec<u8>,
+    /// Made when it is needed: most outboxes only ever have a tail.
+    more: Option<Box<More>>,
+    /// For a client of 5.0.
+    format: Option<Box<Format>>,
+}
+
+/// What stands before the tail, and what is to be remembered of it.
+#[derive(Default)]
+struct More {
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are written already.
     written: usize,
-    /// Where small packets are appended, behind all chunks.
-    tail: Vec<u8>,
     /// Unwritten bytes in `chunks`.
     chunk_bytes: usize,
     /// How many of them are shared.
@@ -43,10 +52,42 @@ pub struct Outbox {
     /// Barriers in `chunks`, and the group of the last one without a receipt.
     barriers: usize,
     last_barrier: u64,
-    /// For a client of 5.0.
-    format: Option<Box<Format>>,
     /// When a message in it came to the broker, of one that is measured.
     measured: Option<Instant>,
+}
+
+impl More {
+    fn push(&mut self, chunk: Chunk) {
+        self.chunk_bytes += chunk.bytes().len();
+        self.chunks.push_back(chunk);
+    }
+
+    fn let_go(&mut self, chunk: Chunk) {
+        let bytes = chunk.bytes().len();
+        if let Chunk::Properties(message) | Chunk::Payload(message) = chunk {
+            self.shared_bytes = self.shared_bytes.saturating_sub(bytes);
+            self.freed.release(message);
+        }
+    }
+
+    /// Takes what waits there, where no barrier does, behind what waits here.
+    fn take(&mut self, from: &mut Self) {
+        self.measured = self.measured.or(from.measured.take());
+        self.chunk_bytes += mem::take(&mut from.chunk_bytes);
+        self.shared_bytes += mem::take(&mut from.shared_bytes);
+        if self.chunks.is_empty() {
+            mem::swap(&mut self.chunks, &mut from.chunks);
+            self.written = mem::take(&mut from.written);
+        } else {
+            // Only a connection's own, partly written outbox has `written` set.
+            self.chunks.append(&mut from.chunks);
+        }
+    }
+
+    /// Whether nothing would be lost with it.
+    fn is_idle(&self) -> bool {
+        self.chunks.is_empty() && self.last_barrier == 0 && self.measured.is_none() && self.freed.is_empty()
+    }
 }
 
 /// How packets of 5.0 are to be for one client.
@@ -111,7 +152,7 @@ impl Outbox {
 
     /// Bytes that wait to be written.
     pub fn bytes(&self) -> usize {
-        self.chunk_bytes + self.tail.len()
+        self.more.as_ref().map_or(0, |more| more.chunk_bytes) + self.tail.len()
     }
 
     /// Whether nothing waits.
@@ -122,27 +163,38 @@ impl Outbox {
     /// Memory it takes beside the messages it shares.
     pub(super) fn own_bytes(&self) -> usize {
         let aliases = self.format.as_ref().and_then(|format| format.aliases.as_ref());
-        self.bytes().saturating_sub(self.shared_bytes)
-            + self.chunks.len() * CHUNK_OVERHEAD_BYTES
-            + aliases.map_or(0, SentAliases::bytes)
+        let more = self.more.as_ref().map_or(0, |more| {
+            more.chunk_bytes.saturating_sub(more.shared_bytes) + more.chunks.len() * CHUNK_OVERHEAD_BYTES
+        });
+        self.tail.len() + more + aliases.map_or(0, SentAliases::bytes)
     }
 
     /// Memory it takes beside the messages it shares; those that nobody needs any more are taken off the tally.
     pub fn settle(&mut self, tally: &mut Tally) -> usize {
-        self.freed.settle(tally);
+        if let Some(more) = &mut self.more {
+            more.freed.settle(tally);
+            if more.is_idle() {
+                self.more = None;
+            }
+        }
         self.own_bytes()
     }
 
     /// A message in it is measured, which came at that time.
     pub fn measure(&mut self, since: Option<Instant>) {
-        if !self.is_empty() {
-            self.measured = self.measured.or(since);
+        if since.is_some() && !self.is_empty() {
+            let more = self.more();
+            more.measured = more.measured.or(since);
         }
     }
 
     /// All is written: when the message came that is measured, if there was one.
     pub fn take_measured(&mut self) -> Option<Instant> {
-        self.measured.take()
+        self.more.as_mut()?.measured.take()
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// Appends encoded packets.
@@ -254,10 +306,9 @@ impl Outbox {
     /// Puts a part of a packet behind the part before.
     fn share(&mut self, chunk: Chunk) {
         self.seal_tail();
-        let bytes = chunk.bytes().len();
-        self.chunk_bytes += bytes;
-        self.shared_bytes += bytes;
-        self.chunks.push_back(chunk);
+        let more = self.more();
+        more.shared_bytes += chunk.bytes().len();
+        more.push(chunk);
     }
 
     /// What comes from now on says that something is safe: it leaves once that group is persisted.
@@ -267,24 +318,25 @@ impl Outbox {
 
     /// The same, but once the receipt is settled it leaves, too.
     pub fn hold_for(&mut self, group: u64, receipt: Option<Arc<Receipt>>) {
-        if group > self.last_barrier {
+        if group > self.more.as_ref().map_or(0, |more| more.last_barrier) {
             self.seal_tail();
+            let more = self.more();
             if receipt.is_none() {
-                self.last_barrier = group;
+                more.last_barrier = group;
             }
-            self.chunks.push_back(Chunk::Barrier(Barrier { group, receipt }));
-            self.barriers += 1;
+            more.chunks.push_back(Chunk::Barrier(Barrier { group, receipt }));
+            more.barriers += 1;
         }
     }
 
     /// Whether something here waits for a group.
     pub fn is_held(&self) -> bool {
-        self.barriers > 0
+        self.more.as_ref().is_some_and(|more| more.barriers > 0)
     }
 
     /// What holds what stands first here.
     pub fn held_by(&self) -> Option<&Barrier> {
-        match self.chunks.front() {
+        match self.more.as_ref()?.chunks.front() {
             Some(Chunk::Barrier(barrier)) => Some(barrier),
             _ => None,
         }
@@ -293,66 +345,70 @@ impl Outbox {
     /// Appends packets that wait for no group: before those that do.
     pub fn append_unheld(&mut self, packets: &[u8]) {
         let is_barrier = |chunk: &Chunk| matches!(chunk, Chunk::Barrier(_));
-        match self.chunks.iter().position(is_barrier).filter(|_| self.barriers > 0) {
-            Some(at) => {
-                self.chunk_bytes += packets.len();
-                self.chunks.insert(at, Chunk::Packets(packets.into()));
-            }
-            None => self.append(packets),
+        if let Some(more) = self.more.as_mut().filter(|more| more.barriers > 0)
+            && let Some(at) = more.chunks.iter().position(is_barrier)
+        {
+            more.chunk_bytes += packets.len();
+            more.chunks.insert(at, Chunk::Packets(packets.into()));
+        } else {
+            self.append(packets);
         }
     }
 
     /// Moves what waits here behind what waits in `unsent`: as far as it may leave, all groups up to `persisted` being
     /// safe.
     pub fn move_into(&mut self, unsent: &mut Outbox, persisted: u64) {
-        self.seal_tail();
-        unsent.seal_tail();
-        if self.barriers > 0 {
+        if self.is_held() {
+            self.seal_tail();
+            unsent.seal_tail();
             return self.move_unheld(unsent, persisted);
         }
-        unsent.measured = unsent.measured.or(self.measured.take());
-        unsent.chunk_bytes += mem::take(&mut self.chunk_bytes);
-        unsent.shared_bytes += mem::take(&mut self.shared_bytes);
-        if unsent.chunks.is_empty() {
-            mem::swap(&mut unsent.chunks, &mut self.chunks);
-            unsent.written = mem::take(&mut self.written);
-        } else {
-            // Only a connection's own, partly written outbox has `written` set.
-            unsent.chunks.append(&mut self.chunks);
+        if let Some(more) = &mut self.more {
+            unsent.seal_tail();
+            match &mut unsent.more {
+                None if more.last_barrier == 0 => unsent.more = self.more.take(),
+                to => to.get_or_insert_default().take(more),
+            }
         }
+        if !unsent.tail.is_empty() {
+            unsent.seal_tail();
+        }
+        mem::swap(&mut unsent.tail, &mut self.tail);
     }
 
     fn move_unheld(&mut self, unsent: &mut Outbox, persisted: u64) {
-        while let Some(chunk) = self.chunks.pop_front() {
+        let Some(more) = &mut self.more else { return };
+        let to = unsent.more();
+        while let Some(chunk) = more.chunks.pop_front() {
             let bytes = chunk.bytes().len();
             match chunk {
                 Chunk::Barrier(ref barrier) if !barrier.is_open(persisted) => {
-                    self.chunks.push_front(chunk);
+                    more.chunks.push_front(chunk);
                     return;
                 }
                 Chunk::Barrier(_) => {
-                    self.barriers -= 1;
+                    more.barriers -= 1;
                     continue;
                 }
                 Chunk::Properties(_) | Chunk::Payload(_) => {
-                    self.shared_bytes = self.shared_bytes.saturating_sub(bytes);
-                    unsent.shared_bytes += bytes;
+                    more.shared_bytes = more.shared_bytes.saturating_sub(bytes);
+                    to.shared_bytes += bytes;
                 }
                 Chunk::Packets(_) => {}
             }
-            self.chunk_bytes = self.chunk_bytes.saturating_sub(bytes);
-            unsent.chunk_bytes += bytes;
-            unsent.chunks.push_back(chunk);
+            more.chunk_bytes = more.chunk_bytes.saturating_sub(bytes);
+            to.push(chunk);
         }
     }
 
     /// The next bytes to write, as pieces for one vectored write, as many as there is room for.
     pub fn slices<'s, 'b>(&'s self, room: &'b mut [IoSlice<'s>]) -> &'b [IoSlice<'s>] {
-        let chunks = self.chunks.iter().map(Chunk::bytes);
+        let chunks = self.chunks();
         let tail = Some(self.tail.as_slice()).filter(|tail| !tail.is_empty());
+        let written = self.more.as_ref().map_or(0, |more| more.written);
         let mut used = 0;
         for (slot, bytes) in room.iter_mut().zip(chunks.chain(tail)) {
-            let skip = if used == 0 { self.written } else { 0 };
+            let skip = if used == 0 { written } else { 0 };
             *slot = IoSlice::new(bytes.get(skip..).unwrap_or_default());
             used += 1;
         }
@@ -362,7 +418,7 @@ impl Outbox {
     /// Shows each packet that waits. For an outbox with whole packets, of which nothing is written yet.
     pub fn inspect(&self, version: Version, mut each: impl FnMut(&Packet<'_>)) {
         let mut whole = Vec::new();
-        for bytes in self.chunks.iter().map(Chunk::bytes).chain([self.tail.as_slice()]) {
+        for bytes in self.chunks().chain([self.tail.as_slice()]) {
             // Behind a header is, in chunks of their own, what was shared.
             let joined: Cow<[u8]> =
                 if whole.is_empty() { bytes.into() } else { [&whole, bytes].concat().into() };
@@ -390,33 +446,44 @@ impl Outbox {
         }
     }
 
+    fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.more.iter().flat_map(|more| more.chunks.iter().map(Chunk::bytes))
+    }
+
     /// Forgets the next `n` bytes: they are written.
     pub fn advance(&mut self, n: usize) {
+        if self.more.is_none() && n >= self.tail.len() {
+            self.tail = Vec::new();
+            return;
+        }
         self.seal_tail();
-        self.chunk_bytes = self.chunk_bytes.saturating_sub(n);
-        self.written += n;
-        while let Some(first) = self.chunks.front() {
+        let more = self.more();
+        more.chunk_bytes = more.chunk_bytes.saturating_sub(n);
+        more.written += n;
+        while let Some(first) = more.chunks.front() {
             let length = first.bytes().len();
-            if self.written < length {
+            if more.written < length {
                 return;
             }
-            self.written -= length;
-            if let Some(first) = self.chunks.pop_front() {
-                self.let_go(first);
+            more.written -= length;
+            if let Some(first) = more.chunks.pop_front() {
+                more.let_go(first);
             }
         }
         // An idle client keeps no buffer.
-        self.chunks = VecDeque::new();
-        self.written = 0;
+        more.chunks = VecDeque::new();
+        more.written = 0;
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        while let Some(chunk) = self.chunks.pop_front() {
-            self.let_go(chunk);
+        (self.tail, self.format) = (Vec::new(), None);
+        if let Some(more) = &mut self.more {
+            while let Some(chunk) = more.chunks.pop_front() {
+                more.let_go(chunk);
+            }
+            **more = More { freed: more.freed, ..More::default() };
         }
-        let (freed, format) = (self.freed, self.format.take());
-        *self = Self { freed, format, ..Self::default() };
     }
 
     /// Drops QoS 0 messages, the oldest first, until no more than `keep` bytes wait or none is left. Gives how many.
@@ -425,12 +492,13 @@ impl Outbox {
     pub(super) fn shed(&mut self, keep: usize) -> usize {
         self.seal_tail();
         let version = if self.format.is_some() { Version::V5 } else { Version::V311 };
-        let mut excess = self.chunk_bytes.saturating_sub(keep);
+        let Some(more) = &mut self.more else { return 0 };
+        let mut excess = more.chunk_bytes.saturating_sub(keep);
         let mut dropped = 0;
-        let mut chunks = mem::take(&mut self.chunks);
+        let mut chunks = mem::take(&mut more.chunks);
         while let Some(chunk) = chunks.pop_front() {
             let Chunk::Packets(packets) = chunk else {
-                self.chunks.push_back(chunk);
+                more.chunks.push_back(chunk);
                 continue;
             };
             let mut kept = Vec::new();
@@ -445,15 +513,15 @@ impl Outbox {
                 if is_shed {
                     dropped += 1;
                     excess = excess.saturating_sub(length);
-                    self.chunk_bytes -= length;
+                    more.chunk_bytes -= length;
                     while after.is_empty()
                         && let Some(Chunk::Properties(_) | Chunk::Payload(_)) = chunks.front()
                         && let Some(part) = chunks.pop_front()
                     {
                         let length = part.bytes().len();
                         excess = excess.saturating_sub(length);
-                        self.chunk_bytes -= length;
-                        self.let_go(part);
+                        more.chunk_bytes -= length;
+                        more.let_go(part);
                     }
                 } else {
                     kept.extend_from_slice(packet);
@@ -462,24 +530,16 @@ impl Outbox {
             }
             kept.extend_from_slice(rest);
             if !kept.is_empty() {
-                self.chunks.push_back(Chunk::Packets(kept));
+                more.chunks.push_back(Chunk::Packets(kept));
             }
         }
         dropped
     }
 
-    fn let_go(&mut self, chunk: Chunk) {
-        let bytes = chunk.bytes().len();
-        if let Chunk::Properties(message) | Chunk::Payload(message) = chunk {
-            self.shared_bytes = self.shared_bytes.saturating_sub(bytes);
-            self.freed.release(message);
-        }
-    }
-
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.chunk_bytes += self.tail.len();
-            self.chunks.push_back(Chunk::Packets(mem::take(&mut self.tail)));
+            let packets = mem::take(&mut self.tail);
+            self.more().push(Chunk::Packets(packets));
         }
     }
 }
@@ -562,7 +622,7 @@ mod tests {
         outbox.append_unheld(b"e");
         outbox.move_into(&mut unsent, 9);
         assert_eq!((written(&unsent), unsent.bytes(), held_by(&outbox)), (b"azbcde".to_vec(), 6, None));
-        assert!(outbox.is_empty() && outbox.barriers == 0);
+        assert!(outbox.is_empty() && !outbox.is_held());
     }
 
     #[test]
@@ -581,7 +641,23 @@ mod tests {
             assert_eq!(written(&unsent), expected.as_bytes());
         }
         outbox.move_into(&mut unsent, 3);
-        assert_eq!((written(&unsent), outbox.barriers), (b"abc".to_vec(), 0));
+        assert_eq!((written(&unsent), outbox.is_held()), (b"abc".to_vec(), false));
+    }
+
+    #[test]
+    fn an_empty_outbox_has_no_buffer_and_a_few_packets_are_one() {
+        let (mut outbox, mut unsent) = (Outbox::default(), Outbox::default());
+        outbox.append(b"ab");
+        outbox.move_into(&mut unsent, 0);
+        assert!(unsent.more.is_none() && outbox.tail.capacity() == 0);
+        unsent.advance(1);
+        assert_eq!((written(&unsent), unsent.bytes()), (b"b".to_vec(), 1));
+        outbox.append(b"c");
+        outbox.move_into(&mut unsent, 0);
+        assert_eq!((written(&unsent), unsent.bytes()), (b"bc".to_vec(), 2));
+        unsent.advance(2);
+        assert_eq!(unsent.settle(&mut Tally::default()), 0);
+        assert!(unsent.more.is_none() && unsent.tail.capacity() == 0);
     }
 
     #[test]

@@ -172,6 +172,11 @@ impl Freed {
         }
     }
 
+    /// Whether all was told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
     /// Moves what was freed to the tally.
     pub(super) fn settle(&mut self, tally: &mut Tally) {
         if self.messages == 0 {

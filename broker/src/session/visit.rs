@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::origin::Origin;
 use crate::codec::Version;
 
 /// A client's connection; that of a client that is away is its last one.
 #[derive(Debug)]
 pub struct Visit {
     /// Where it comes from.
-    pub address: Box<str>,
+    pub origin: Origin,
     /// The listener it came by; none if it did not come by one.
     pub listener: Option<Arc<str>>,
     /// The user name that it gave.
@@ -24,16 +25,28 @@ pub struct Visit {
     /// Since when it is connected.
     pub since: Instant,
     /// What went over it.
-    pub traffic: Arc<Traffic>,
+    pub traffic: Traffic,
 }
 
 impl Visit {
+    /// A connection that came, and said nothing yet.
+    pub fn new(origin: Origin, listener: Option<Arc<str>>, since: Instant) -> Self {
+        let traffic = Traffic::default();
+        Self {
+            origin,
+            listener,
+            user: None,
+            version: Version::V311,
+            keep_alive: 0,
+            is_clean: true,
+            since,
+            traffic,
+        }
+    }
+
     /// Memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + size_of::<Traffic>()
-            + self.address.len()
-            + self.user.as_ref().map_or(0, |user| user.len())
+        size_of::<Self>() + self.user.as_ref().map_or(0, |user| user.len())
     }
 }
 

@@ -164,7 +164,8 @@ fn has_text(client: &Client, session: &Session, text: &str) -> bool {
     let visit = session.visit.as_deref();
     client.id.contains(text)
         || visit.is_some_and(|visit| {
-            visit.address.contains(text) || visit.user.as_deref().is_some_and(|user| user.contains(text))
+            visit.origin.to_string().contains(text)
+                || visit.user.as_deref().is_some_and(|user| user.contains(text))
         })
 }
 

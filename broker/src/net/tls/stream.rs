@@ -7,6 +7,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use async_tls::server::TlsStream;
 use async_tls::{Accept, TlsAcceptor};
@@ -119,6 +120,10 @@ impl Socket for Secure {
         // Bytes count as written when the socket has them: who does not read must be seen not to.
         ready!(stream.poll_flush(cx))?;
         Poll::Ready(Ok(mem::take(&mut self.taken)))
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.wire.lock().plain.until(cx, at)
     }
 
     fn take_user(&mut self) -> Option<Box<str>> {

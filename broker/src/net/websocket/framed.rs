@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -145,6 +146,10 @@ impl<S: Socket> Socket for Framed<S> {
             }
             _ => self.encoder.poll_data(&mut self.socket, cx, slices),
         }
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.socket.poll_time(cx, at)
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

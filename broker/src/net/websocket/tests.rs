@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Cursor, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use proptest::prelude::*;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
@@ -186,6 +187,10 @@ impl Socket for Fake {
                 Poll::Ready(Ok(n))
             }
         }
+    }
+
+    fn poll_time(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Pending
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

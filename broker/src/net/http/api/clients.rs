@@ -98,7 +98,7 @@ impl From<ClientView> for Client {
         Self {
             id: view.id.to_string(),
             connected: view.is_connected,
-            address: visit.map(|visit| visit.address.to_string()),
+            address: visit.map(|visit| visit.origin.to_string()),
             listener: visit.and_then(|visit| visit.listener.as_deref()).map(str::to_owned),
             user: visit.and_then(|visit| visit.user.as_deref()).map(str::to_owned),
             protocol: visit.map(|visit| match visit.version {
