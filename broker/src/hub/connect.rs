@@ -352,17 +352,21 @@ impl Hub {
     pub fn close(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
         let turn = self.turn();
         batch.at(now).in_turn(turn.as_ref());
-        self.end_connection(peer, ending, now, batch);
+        self.end_connection(&peer, ending, now, batch);
         batch.end_turn();
         drop(turn);
         self.absorb(batch);
-    }
-
-    fn end_connection(&self, peer: Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        // Last, so that who sees one connection less sees all that came of its end.
         self.leave(peer.origin());
         peer.entrance.leave();
-        let (level, times) = match self.to_be_told(&peer, ending, now) {
+        if peer.connected.is_some() {
+            self.linked.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.connections.fetch_sub(1, Ordering::Release);
+    }
+
+    fn end_connection(&self, peer: &Peer, ending: &Ending, now: Instant, batch: &mut Batch) {
+        let (level, times) = match self.to_be_told(peer, ending, now) {
             Some(times) => (Level::Info, times),
             None => (Level::Debug, 1),
         };
@@ -373,10 +377,9 @@ impl Hub {
             "{peer} disconnected: {ending}{}", Times(times)
         );
         batch.tally.charge(peer.aliases.bytes(), 0);
-        let Some(Connected { client, connection, .. }) = peer.connected else { return };
-        self.linked.fetch_sub(1, Ordering::AcqRel);
+        let Some(Connected { client, connection, .. }) = &peer.connected else { return };
         let mut session = client.session.lock();
-        if session.link_of(connection).is_none() {
+        if session.link_of(*connection).is_none() {
             // Taken over. The new connection has seen to the rest.
             return;
         }
@@ -388,17 +391,17 @@ impl Hub {
         let will = session.leave(will, now);
         let is_over = session.is_over(now);
         if !is_over {
-            self.record_session(&client, &session);
-            self.schedule(&client, None, &session, batch);
+            self.record_session(client, &session);
+            self.schedule(client, None, &session, batch);
         }
         drop(session);
         if is_over {
-            self.forget(&mut self.sessions.lock(), &client);
-            self.end_session(&client, batch);
+            self.forget(&mut self.sessions.lock(), client);
+            self.end_session(client, batch);
         } else {
-            self.pass_on(&client, batch);
+            self.pass_on(client, batch);
         }
-        self.publish_will(will, &client, batch);
+        self.publish_will(will, client, batch);
     }
 
     /// Whether the log is to be told why a connection ended, and for how many times since it was told last: of a limit

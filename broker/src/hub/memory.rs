@@ -28,7 +28,7 @@ use crate::session::OutboundLimits;
 /// What the program takes before anybody connects, and what the allocator keeps for each thread.
 const BASE_BYTES: usize = 24 << 20;
 /// What a connection takes in this process: its task, its buffers' headers, its places in tables.
-const CONNECTION_BYTES: usize = 4 << 10;
+const CONNECTION_BYTES: usize = 512;
 /// What a retained message takes beside itself: its place in the store.
 const RETAINED_BYTES: usize = 128;
 /// A connection may hold this much of a packet at any time.

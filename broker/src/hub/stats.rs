@@ -223,7 +223,7 @@ impl Hub {
         let by_qos = |all: i64, one: i64, two: i64| [all - one - two, one, two].map(count);
         let quantity = |figure: i64| usize::try_from(figure).unwrap_or(0);
         let sessions = self.sessions.lock().len();
-        let clients_connected = self.linked.load(Ordering::Relaxed).min(sessions);
+        let clients_connected = self.linked.load(Ordering::Acquire).min(sessions);
         let (retained, retained_bytes) = {
             let store = self.retained.read();
             (store.count, store.bytes)
@@ -235,7 +235,7 @@ impl Hub {
         let memory_used = self.memory_used();
         let reached = |limit| self.reached.counted(limit);
         Stats {
-            connections: self.connections.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Acquire),
             // Only who has threads knows.
             connections_moved: 0,
             sockets: count(tally.sockets),
