@@ -1,6 +1,6 @@
 //! Connections that come by way of a proxy, which says in front of all else whom it speaks for.
 //!
-//! The header is read by the thread that accepts, before the connection counts as anybody's: the limits of an address are
+//! The header is read by the thread that keeps house, before the connection counts as anybody's: the limits of an address are
 //! those of the client's.
 
 #[cfg(any(test, fuzzing))]
