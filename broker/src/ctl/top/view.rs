@@ -246,7 +246,7 @@ mod tests {
         assert!(lines[10].starts_with("CLIENT ") && lines[10].contains("QUEUED"), "{}", lines[10]);
         assert!(lines[11].starts_with("slow\\u{1b}[2J ") && lines[11].contains("  12.0k "), "{}", lines[11]);
         assert!(lines[12].starts_with("publisher ") && lines[12].contains("  700 "), "{}", lines[12]);
-        assert!(lines[13].starts_with("subscriber-with-"), "{}", lines[13]);
+        assert!(lines[13].starts_with("subscriber-"), "{}", lines[13]);
         assert_eq!(lines[23], "q quit   s sort: queued   ↑↓ mark   k disconnect");
     }
 
