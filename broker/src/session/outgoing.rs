@@ -16,7 +16,7 @@ use crate::codec::QoS;
 /// What a session without one has.
 static NOTHING: LazyLock<Outbound> = LazyLock::new(Outbound::default);
 
-/// Messages for one client, which take memory from the first one on until [`Outgoing::rest`].
+/// Messages for one client, which take memory from the first one on until the client rests.
 ///
 /// Whatever changes them makes their place, but for what happens to every session, below.
 #[derive(Debug, Default)]
