@@ -18,7 +18,7 @@ use smol::{LocalExecutor, Timer, channel};
 use socket2::Socket;
 
 use super::housekeeping;
-use super::listener::{Desk, Listening};
+use super::listener::{Desk, Listening, Manner};
 use super::proxy::{self, Refusal};
 use super::worker::{ARRIVALS, Accepted, Arrival, Place, Post, Team};
 use crate::hub::{CONNECTIONS, Hub, Origin, Peer};
@@ -79,7 +79,7 @@ async fn accept_some(listening: &mut Listening, place: &Place) -> io::Result<()>
         let now = reactor.now();
         let manner = desk.manner();
         if manner.proxy.is_none() {
-            let Some(accepted) = admit(desk, socket, origin, &team.hub, now) else { continue };
+            let Some(accepted) = admit((desk, &manner), socket, origin, &team.hub, now) else { continue };
             match reactor.balance().serves_instead(now) {
                 Some(thread) => team.send(thread, Arrival::New(accepted.into())),
                 None => place.serve(accepted),
@@ -147,7 +147,8 @@ async fn greet_all<'l>(arrivals: &channel::Receiver<Proxied>, executor: &LocalEx
             match proxy::receive(socket, hub.limits().connect_timeout).await {
                 Ok((socket, client)) => {
                     let origin = client.map_or(origin, Origin::Tcp);
-                    if let Some(accepted) = admit(&desk, socket, origin, hub, Instant::now()) {
+                    let manner = desk.manner();
+                    if let Some(accepted) = admit((&desk, &manner), socket, origin, hub, Instant::now()) {
                         team.serve(accepted);
                     }
                 }
@@ -161,10 +162,15 @@ async fn greet_all<'l>(arrivals: &channel::Receiver<Proxied>, executor: &LocalEx
 }
 
 /// None if it is not let in.
-fn admit(desk: &Desk, socket: Socket, origin: Origin, hub: &Hub, now: Instant) -> Option<Accepted> {
+fn admit(
+    (desk, manner): (&Desk, &Manner),
+    socket: Socket,
+    origin: Origin,
+    hub: &Hub,
+    now: Instant,
+) -> Option<Accepted> {
     let peer = hub.accept(origin, Arc::clone(desk.entrance()), now)?;
     tell(&socket, &peer);
-    let manner = desk.manner();
     Some(Accepted { socket, peer, tls: manner.tls.clone(), websocket: manner.websocket.clone() })
 }
 

@@ -640,12 +640,12 @@ fn delivery(qos: QoS, packet_id: PacketId) -> Delivery {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::codec::{Decoded, Packet, decode};
     use crate::topic::Name;
 
-    const LIMITS: OutboundLimits = OutboundLimits {
+    pub(in crate::session) const LIMITS: OutboundLimits = OutboundLimits {
         in_flight_messages: 2,
         in_flight_bytes: 1000,
         queued_messages: 3,

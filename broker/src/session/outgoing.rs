@@ -148,17 +148,10 @@ impl DerefMut for Outgoing {
 mod tests {
     use super::*;
     use crate::codec::PacketId;
+    use crate::session::outbound;
     use crate::topic::Name;
 
-    const LIMITS: OutboundLimits = OutboundLimits {
-        in_flight_messages: 2,
-        in_flight_bytes: 1000,
-        queued_messages: 3,
-        queued_bytes: 10_000,
-        stored_messages: usize::MAX,
-        stored_bytes: usize::MAX,
-        outbox_bytes: 10,
-    };
+    const LIMITS: OutboundLimits = OutboundLimits { outbox_bytes: 10, ..outbound::tests::LIMITS };
 
     fn deliver(outgoing: &mut Outgoing, outbox: &mut Outbox, qos: QoS, replayed: bool) -> Outcome {
         let content = Content::new(Name::new("topic").unwrap(), b"payload", qos);
