@@ -37,7 +37,7 @@ impl Verification {
     }
 
     /// Does the work. An unknown user takes as long as a known one.
-    pub fn run(self) -> Verdict {
+    pub fn run(&self) -> Verdict {
         let hash = self.found.and_then(|(number, is_users)| Some((self.table.hash(number)?, is_users)));
         match hash.map(|(hash, is_users)| (hash.verify(&self.password), is_users)) {
             Some((true, true)) => Verdict::Granted,

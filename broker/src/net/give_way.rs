@@ -11,10 +11,10 @@ pub(super) fn to_all() {
     _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const priority) };
 }
 
-/// The calling thread gets from now on a tenth of what others do where both want all of it.
+/// The calling thread gets from now on a third of what another does where both want all of it.
 #[cfg(target_os = "linux")]
 pub(super) fn to_most() {
-    const NICENESS: i32 = 10;
+    const NICENESS: i32 = 5;
     // It may always be raised.
     _ = rustix::process::setpriority_process(None, NICENESS);
 }

@@ -1,12 +1,12 @@
 //! Threads for verifying passwords, beside those that serve the connections, and behind them: a flood of logins can take
 //! what time of the processors is left over, and no more. Where nothing is left over, a thread that is only less urgent
-//! takes over, so that logins go on.
+//! does what they do not come to, or not to the end of, so that logins go on.
 
 use std::future::{Future, ready};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ use super::give_way;
 use crate::auth::{Verdict, Verification};
 use crate::hub::Limits;
 
-/// After so long without a step of theirs somebody helps the threads.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// After so long somebody helps the threads.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How many logins may be at work and wait.
 pub(super) struct Logins {
@@ -64,13 +64,20 @@ impl Logins {
 }
 
 impl Login {
-    fn verify(self) {
-        // Unless nobody waits for it any more.
-        if !self.verdict.is_closed() {
+    fn verify(&self) {
+        if !self.is_done() {
             _ = self.verdict.try_send(self.verification.run());
         }
     }
+
+    /// It has its verdict, or nobody waits for that any more.
+    fn is_done(&self) -> bool {
+        self.verdict.is_full() || self.verdict.is_closed()
+    }
 }
+
+/// What a thread is at, and since when.
+type Begun = (Arc<Login>, Instant);
 
 /// Threads that begin when they are needed, and stay.
 struct Threads {
@@ -78,6 +85,7 @@ struct Threads {
     started: AtomicUsize,
     logins: channel::Receiver<Login>,
     alarms: channel::Receiver<()>,
+    begun: Mutex<Vec<Begun>>,
     start: Instant,
     /// When one of them last began or finished a login, in milliseconds since `start`.
     last_step: AtomicU64,
@@ -85,8 +93,8 @@ struct Threads {
 
 impl Threads {
     fn new(max: usize, logins: channel::Receiver<Login>, alarms: channel::Receiver<()>) -> Self {
-        let (started, last_step) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { max, started, logins, alarms, start: Instant::now(), last_step }
+        let (started, begun, last_step) = Default::default();
+        Self { max, started, logins, alarms, begun, start: Instant::now(), last_step }
     }
 
     /// Starts a thread if somebody waits and there may be one more.
@@ -120,34 +128,60 @@ impl Threads {
     fn work(&self) {
         give_way::to_all();
         while let Ok(login) = self.logins.recv_blocking() {
+            let login = Arc::new(login);
             self.step();
+            self.begun().push((Arc::clone(&login), Instant::now()));
             login.verify();
+            self.begun().retain(|(begun, _)| !Arc::ptr_eq(begun, &login));
             self.step();
         }
     }
 
-    /// Does what the others do not come to.
+    /// Does what the others do not come to, or not to the end of.
     fn help(&self) {
         give_way::to_most();
         while self.alarms.recv_blocking().is_ok() {
-            while !self.logins.is_empty() {
+            while self.is_at_work() {
                 thread::sleep(PATIENCE);
-                while self.is_stuck()
-                    && let Ok(login) = self.logins.try_recv()
-                {
+                while let Some(login) = self.stuck() {
                     login.verify();
                 }
             }
         }
     }
 
-    fn step(&self) {
-        self.last_step.store(self.now(), Ordering::Relaxed);
+    fn begun(&self) -> MutexGuard<'_, Vec<Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_stuck(&self) -> bool {
+    /// The same for who helps. None if one of the others has it: it may well be stuck just there.
+    fn try_begun(&self) -> Option<MutexGuard<'_, Vec<Begun>>> {
+        match self.begun.try_lock() {
+            Ok(begun) => Some(begun),
+            Err(TryLockError::Poisoned(begun)) => Some(begun.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether anybody waits for a verdict.
+    fn is_at_work(&self) -> bool {
+        !self.logins.is_empty()
+            || self.try_begun().is_none_or(|begun| begun.iter().any(|(login, _)| !login.is_done()))
+    }
+
+    /// A login that was begun and is not done, or one that nobody comes to.
+    fn stuck(&self) -> Option<Arc<Login>> {
+        let is_stuck = |(login, since): &&Begun| !login.is_done() && since.elapsed() >= PATIENCE;
+        if let Some((login, _)) = self.try_begun().as_deref().and_then(|begun| begun.iter().find(is_stuck)) {
+            return Some(Arc::clone(login));
+        }
         let patience = PATIENCE.as_millis() as u64;
-        self.now().saturating_sub(self.last_step.load(Ordering::Relaxed)) >= patience
+        let is_stuck = self.now().saturating_sub(self.last_step.load(Ordering::Relaxed)) >= patience;
+        is_stuck.then(|| self.logins.try_recv().ok()).flatten().map(Arc::new)
+    }
+
+    fn step(&self) {
+        self.last_step.store(self.now(), Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
@@ -162,21 +196,47 @@ mod tests {
     use super::*;
     use crate::auth::Table;
 
-    /// As if the system never let the threads run.
-    #[test]
-    fn a_login_that_nobody_comes_to_is_helped() {
+    /// Of threads that the system never lets run: what waits for them or was begun by them, who waits for it, and what
+    /// rings for help.
+    fn stuck(has_begun: bool) -> (Arc<Threads>, channel::Receiver<Verdict>, channel::Sender<()>) {
         let (waiting, logins) = channel::unbounded();
         let (alarm, alarms) = channel::bounded(1);
         let threads = Arc::new(Threads::new(1, logins, alarms));
-        threads.start("late", Threads::help).unwrap();
-        let places = Arc::new(Semaphore::new(1));
         let (verdict, verdicts) = channel::bounded(1);
-        let place = places.try_acquire_arc().unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_arc().unwrap();
         let table = Table::parse(&Path::new("passwd").into(), b"").unwrap();
         let verification = Verification::new(table.into(), "nobody", b"");
-        waiting.try_send(Login { verification, verdict, _place: place }).unwrap();
-        alarm.try_send(()).unwrap();
-        assert!(matches!(verdicts.recv_blocking(), Ok(Verdict::UnknownUser)));
-        drop((waiting, alarm));
+        let login = Login { verification, verdict, _place: place };
+        if has_begun {
+            threads.begun().push((login.into(), Instant::now()));
+        } else {
+            waiting.try_send(login).unwrap();
+        }
+        (threads, verdicts, alarm)
+    }
+
+    #[test]
+    fn a_login_that_nobody_comes_to_or_ends_is_helped() {
+        for has_begun in [false, true] {
+            let (threads, verdicts, alarm) = stuck(has_begun);
+            assert!(threads.is_at_work());
+            threads.start("late", Threads::help).unwrap();
+            alarm.try_send(()).unwrap();
+            assert!(matches!(verdicts.recv_blocking(), Ok(Verdict::UnknownUser)));
+            drop(verdicts);
+            assert!(!threads.is_at_work());
+        }
+    }
+
+    #[test]
+    fn who_has_a_verdict_or_went_is_not_helped() {
+        let (threads, verdicts, _alarm) = stuck(true);
+        thread::sleep(PATIENCE);
+        let login = threads.stuck().unwrap();
+        login.verify();
+        assert!(threads.stuck().is_none());
+        assert!(verdicts.try_recv().is_ok());
+        drop(verdicts);
+        assert!(threads.stuck().is_none() && !threads.is_at_work());
     }
 }
