@@ -20,6 +20,10 @@ thread_local! {
     static CURRENT: OnceCell<Rc<Reactor>> = const { OnceCell::new() };
 }
 
+/// So many are woken because their time has come before those whose sockets are ready have their turn: any number of clients
+/// may have come, and gone silent, at the same time.
+const ALARMS: usize = 4;
+
 /// Wakes the tasks of a thread when their socket is ready or their time has come.
 pub(super) struct Reactor {
     balance: Balance,
@@ -156,9 +160,11 @@ impl Reactor {
             }
         }
         let mut alarms = self.alarms.borrow_mut();
-        while let Some(first) = alarms.first().copied()
-            && first.time(self.start) <= self.now()
-        {
+        for _ in 0..ALARMS {
+            let Some(first) = alarms.first().copied().filter(|first| first.time(self.start) <= self.now())
+            else {
+                break;
+            };
             alarms.pop_first();
             if let Some(socket) = sockets.get_mut(first.key()) {
                 socket.alarm = None;

@@ -28,12 +28,12 @@ pub(crate) trait Abuse: Sync {
     fn done(&self) -> String;
 }
 
-/// Ends all of these.
-pub(crate) struct Until<'a>(pub(crate) &'a [&'a dyn Abuse]);
+/// Ends it.
+pub(crate) struct Until<'a>(pub(crate) &'a dyn Abuse);
 
 impl Drop for Until<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|abuse| abuse.end());
+        self.0.end();
     }
 }
 

@@ -1,4 +1,4 @@
-//! A table of what came out.
+//! Tables of what came out.
 
 use std::time::Duration;
 
@@ -18,18 +18,39 @@ impl From<Vec<Duration>> for Latency {
     }
 }
 
-pub(crate) struct Table;
+/// Of some turns.
+pub(crate) struct Figures {
+    what: &'static str,
+    turns: Vec<Latency>,
+}
 
-impl Table {
-    pub(crate) fn new() -> Self {
-        println!("{:<20} p50 us   p99 us   max us  p99 / quiet  done", "");
-        Self
+impl Figures {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, turns: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, what: &str, done: &str, latency: &Latency, quiet: &Latency) {
-        let Latency { p50, p99, longest } = latency;
-        let [p50, p99_us, longest] = [p50, p99, longest].map(Duration::as_micros);
-        let times = p99.as_secs_f64() / quiet.p99.as_secs_f64();
-        println!("{what:<18} {p50:>8} {p99_us:>8} {longest:>8} {times:>12.2}  {done}");
+    /// Notes a turn, and tells of it.
+    pub(crate) fn add(&mut self, latency: Latency, done: &str) {
+        let [p50, p99, longest] = [latency.p50, latency.p99, latency.longest].map(|time| time.as_micros());
+        println!("{:<18} p50 {p50:>5} us  p99 {p99:>6} us  max {longest:>6} us  {done}", self.what);
+        self.turns.push(latency);
+    }
+
+    pub(crate) fn tell(&self, quiet: &Self) {
+        let [p99, quiet] = [self, quiet].map(Self::p99);
+        let times = p99.as_secs_f64() / quiet.as_secs_f64();
+        println!(
+            "{:<18} p99 {:>6} us  quiet {:>6} us  x {times:.2}",
+            self.what,
+            p99.as_micros(),
+            quiet.as_micros()
+        );
+    }
+
+    /// The median of the turns' p99.
+    pub(crate) fn p99(&self) -> Duration {
+        let mut all: Vec<_> = self.turns.iter().map(|latency| latency.p99).collect();
+        all.sort_unstable();
+        all[all.len() / 2]
     }
 }
