@@ -164,6 +164,20 @@ impl<'a> Publish<'a> {
         Self { dup: false, delivery, retain: false, topic, properties, payload }
     }
 
+    /// Whether the `packet`, which it was decoded from, is what [`encode_publish`] makes of its topic and payload at QoS 0
+    /// with RETAIN 0 and no properties: then it can go on as it came.
+    #[inline]
+    pub fn is_as_sent(&self, packet: &[u8], version: Version) -> bool {
+        let Some(topic) = self.topic else { return false };
+        let properties_len = usize::from(version == Version::V5);
+        let (topic_len, payload_len) = (topic.as_str().len(), self.payload.len());
+        let remaining = remaining_length(QoS::AtMostOnce, topic_len, properties_len, payload_len);
+        packet.first() == Some(&PacketType::Publish.first_byte())
+            && self.properties.is_empty()
+            // In 3.1.1 a remaining length may have more bytes than it needs.
+            && packet.len() == 1 + remaining_length_len(remaining) + remaining
+    }
+
     /// Decodes a body behind `flags` that [`check_flags`] let through. `known` is a topic that may come again.
     // Inlined, it writes the packet where it goes: a third fewer instructions for a small PUBLISH.
     #[inline(always)]
@@ -325,6 +339,23 @@ mod tests {
         assert_eq!(after(b"\x30\x07\0\x03a/chi"), decode(b"\x30\x07\0\x03a/chi", None, 100));
         assert!(matches!(after(b"\x30\x05\0\x03a/#"), Err(Error::Name { .. })));
         assert!(after(b"\x30\x04\0\x02a/").is_ok(), "a beginning of it is another");
+    }
+
+    #[test]
+    fn some_go_on_as_they_came() {
+        let is_as_sent = |version, bytes: &[u8]| match decode(bytes, Some(version), 100) {
+            Ok(Decoded::Packet { packet: Packet::Publish(publish), length: _ }) => {
+                publish.is_as_sent(bytes, version)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(is_as_sent(Version::V311, b"\x30\x05\0\x01ahi"));
+        assert!(is_as_sent(Version::V5, b"\x30\x06\0\x01a\0hi"));
+        for with_more in [&b"\x31\x05\0\x01ahi"[..], b"\x32\x07\0\x01a\0\x09hi", b"\x30\x85\0\0\x01ahi"] {
+            assert!(!is_as_sent(Version::V31, with_more), "{with_more:?}");
+        }
+        assert!(!is_as_sent(Version::V5, b"\x30\x08\0\x01a\x02\x01\0hi"), "a property");
+        assert!(!is_as_sent(Version::V5, b"\x30\x08\0\0\x03\x23\0\x01hi"), "an alias");
     }
 
     #[test]

@@ -440,7 +440,7 @@ impl Hub {
                             self.handle_publish(
                                 connected,
                                 (aliases, writer),
-                                publish,
+                                (publish, rest.get(..length).unwrap_or_default()),
                                 held.run(self, &mut batch.tally),
                                 batch,
                             )

@@ -34,11 +34,11 @@ impl Hub {
         Run { index: self.index.read(), limits: self.delivery_limits() }
     }
 
-    pub(super) fn handle_publish(
+    pub(super) fn handle_publish<'a>(
         &self,
         connected: &Connected,
-        (aliases, writer): (&mut ReceivedAliases, Option<&mut Writer>),
-        publish: &Publish<'_>,
+        (aliases, writer): (&'a mut ReceivedAliases, Option<&mut Writer>),
+        (publish, packet): (&Publish<'a>, &'a [u8]),
         run: &Run<'_>,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
@@ -74,8 +74,7 @@ impl Hub {
             // server acknowledge what it does not deliver [MQTT-3.3.5-2].
             _ if !is_new || is_denied || !may_publish(connected, topic) => Reason::Success,
             _ => {
-                let content = Content::new(topic, publish.payload, publish.delivery.qos())
-                    .with(publish.properties, batch.now);
+                let content = Content::received(topic, publish, (packet, connected.version), batch.now);
                 let retain = publish.retain && connected.limits.retain_available;
                 match self.publish(content, retain, Some(connected.client.key), run, batch) {
                     false if connected.version == Version::V5 => Reason::NoMatchingSubscribers,
