@@ -165,26 +165,23 @@ fn decode_any<'a>(
     }
     match rest.get(..remaining) {
         Some(body) => {
-            if version == Version::V5 || first.packet_type == PacketType::Connect {
-                check_minimal(bytes, version, header_len, remaining)?;
-            }
-            let packet = match first.packet_type {
-                PacketType::Publish => Packet::Publish(Publish::decode(topic, first.flags, version, body)?),
-                _ => decode_body(first, version, body)?,
+            let version_of_length = match first.packet_type {
+                PacketType::Connect => connect_version(bytes).unwrap_or(version),
+                _ => version,
             };
-            Ok(Decoded::Packet { packet, length })
+            // [MQTT-1.5.5-1], which 3.1.1 does not have
+            if version_of_length == Version::V5 && header_len != 1 + remaining_length_len(remaining) {
+                return Err(Error::NotMinimal { field: "remaining length" });
+            }
+            // Not by way of `decode_body`, so that it is written where it goes.
+            if first.packet_type == PacketType::Publish {
+                let packet = Packet::Publish(Publish::decode(topic, first.flags, version, body)?);
+                return Ok(Decoded::Packet { packet, length });
+            }
+            Ok(Decoded::Packet { packet: decode_body(first, version, body)?, length })
         }
         None => Ok(Decoded::Incomplete { needed: remaining - rest.len() }),
     }
-}
-
-// [MQTT-1.5.5-1], which 3.1.1 does not have
-fn check_minimal(bytes: &[u8], version: Version, header_len: usize, remaining: usize) -> Result<(), Error> {
-    let version = connect_version(bytes).unwrap_or(version);
-    if version == Version::V5 && header_len != 1 + remaining_length_len(remaining) {
-        return Err(Error::NotMinimal { field: "remaining length" });
-    }
-    Ok(())
 }
 
 fn decode_body(first: FirstByte, version: Version, body: &[u8]) -> Result<Packet<'_>, Error> {

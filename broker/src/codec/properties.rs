@@ -70,7 +70,16 @@ impl<'a> Properties<'a> {
     }
 
     /// Takes the property length and the properties off `input`, and gives what is behind them.
+    #[inline]
     pub(super) fn split(carrier: Carrier, input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
+        match input {
+            // Most packets have none.
+            [0, rest @ ..] => Ok((Self::EMPTY, rest)),
+            _ => Self::split_some(carrier, input),
+        }
+    }
+
+    fn split_some(carrier: Carrier, input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
         let truncated = || Error::Truncated { packet: carrier.packet() };
         let (input, length) = variable_byte_integer("property length", input)?.ok_or_else(truncated)?;
         let (bytes, rest) = input.split_at_checked(length).ok_or_else(truncated)?;

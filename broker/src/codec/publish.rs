@@ -164,9 +164,23 @@ impl<'a> Publish<'a> {
         Self { dup: false, delivery, retain: false, topic, properties, payload }
     }
 
-    /// Decodes a body behind `flags` that [`check_flags`] let through. `known` is a topic that may come again.
-    // Inlined, it writes the packet where it goes: a fifth less time for a small PUBLISH.
+    /// Whether the `packet`, which it was decoded from, is what [`encode_publish`] makes of its topic and payload at QoS 0
+    /// with RETAIN 0 and no properties: then it can go on as it came.
     #[inline]
+    pub fn is_as_sent(&self, packet: &[u8], version: Version) -> bool {
+        let Some(topic) = self.topic else { return false };
+        let properties_len = usize::from(version == Version::V5);
+        let (topic_len, payload_len) = (topic.as_str().len(), self.payload.len());
+        let remaining = remaining_length(QoS::AtMostOnce, topic_len, properties_len, payload_len);
+        packet.first() == Some(&PacketType::Publish.first_byte())
+            && self.properties.is_empty()
+            // In 3.1.1 a remaining length may have more bytes than it needs.
+            && packet.len() == 1 + remaining_length_len(remaining) + remaining
+    }
+
+    /// Decodes a body behind `flags` that [`check_flags`] let through. `known` is a topic that may come again.
+    // Inlined, it writes the packet where it goes: a third fewer instructions for a small PUBLISH.
+    #[inline(always)]
     pub(super) fn decode(
         known: Option<Name<'a>>,
         flags: u8,
@@ -181,9 +195,14 @@ impl<'a> Publish<'a> {
         let topic = if version == Version::V5 && topic.is_empty() {
             None
         } else {
-            // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
-            let name = Name::from_bytes_or_known(topic, known);
-            Some(name.map_err(|error| Error::Name { packet: PacketType::Publish, error })?)
+            // [MQTT-3.3.2-1] [MQTT-3.3.2-2], unless that was checked before.
+            match known.filter(|known| known.as_str().as_bytes() == topic) {
+                Some(known) => Some(known),
+                None => Some(
+                    Name::from_bytes(topic)
+                        .map_err(|error| Error::Name { packet: PacketType::Publish, error })?,
+                ),
+            }
         };
         let packet_id = || {
             let (id, payload) = body.split_first_chunk().ok_or(TRUNCATED)?;
@@ -228,6 +247,7 @@ impl<'a> Publish<'a> {
 
 const CARRIER: Carrier = Carrier::Packet(PacketType::Publish);
 
+#[inline]
 fn decode_properties(has_topic: bool, body: &[u8]) -> Result<(Properties<'_>, &[u8]), Error> {
     let (properties, payload) = Properties::split(CARRIER, body)?;
     if !has_topic && !has_alias(properties) {
@@ -319,6 +339,23 @@ mod tests {
         assert_eq!(after(b"\x30\x07\0\x03a/chi"), decode(b"\x30\x07\0\x03a/chi", None, 100));
         assert!(matches!(after(b"\x30\x05\0\x03a/#"), Err(Error::Name { .. })));
         assert!(after(b"\x30\x04\0\x02a/").is_ok(), "a beginning of it is another");
+    }
+
+    #[test]
+    fn some_go_on_as_they_came() {
+        let is_as_sent = |version, bytes: &[u8]| match decode(bytes, Some(version), 100) {
+            Ok(Decoded::Packet { packet: Packet::Publish(publish), length: _ }) => {
+                publish.is_as_sent(bytes, version)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(is_as_sent(Version::V311, b"\x30\x05\0\x01ahi"));
+        assert!(is_as_sent(Version::V5, b"\x30\x06\0\x01a\0hi"));
+        for with_more in [&b"\x31\x05\0\x01ahi"[..], b"\x32\x07\0\x01a\0\x09hi", b"\x30\x85\0\0\x01ahi"] {
+            assert!(!is_as_sent(Version::V31, with_more), "{with_more:?}");
+        }
+        assert!(!is_as_sent(Version::V5, b"\x30\x08\0\x01a\x02\x01\0hi"), "a property");
+        assert!(!is_as_sent(Version::V5, b"\x30\x08\0\0\x03\x23\0\x01hi"), "an alias");
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Hub {
         let turn = self.turn();
         batch.in_turn(turn.as_ref());
         let content = Content::new(topic, payload, QoS::AtMostOnce);
-        self.publish(content, true, None, &self.index.read(), batch);
+        self.publish(content, true, None, &self.run(), batch);
         batch.end_turn();
         drop(turn);
         self.absorb(batch);

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
+use super::Stage;
 use super::memory::DeliveryLimits;
 use crate::session::OutboundLimits;
 
@@ -35,7 +36,6 @@ impl Delivery {
     }
 
     /// While memory is ample.
-    #[inline]
     pub(super) fn limits(&self) -> DeliveryLimits {
         let limits = OutboundLimits {
             in_flight_messages: self.in_flight_messages.load(Ordering::Relaxed),
@@ -46,7 +46,7 @@ impl Delivery {
             stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
             outbox_bytes: self.outbox_bytes(),
         };
-        DeliveryLimits { here: limits, away: limits }
+        DeliveryLimits { stage: Stage::Ample, here: limits, away: limits }
     }
 
     #[inline]

@@ -107,9 +107,11 @@ struct Told {
     better: u32,
 }
 
-/// The limits on a delivery, for a client that is connected and for one that is not.
+/// The limits on a delivery, for a client that is connected and for one that is not, and how short memory is for them to be
+/// so.
 #[derive(Clone, Copy)]
 pub(super) struct DeliveryLimits {
+    pub(super) stage: Stage,
     pub(super) here: OutboundLimits,
     pub(super) away: OutboundLimits,
 }
@@ -194,7 +196,7 @@ impl Memory {
             in_flight_bytes: limits.in_flight_bytes.min((bytes / 2).max(1)),
             ..limits
         };
-        DeliveryLimits { here: within(here), away: within(away) }
+        DeliveryLimits { stage, here: within(here), away: within(away) }
     }
 
     /// Logs a stage that is worse than what was logged last; and one that is better, once it has been so for a while.

@@ -72,7 +72,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use batch::Batch;
 pub use ending::Ending;
@@ -102,6 +102,7 @@ use delivery::Delivery;
 use latency::Latency;
 use memory::Memory;
 use peer::{Connected, Rare};
+use publish::Run;
 use reached::{Limit, Reached};
 use retained::RetainedStore;
 use schedule::Schedule;
@@ -260,7 +261,7 @@ pub enum Next {
 enum Held<'h> {
     Nothing,
     /// PUBLISH after PUBLISH.
-    Index(RwLockReadGuard<'h, SubscriptionIndex>),
+    Run(Run<'h>),
     /// Acknowledgement after acknowledgement.
     Own(MutexGuard<'h, Session>),
 }
@@ -439,8 +440,8 @@ impl Hub {
                             self.handle_publish(
                                 connected,
                                 (aliases, writer),
-                                publish,
-                                held.index(self, &mut batch.tally),
+                                (publish, rest.get(..length).unwrap_or_default()),
+                                held.run(self, &mut batch.tally),
                                 batch,
                             )
                         }
@@ -562,15 +563,15 @@ impl Hub {
 }
 
 impl<'h> Held<'h> {
-    /// The index, shared with other publishers.
-    fn index(&mut self, hub: &'h Hub, tally: &mut Tally) -> &SubscriptionIndex {
-        if !matches!(self, Held::Index(_)) {
+    /// What PUBLISH after PUBLISH goes by.
+    fn run(&mut self, hub: &'h Hub, tally: &mut Tally) -> &Run<'h> {
+        if !matches!(self, Held::Run(_)) {
             // First let go of the other lock: the order of locks.
             self.let_go(tally);
-            *self = Held::Index(hub.index.read());
+            *self = Held::Run(hub.run());
         }
         match self {
-            Held::Index(index) => index,
+            Held::Run(run) => run,
             _ => unreachable!("just taken"),
         }
     }

@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
+use parking_lot::RwLockReadGuard;
+
 use super::access::Writer;
+use super::memory::DeliveryLimits;
 use super::peer::Connected;
 use super::reached::Limit;
+use super::sending::Sending;
 use super::share::Reach;
 use super::subscriptions::SubscriptionIndex;
 use super::{Batch, Client, ClientKey, Ending, Hub};
@@ -16,13 +20,26 @@ use crate::topic::Name;
 /// What the client of a topic that is not allowed is told, and the log.
 const TOPIC_REFUSED: &str = "the topic name is longer or deeper than is allowed";
 
+/// What a run of messages goes by, asked for once.
+pub(super) struct Run<'h> {
+    /// Shared with others who publish.
+    pub(super) index: RwLockReadGuard<'h, SubscriptionIndex>,
+    /// As they were when it began: no longer ago than one read of a connection takes to handle.
+    limits: DeliveryLimits,
+}
+
 impl Hub {
-    pub(super) fn handle_publish(
+    /// Until it is dropped, nobody subscribes.
+    pub(super) fn run(&self) -> Run<'_> {
+        Run { index: self.index.read(), limits: self.delivery_limits() }
+    }
+
+    pub(super) fn handle_publish<'a>(
         &self,
         connected: &Connected,
-        (aliases, writer): (&mut ReceivedAliases, Option<&mut Writer>),
-        publish: &Publish<'_>,
-        index: &SubscriptionIndex,
+        (aliases, writer): (&'a mut ReceivedAliases, Option<&mut Writer>),
+        (publish, packet): (&Publish<'a>, &'a [u8]),
+        run: &Run<'_>,
         batch: &mut Batch,
     ) -> Result<(), Ending> {
         batch.tally.receive_publish(publish.delivery.qos(), publish.payload.len());
@@ -57,10 +74,9 @@ impl Hub {
             // server acknowledge what it does not deliver [MQTT-3.3.5-2].
             _ if !is_new || is_denied || !may_publish(connected, topic) => Reason::Success,
             _ => {
-                let content = Content::new(topic, publish.payload, publish.delivery.qos())
-                    .with(publish.properties, batch.now);
+                let content = Content::received(topic, publish, (packet, connected.version), batch.now);
                 let retain = publish.retain && connected.limits.retain_available;
-                match self.publish(content, retain, Some(connected.client.key), index, batch) {
+                match self.publish(content, retain, Some(connected.client.key), run, batch) {
                     false if connected.version == Version::V5 => Reason::NoMatchingSubscribers,
                     _ => Reason::Success,
                 }
@@ -171,7 +187,7 @@ impl Hub {
         // Of a client that is no bridge there is none to the broker's topics.
         if is_allowed && (!is_the_brokers(message.topic()) || is_bridge_state(message.topic())) {
             let content = Content::published(&message, batch.now);
-            self.publish(content, retain, Some(from.key), &self.index.read(), batch);
+            self.publish(content, retain, Some(from.key), &self.run(), batch);
         }
         release(message, &mut batch.tally);
     }
@@ -187,7 +203,7 @@ impl Hub {
         mut content: Content<'_>,
         retain: bool,
         from: Option<ClientKey>,
-        index: &SubscriptionIndex,
+        run: &Run<'_>,
         batch: &mut Batch,
     ) -> bool {
         if let Some(receipt) = batch.receipt.take() {
@@ -196,9 +212,9 @@ impl Hub {
         let _retained = retain.then(|| self.retain(&content, from, batch.now, &mut batch.tally));
         let Batch { routes, wakers, noted, bytes, message_bytes, tally, now, measured, .. } = batch;
         *message_bytes += content.topic().as_str().len() + content.payload().len();
-        let found = routes.find(index, content.topic(), tally);
-        let limits = self.delivery_limits();
-        let mut sending = self.sending(&content, &limits, (wakers, noted), bytes, tally, *now);
+        let found = routes.find(&run.index, content.topic(), tally);
+        let Run { index, limits } = run;
+        let mut sending = Sending::new(&content, limits, (wakers, noted), bytes, tally, *now);
         let mut is_for_somebody = !found.plain.is_empty() || !found.shared.is_empty();
         for route in &found.plain {
             // The lower of published and granted QoS [MQTT-3.8.4-6].

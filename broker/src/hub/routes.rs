@@ -81,6 +81,8 @@ pub(super) struct Routes {
     generation: u64,
     known: IndexMap<Box<str>, Found, ahash::RandomState>,
     bytes: usize,
+    /// Where the topic was that came last: another one may have its place by now.
+    last: usize,
     /// Those of a topic that is not remembered, until the next one; and where they are put together.
     passing: Found,
     luck: Rng,
@@ -88,7 +90,23 @@ pub(super) struct Routes {
 
 impl Routes {
     /// The routes for a topic, from memory or from the index.
+    #[inline]
     pub(super) fn find(&mut self, index: &SubscriptionIndex, topic: Name<'_>, tally: &mut Tally) -> &Found {
+        // A run of messages often has one topic.
+        let is_last = self.generation == index.generation()
+            && self.known.get_index(self.last).is_some_and(|(last, _)| **last == *topic.as_str());
+        let at = if is_last { Some(self.last) } else { self.find_another(index, topic, tally) };
+        at.and_then(|at| self.known.get_index(at)).map_or(&self.passing, |(_, found)| found)
+    }
+
+    /// The place of a topic; none if only [`Routes::passing`] has its routes.
+    #[inline(never)]
+    fn find_another(
+        &mut self,
+        index: &SubscriptionIndex,
+        topic: Name<'_>,
+        tally: &mut Tally,
+    ) -> Option<usize> {
         if self.generation != index.generation() {
             self.forget(tally);
             self.generation = index.generation();
@@ -97,7 +115,8 @@ impl Routes {
             self.passing.search(index, topic);
             self.remember(topic, tally)
         });
-        known.and_then(|at| self.known.get_index(at)).map_or(&self.passing, |(_, found)| found)
+        self.last = known.unwrap_or(self.last);
+        known
     }
 
     /// Gives the place of what was just found, if it gets one.

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::memory::DeliveryLimits;
 use super::reached::{Limit, Noted};
-use super::{Client, Hub, Stage};
+use super::{Client, Stage};
 use crate::codec::QoS;
-use crate::session::{Content, Manner, OutboundLimits, Outcome, Session, Tally};
+use crate::session::{Content, Link, Manner, OutboundLimits, Outcome, Session, Tally};
 
 /// What queueing or dropping a message counts for when a batch is cut: others wait for the index meanwhile.
 const QUEUED_BYTES: usize = 64;
@@ -20,7 +20,6 @@ pub(super) struct Sending<'s, 'c> {
     pub(super) limits: &'s DeliveryLimits,
     /// See [`Content::has_shared_part`].
     has_shared_part: bool,
-    stage: Stage,
     now: Instant,
     wakers: &'s mut Vec<Waker>,
     pub(super) noted: &'s mut Noted,
@@ -51,7 +50,7 @@ impl Sending<'_, '_> {
     }
 
     /// Gives the message to a client, within the limits. On an error nothing has happened.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_deliver(
         &mut self,
         session: &mut Session,
@@ -68,7 +67,9 @@ impl Sending<'_, '_> {
                 } else {
                     session.settle(self.tally);
                 }
-                self.wakers.extend(session.link.as_mut().and_then(|link| link.wake_for_output()));
+                if let Some(waker) = session.link.as_mut().and_then(Link::wake_for_output) {
+                    self.wakers.push(waker);
+                }
                 Ok(())
             }
             Outcome::Queued => {
@@ -95,7 +96,7 @@ impl Sending<'_, '_> {
     /// Counts a delivery that did not come about. Gives the limit that was reached, if that is worth telling.
     pub(super) fn give_up(&mut self, unsent: Unsent, connected: bool, qos: QoS) -> Option<Limit> {
         match unsent {
-            Unsent::NoRoom => count_dropped(connected, qos, self.stage, self.tally),
+            Unsent::NoRoom => count_dropped(connected, qos, self.limits.stage, self.tally),
             Unsent::TooLarge => {
                 self.tally.dropped_too_large += 1;
                 None
@@ -106,19 +107,19 @@ impl Sending<'_, '_> {
     }
 }
 
-impl Hub {
+impl<'s, 'c> Sending<'s, 'c> {
     /// For the deliveries of one message.
-    pub(super) fn sending<'s, 'c>(
-        &self,
+    #[inline]
+    pub(super) fn new(
         content: &'s Content<'c>,
         limits: &'s DeliveryLimits,
         (wakers, noted): (&'s mut Vec<Waker>, &'s mut Noted),
         bytes: &'s mut usize,
         tally: &'s mut Tally,
         now: Instant,
-    ) -> Sending<'s, 'c> {
-        let (has_shared_part, stage) = (content.has_shared_part(), self.memory.stage());
-        Sending { content, limits, has_shared_part, stage, now, wakers, noted, bytes, tally }
+    ) -> Self {
+        let has_shared_part = content.has_shared_part();
+        Self { content, limits, has_shared_part, now, wakers, noted, bytes, tally }
     }
 }
 
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
     use crate::auth::Entrance;
     use crate::codec::{Connect, Delivery, Packet, PacketId, Properties, Publish, Subscribe, Version};
-    use crate::hub::{Batch, Ending, Limits, Next, Peer};
+    use crate::hub::{Batch, Ending, Hub, Limits, Next, Peer};
     use crate::topic::{Filter, Name};
 
     fn connected(hub: &Hub, client_id: &str, batch: &mut Batch) -> Peer {

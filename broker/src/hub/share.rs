@@ -293,7 +293,7 @@ impl Hub {
             let group = index.group(handed.share);
             let sent = group.map(|group| {
                 let content = Content::shared(&handed.message);
-                let mut sending = self.sending(&content, &limits, (wakers, noted), bytes, tally, *now);
+                let mut sending = Sending::new(&content, &limits, (wakers, noted), bytes, tally, *now);
                 let sent = match full.get(&handed.share) {
                     Some(missed) => Err(*missed),
                     None => group.deliver(&mut sending, handed.manner.retain, reach),

@@ -49,14 +49,14 @@ impl Hub {
         let changed = topics.update(&stats, now, resident_bytes);
         drop(topics);
         let turn = self.turn();
-        let index = self.index.read();
+        let run = self.run();
         for (topic, value) in &changed {
             if let Ok(name) = Name::new(topic) {
                 let content = Content::new(name, value.as_bytes(), QoS::AtMostOnce);
-                self.publish(content, true, None, &index, batch);
+                self.publish(content, true, None, &run, batch);
             }
         }
-        drop((index, turn));
+        drop((run, turn));
         self.absorb(batch);
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use triomphe::ThinArc;
 
-use super::outbox::has_shared_part;
+use super::outbox::{SHARED_BYTES, has_shared_part};
 use super::tally::{Freed, Tally};
-use crate::codec::{Properties, PropertiesBuf, Property, QoS};
+use crate::codec::{Properties, PropertiesBuf, Property, Publish, QoS, Version};
 use crate::store::{BodyNumber, Receipt};
 use crate::topic::Name;
 
@@ -256,6 +256,8 @@ pub struct Content<'a> {
     source: Source<'a>,
     payload: &'a [u8],
     qos: QoS,
+    /// See [`Content::packet`]; and whether it is of 5.0.
+    packet: Option<(&'a [u8], bool)>,
     /// Of what came in a packet.
     extra: Option<Arc<Extra>>,
     /// What was copied out of the packet.
@@ -278,15 +280,18 @@ enum Source<'a> {
 
 impl<'a> Content<'a> {
     /// What a PUBLISH packet carries beside its properties.
+    #[inline]
     pub fn new(topic: Name<'a>, payload: &'a [u8], qos: QoS) -> Self {
         Self::of(Source::Packet(topic), payload, qos)
     }
 
+    #[inline]
     fn of(source: Source<'a>, payload: &'a [u8], qos: QoS) -> Self {
         Self {
             source,
             payload,
             qos,
+            packet: None,
             extra: None,
             copy: OnceCell::new(),
             body: Cell::new(0),
@@ -300,6 +305,24 @@ impl<'a> Content<'a> {
         self.receipt = OnceCell::from(receipt);
     }
 
+    /// What came in that `packet` of a client, `now`. It goes on as it came to whoever is to get the very same.
+    #[inline]
+    pub fn received(
+        topic: Name<'a>,
+        publish: &Publish<'a>,
+        (packet, version): (&'a [u8], Version),
+        now: Instant,
+    ) -> Self {
+        let is_as_sent = packet.len() < SHARED_BYTES && publish.is_as_sent(packet, version);
+        let extra =
+            if publish.properties.is_empty() { None } else { Extra::of(publish.properties, Some(now)) };
+        Self {
+            packet: is_as_sent.then_some((packet, version == Version::V5)),
+            extra,
+            ..Self::new(topic, publish.payload, publish.delivery.qos())
+        }
+    }
+
     /// With the properties that the packet had when it came, at `now`.
     #[inline]
     pub fn with(mut self, properties: Properties<'_>, now: Instant) -> Self {
@@ -307,6 +330,13 @@ impl<'a> Content<'a> {
             self.extra = Extra::of(properties, Some(now));
         }
         self
+    }
+
+    /// The packet that it came in, if that is what an outbox would put together at QoS 0 with RETAIN 0 and no properties,
+    /// for clients of 5.0 or for the others.
+    #[inline]
+    pub(super) fn packet(&self, is_v5: bool) -> Option<&'a [u8]> {
+        self.packet.filter(|(_, is)| *is == is_v5).map(|(packet, _)| packet)
     }
 
     /// A will that is published `now`: from now on it may expire.
@@ -400,12 +430,13 @@ impl<'a> Content<'a> {
         matches!(self.source, Source::Shared(_)) || self.copy.get().is_some()
     }
 
-    /// Counts the message if it was made here and somebody keeps it. Gives the receipt of its batch.
-    pub fn settle(self, tally: &mut Tally) -> Option<Arc<Receipt>> {
-        if let Some((bytes, false)) = self.copy.into_inner().map(Message::let_go) {
+    /// All have it: counts the message if it was made here and somebody keeps it. Gives the receipt of its batch.
+    #[inline]
+    pub fn settle(&mut self, tally: &mut Tally) -> Option<Arc<Receipt>> {
+        if let Some((bytes, false)) = self.copy.take().map(Message::let_go) {
             tally.keep(bytes);
         }
-        self.receipt.into_inner()
+        self.receipt.take()
     }
 }
 

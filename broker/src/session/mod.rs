@@ -144,6 +144,7 @@ impl Link {
     }
 
     /// The waker to call because packets were put into the outbox, unless the task is awake or called already.
+    #[inline]
     pub fn wake_for_output(&mut self) -> Option<Waker> {
         if self.listening {
             self.listening = false;
@@ -227,6 +228,7 @@ impl Session {
     }
 
     /// Hands a message to the client, now or later.
+    #[inline(always)]
     pub fn deliver(
         &mut self,
         content: &Content<'_>,

@@ -273,7 +273,7 @@ impl Outbound {
     }
 
     /// A message at QoS 0 before which nothing waits; none if it is to wait itself.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(
         content: &Content<'_>,
         manner: &Manner,

@@ -33,7 +33,7 @@ impl Outgoing {
     }
 
     /// See [`Outbound::deliver`].
-    #[inline]
+    #[inline(always)]
     pub fn deliver(
         &mut self,
         content: &Content<'_>,

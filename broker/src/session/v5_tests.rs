@@ -331,7 +331,7 @@ impl Client {
         let list = expiry.map(Property::MessageExpiryInterval);
         let properties = properties(list.as_slice());
         let payload = number.to_be_bytes();
-        let content = content("t", &payload, qos).with(properties.as_properties(), self.now);
+        let mut content = content("t", &payload, qos).with(properties.as_properties(), self.now);
         let outcome =
             self.outbound.deliver(&content, &Manner::at(qos), self.outbox.as_mut(), &LIMITS, self.now);
         if qos > QoS::AtMostOnce && outcome != Outcome::Dropped {

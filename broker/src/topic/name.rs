@@ -28,15 +28,6 @@ impl<'a> Name<'a> {
         Self::new(str::from_utf8(name).map_err(|_| NameError::NotUtf8)?)
     }
 
-    /// The same. If it is spelled like the `known` one, it need not be checked.
-    #[inline]
-    pub fn from_bytes_or_known(name: &'a [u8], known: Option<Self>) -> Result<Self, NameError> {
-        match known {
-            Some(known) if known.0.as_bytes() == name => Ok(known),
-            _ => Self::from_bytes(name),
-        }
-    }
-
     /// The whole name.
     pub fn as_str(self) -> &'a str {
         self.0

@@ -147,13 +147,13 @@ impl Hub {
         }
         let turn = self.turn();
         batch.at(now).in_turn(turn.as_ref());
-        let index = self.index.read();
+        let run = self.run();
         let content = Content::new(topic, payload, qos).with(Properties::EMPTY, now);
-        self.publish(content, retain, None, &index, batch);
-        let found = batch.routes.find(&index, topic, &mut batch.tally);
+        self.publish(content, retain, None, &run, batch);
+        let found = batch.routes.find(&run.index, topic, &mut batch.tally);
         let receivers = found.plain.len() + found.special.len() + found.shared.len();
         batch.end_turn();
-        drop((index, turn));
+        drop((run, turn));
         self.absorb(batch);
         Ok(Published { receivers })
     }
