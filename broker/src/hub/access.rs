@@ -12,9 +12,10 @@
 //!
 //! Who returns to a session may be another user than who left it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
+use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 
 use super::pace::Pace;
@@ -32,7 +33,7 @@ const MAX_REMEMBERED_BYTES: usize = 256;
 /// The rights of a client, if it has not all of them; most clients have, and never make the place for it. Its lock is taken
 /// beside any other, and briefly.
 #[derive(Default)]
-pub(super) struct Restriction(OnceLock<Box<RwLock<Option<Arc<Rights>>>>>);
+pub(super) struct Restriction(OnceBox<RwLock<Option<Arc<Rights>>>>);
 
 impl Client {
     /// What the client may do; none is anything.
@@ -209,7 +210,7 @@ impl Hub {
     /// Drops what waits for a client that is here, and that it may not read.
     pub(super) fn forget_unreadable(&self, client: &Client, session: &mut Session, batch: &mut Batch) {
         let Some(rights) = client.rights() else { return };
-        session.rights_bytes = rights.bytes();
+        session.set_rights_bytes(rights.bytes());
         let Session { outbound, link: Some(link), .. } = session else { return };
         let dropped = outbound.forget_unreadable(&mut link.outbox, |topic| rights.may_read(topic));
         batch.touched(link.wake_for_output());

@@ -134,7 +134,7 @@ impl Hub {
             match self.try_link(&grant, (peer, rights.as_ref()), link, now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
-                    release_will(link.will, batch);
+                    release_will(link.will.map(|will| *will), batch);
                     return refuse(refusal, batch);
                 }
                 // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
@@ -225,7 +225,7 @@ impl Hub {
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
-                let will = session.leave(old.will.take(), now);
+                let will = session.leave(old.will.take().map(|will| *will), now);
                 batch.touched(old.wake());
                 let is_over = session.is_over(now);
                 if !is_over {
@@ -257,7 +257,7 @@ impl Hub {
                         self.reached.count_times(Limit::Acl, dropped);
                     }
                 }
-                session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
+                session.set_rights_bytes(rights.as_ref().map_or(0, |rights| rights.bytes()));
                 session.link = Some(link);
                 session.visited(client.id(), Arc::clone(visit));
                 self.record_session(client, &session);
@@ -286,10 +286,10 @@ impl Hub {
             batch.tally.refused_connections += 1;
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
-        let id: Arc<str> = grant.client_id.as_ref().into();
-        let mut session = Session::of_client(&id, grant.expiry, link);
-        session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
-        let client = Arc::new(Client::new(id, self.next_number(), session));
+        let id = grant.client_id.as_ref();
+        let mut session = Session::of_client(id, grant.expiry, link);
+        session.set_rights_bytes(rights.as_ref().map_or(0, |rights| rights.bytes()));
+        let client = Arc::new(Client::new(id.into(), self.next_number(), session));
         client.set_rights(rights);
         let mut session = client.session.lock();
         session.visited(client.id(), Arc::clone(visit));
@@ -383,7 +383,7 @@ impl Hub {
             // Taken over. The new connection has seen to the rest.
             return;
         }
-        let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will);
+        let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will).map(|will| *will);
         // [MQTT-3.14.4-3]
         if *ending == Ending::Disconnect {
             release_will(will.take(), batch);
@@ -439,7 +439,9 @@ impl Hub {
             let mut session = client.session.lock();
             let survives = session.log().is_some() && session.expiry != Expiry::AT_ONCE;
             let will = match &mut session.link {
-                Some(link) => link.will.take_if(|will| !survives || will.delay_seconds == 0),
+                Some(link) => {
+                    link.will.take_if(|will| !survives || will.delay_seconds == 0).map(|will| *will)
+                }
                 None if survives => None,
                 None => self.end_absence(client, &mut session, batch),
             };

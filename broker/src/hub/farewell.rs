@@ -67,7 +67,7 @@ pub(super) fn encode_fitting(
         // One that cannot be encoded is left out, too.
         let is_encoded = properties.iter().take(count).try_for_each(|property| kept.push(*property)).is_ok()
             && packet(&kept).encode(terms.version, out).is_ok();
-        let fits = is_encoded && out.len() - start <= terms.max_packet_bytes;
+        let fits = is_encoded && terms.takes(out.len() - start);
         if !fits {
             out.truncate(start);
         }

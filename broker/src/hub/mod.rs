@@ -72,6 +72,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use compact_str::CompactString;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use batch::Batch;
@@ -166,13 +167,13 @@ struct ById(Arc<Client>);
 
 impl Borrow<str> for ById {
     fn borrow(&self) -> &str {
-        &self.0.id
+        self.0.id()
     }
 }
 
 impl Hash for ById {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
+        self.0.id().hash(state);
     }
 }
 
@@ -212,7 +213,8 @@ type ClientKey = u64;
 
 /// A client identifier and its session.
 struct Client {
-    id: Arc<str>,
+    /// In place as most are, with up to 24 bytes.
+    id: CompactString,
     key: ClientKey,
     /// Changed and looked at beside all locks.
     is_traced: AtomicBool,
@@ -221,7 +223,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(id: Arc<str>, key: ClientKey, session: Session) -> Self {
+    fn new(id: CompactString, key: ClientKey, session: Session) -> Self {
         let (is_traced, restriction) = (AtomicBool::new(false), Restriction::default());
         Self { id, key, is_traced, session: Mutex::new(session), restriction }
     }

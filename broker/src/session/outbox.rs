@@ -137,7 +137,7 @@ impl Outbox {
     pub fn new(terms: &Terms) -> Self {
         let format = (terms.version == Version::V5).then(|| {
             Box::new(Format {
-                max_packet_bytes: terms.max_packet_bytes.min(MAX_PACKET_BYTES),
+                max_packet_bytes: usize::try_from(terms.max_packet_bytes).unwrap_or(MAX_PACKET_BYTES).min(MAX_PACKET_BYTES),
                 receive_maximum: terms.receive_maximum,
                 aliases: SentAliases::up_to(terms.topic_alias_maximum),
             })

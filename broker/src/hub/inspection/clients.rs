@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
+use compact_str::CompactString;
+
 use super::subscriptions::SubscriptionView;
 use super::{MAX_PAGE, shown};
 use crate::codec::QoS;
@@ -64,7 +66,7 @@ pub struct ClientPage {
 #[derive(Clone, Debug)]
 pub struct ClientView {
     /// Its client identifier.
-    pub id: Arc<str>,
+    pub id: CompactString,
     /// Whether it is connected.
     pub is_connected: bool,
     /// Its connection, or the last one; none if there was none in this life of the broker.
@@ -131,7 +133,7 @@ pub struct Dismissed {
 impl ClientView {
     fn of(client: &Client, session: &Session) -> Self {
         Self {
-            id: Arc::clone(&client.id),
+            id: client.id.clone(),
             is_connected: session.link.is_some(),
             visit: session.visit.clone(),
             since: since(session),
