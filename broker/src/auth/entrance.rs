@@ -20,8 +20,8 @@ pub struct PublishRate {
 /// A listener, and the connections that came by it. It outlives changes of what it asks of them.
 #[derive(Debug)]
 pub struct Entrance {
-    /// Where the listener is, as it is told; none for who comes from within.
-    pub name: Option<Arc<str>>,
+    /// Where the listener is, as it is told; none for who comes from within. Each connection has it, as one word.
+    pub name: Option<Arc<String>>,
     connections: AtomicUsize,
     access: RwLock<Arc<Access>>,
     /// How often that has changed: connections compare it with what they know.
@@ -31,11 +31,11 @@ pub struct Entrance {
 
 impl Entrance {
     /// A listener there, that nobody has come by.
-    pub fn new(name: impl Into<Arc<str>>, access: Access) -> Arc<Self> {
-        Self::of(Some(name.into()), access)
+    pub fn new(name: impl Into<String>, access: Access) -> Arc<Self> {
+        Self::of(Some(Arc::new(name.into())), access)
     }
 
-    fn of(name: Option<Arc<str>>, access: Access) -> Arc<Self> {
+    fn of(name: Option<Arc<String>>, access: Access) -> Arc<Self> {
         Arc::new(Self {
             name,
             connections: AtomicUsize::new(0),

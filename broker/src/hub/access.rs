@@ -138,7 +138,7 @@ impl Hub {
             let Some(entrance) = entrances.iter().find(|entrance| came_by(&visit, entrance)) else {
                 continue;
             };
-            let rights = entrance.access().rights(visit.user.as_deref(), client.id());
+            let rights = entrance.access().rights(visit.user(), client.id());
             if !are_same(client.rights().as_deref(), rights.as_ref()) {
                 client.set_rights(rights.map(Arc::new));
                 renewed.push(Arc::clone(&client));
@@ -174,22 +174,22 @@ impl Hub {
             peer.set_pace(Pace::new(access.publish_rate, now));
         }
         peer.access = access;
-        let Some(connected) = &peer.connected else { return Ok(()) };
-        let client = &connected.client;
+        let Some(connected) = peer.connected() else { return Ok(()) };
+        let (client, connection) = (Arc::clone(&connected.client), connected.connection);
         // Nobody takes the session over meanwhile.
         let sessions = self.sessions.lock();
         let visit = {
             let mut session = client.session.lock();
-            session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+            session.link_of(connection).ok_or(Ending::TakenOver)?;
             session.visit.clone()
         };
-        let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
+        let user = visit.as_ref().and_then(|visit| visit.user());
         let rights = peer.access.rights(user, client.id()).map(Arc::new);
-        peer.writer = rights.clone().map(Writer::new);
-        self.restrict(client, rights);
+        peer.set_writer(rights.clone().map(Writer::new));
+        self.restrict(&client, rights);
         drop(sessions);
         let mut session = client.session.lock();
-        self.forget_unreadable(client, &mut session, batch);
+        self.forget_unreadable(&client, &mut session, batch);
         session.settle(&mut batch.tally);
         Ok(())
     }

@@ -38,7 +38,7 @@ impl Hub {
         last_word: Option<&str>,
         (peer, user): (&Peer, Option<&str>),
     ) -> Result<Grant<'c>, Refusal> {
-        let Peer { access, limits, .. } = peer;
+        let (access, limits) = (&peer.access, peer.limits());
         if connect.will.as_ref().is_some_and(|will| !limits.allow_topic(will.topic.as_str())) {
             return Err((Reason::TopicNameInvalid, "the will's topic is longer or deeper than is allowed"));
         }

@@ -189,7 +189,13 @@ impl Noted {
         self.note_as(0, Limit::Group, None, CompactString::default);
     }
 
-    fn note_as(&mut self, key: ClientKey, limit: Limit, what: Option<&str>, id: impl FnOnce() -> CompactString) {
+    fn note_as(
+        &mut self,
+        key: ClientKey,
+        limit: Limit,
+        what: Option<&str>,
+        id: impl FnOnce() -> CompactString,
+    ) {
         if let Some(note) = self.0.get_mut(&(key, limit)) {
             note.times += 1;
         } else if self.0.len() < MOST_NOTED {

@@ -10,6 +10,7 @@ mod inbound;
 mod log;
 mod manner;
 mod message;
+mod moment;
 mod origin;
 mod outbound;
 mod outbox;
@@ -22,7 +23,6 @@ mod v5_tests;
 mod visit;
 mod will;
 
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -33,6 +33,7 @@ pub use inbound::{Inbound, Received};
 pub use log::SessionLog;
 pub use manner::{Manner, Note, Share, ShareKey};
 pub use message::{Content, Message, release};
+pub use moment::Moment;
 pub use origin::Origin;
 use outbound::IN_FLIGHT_BYTES;
 pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
@@ -65,7 +66,7 @@ pub struct Session {
     /// Its client identifier, and what is known of its connection: a few strings of 65,535 bytes at the most.
     named_bytes: u32,
     /// Its connection, or its last one in this life of the broker.
-    pub visit: Option<Arc<Visit>>,
+    pub visit: Option<triomphe::Arc<Visit>>,
     /// The connection that serves the session now.
     pub link: Option<Link>,
     /// How long it outlives its connection.
@@ -169,7 +170,7 @@ impl Session {
     }
 
     /// This is its connection from now on.
-    pub fn visited(&mut self, client_id: &str, visit: Arc<Visit>) {
+    pub fn visited(&mut self, client_id: &str, visit: triomphe::Arc<Visit>) {
         self.named_bytes = small(client_id.len() + visit.bytes());
         self.visit = Some(visit);
         self.sent = 0;

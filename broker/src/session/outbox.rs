@@ -137,7 +137,9 @@ impl Outbox {
     pub fn new(terms: &Terms) -> Self {
         let format = (terms.version == Version::V5).then(|| {
             Box::new(Format {
-                max_packet_bytes: usize::try_from(terms.max_packet_bytes).unwrap_or(MAX_PACKET_BYTES).min(MAX_PACKET_BYTES),
+                max_packet_bytes: usize::try_from(terms.max_packet_bytes)
+                    .unwrap_or(MAX_PACKET_BYTES)
+                    .min(MAX_PACKET_BYTES),
                 receive_maximum: terms.receive_maximum,
                 aliases: SentAliases::up_to(terms.topic_alias_maximum),
             })
@@ -158,6 +160,11 @@ impl Outbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.bytes() == 0
+    }
+
+    /// Whether nothing would be lost with it.
+    pub fn is_blank(&self) -> bool {
+        self.tail.is_empty() && self.more.is_none() && self.format.is_none()
     }
 
     /// Memory it takes beside the messages it shares.

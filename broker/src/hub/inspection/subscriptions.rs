@@ -74,8 +74,7 @@ impl Hub {
             // One more, to know whether there is one.
             let found = self.subscriptions_of(&client, behind, left + 1, is_wanted);
             let is_cut = found.len() > left;
-            page.subscriptions
-                .extend(found.into_iter().take(left).map(|view| (client.id.clone(), view)));
+            page.subscriptions.extend(found.into_iter().take(left).map(|view| (client.id.clone(), view)));
             if is_cut {
                 let last = page.subscriptions.last();
                 page.next = Some(match last {
