@@ -167,8 +167,6 @@ impl Hub {
         if peer.entrance.is_closed() {
             return Err(Ending::ListenerRemoved);
         }
-        // Read first: if the access changes meanwhile, it is looked at again.
-        peer.version = peer.entrance.version();
         let access = peer.entrance.access();
         if access.publish_rate != peer.access.publish_rate {
             peer.set_pace(Pace::new(access.publish_rate, now));

@@ -173,7 +173,7 @@ impl Hub {
         );
         peer.standing = Standing::Client(connected);
         // It may have changed meanwhile.
-        if peer.version == peer.entrance.version() { Ok(()) } else { self.renew(peer, now, batch) }
+        if peer.entrance.asks(&peer.access) { Ok(()) } else { self.renew(peer, now, batch) }
     }
 
     /// Gives the session of the identifier the link, if no connection has it.
@@ -367,7 +367,7 @@ impl Hub {
             event = "disconnected", client, address:% = peer.origin(), reason = ending.kind(), why:% = ending;
             "{peer} disconnected: {ending}{}", Times(times)
         );
-        batch.tally.charge(peer.aliases.bytes(), 0);
+        batch.tally.charge(peer.aliases_bytes(), 0);
         let Some(Connected { client, connection, .. }) = peer.connected() else { return };
         let mut session = client.session.lock();
         if session.link_of(*connection).is_none() {

@@ -94,7 +94,7 @@ pub use crate::session::Origin;
 
 use crate::auth::{Delays, Entrance, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
-use crate::session::{Session, Tally};
+use crate::session::{ReceivedAliases, Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
 use access::Restriction;
 use addresses::Addresses;
@@ -396,7 +396,7 @@ impl Hub {
         batch.at(now).in_turn(turn.as_ref());
         batch.await_nothing();
         let mut consumed = 0;
-        if peer.version != peer.entrance.version()
+        if !peer.entrance.asks(&peer.access)
             && let Err(ending) = self.renew(peer, now, batch)
         {
             return Handled { consumed, next: Next::End(ending) };
@@ -407,7 +407,7 @@ impl Hub {
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Peer { standing, aliases, rare, access, .. } = peer;
+        let Peer { standing, rare, access, .. } = peer;
         let Standing::Client(connected) = standing else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
@@ -416,6 +416,7 @@ impl Hub {
         let is_traced = connected.client.is_traced();
         let mut held = Held::Nothing;
         let mut topic = None;
+        let mut first_aliases = ReceivedAliases::default();
         let next = loop {
             if batch.is_full() {
                 break Next::Yield;
@@ -439,13 +440,13 @@ impl Hub {
                     let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;
-                            self.handle_publish(
-                                connected,
-                                (aliases, Rare::writer(rare)),
-                                (publish, rest.get(..length).unwrap_or_default()),
-                                held.run(self, &mut batch.tally),
-                                batch,
-                            )
+                            let by = match rare {
+                                Some(rare) => (&mut rare.aliases, rare.writer.as_deref_mut()),
+                                None => (&mut first_aliases, None),
+                            };
+                            let received = (publish, rest.get(..length).unwrap_or_default());
+                            let run = held.run(self, &mut batch.tally);
+                            self.handle_publish(connected, by, received, run, batch)
                         }
                         Packet::Auth(auth) => {
                             held.let_go(&mut batch.tally);
@@ -465,6 +466,9 @@ impl Hub {
         held.let_go(&mut batch.tally);
         drop(held);
         batch.measured = None;
+        if !first_aliases.is_empty() {
+            rare.get_or_insert_default().aliases = first_aliases;
+        }
         if consumed > 0 {
             peer.last_packet = now.into();
             peer.traffic().published(batch.tally.publish_received - published);

@@ -91,7 +91,7 @@ impl Hub {
             return if stopping { Err(Ending::Stopping) } else { Ok(Sleep::Asleep) };
         };
         // Others would be glad of them.
-        let held_bytes = received + peer.aliases.bytes();
+        let held_bytes = received + peer.aliases_bytes();
         let turn = self.turn();
         batch.in_turn(turn.as_ref());
         let mut session = connected.client.session.lock();

@@ -23,18 +23,15 @@ const REST: Duration = Duration::from_secs(10);
 pub struct Peer {
     /// Where it comes from, and what it says of itself; shared from the time on at which it has a session.
     pub(super) visit: triomphe::Arc<Visit>,
+    /// What its entrance asked when it was looked at last; the writer and the pace are by that.
     pub(super) access: Arc<Access>,
     pub(super) standing: Standing,
     /// When the last whole packet came, or the connection.
     pub(super) last_packet: Moment,
-    /// The topic aliases that its client made.
-    pub(super) aliases: ReceivedAliases,
     /// What most connections have not, but for the time before their CONNECT at the most.
     pub(super) rare: Option<Box<Rare>>,
     /// The listener it came by.
     pub(super) entrance: Arc<Entrance>,
-    /// Of the entrance, as `access`, the writer and the pace are.
-    pub(super) version: u64,
 }
 
 /// What a connection is to the hub.
@@ -56,6 +53,8 @@ pub(super) struct Rare {
     pace: Option<Box<Pace>>,
     /// What its client may publish; none is anything.
     pub(super) writer: Option<Box<Writer>>,
+    /// The topic aliases that its client made.
+    pub(super) aliases: ReceivedAliases,
 }
 
 impl Rare {
@@ -69,10 +68,6 @@ impl Rare {
         new: impl FnOnce() -> Box<Authentication>,
     ) -> &mut Authentication {
         rare.get_or_insert_default().authentication.get_or_insert_with(new)
-    }
-
-    pub(super) fn writer(rare: &mut Option<Box<Self>>) -> Option<&mut Writer> {
-        rare.as_mut()?.writer.as_deref_mut()
     }
 
     /// A PUBLISH of so many bytes came: takes it, or says when to come again.
@@ -106,8 +101,6 @@ pub(super) struct Connected {
 
 impl Peer {
     pub(super) fn new(origin: Origin, entrance: &Arc<Entrance>, now: Instant, limits: Arc<Limits>) -> Self {
-        // Read first: if the access changes meanwhile, it is looked at again.
-        let version = entrance.version();
         let access = entrance.access();
         let pace = Pace::new(access.publish_rate, now);
         let rare = pace.map(|pace| Box::new(Rare { pace: Some(pace), ..Rare::default() }));
@@ -116,10 +109,8 @@ impl Peer {
             access,
             standing: Standing::Stranger(limits),
             last_packet: now.into(),
-            aliases: ReceivedAliases::default(),
             rare,
             entrance: Arc::clone(entrance),
-            version,
         }
     }
 
@@ -176,6 +167,11 @@ impl Peer {
     /// By its certificate it is that user.
     pub fn is_user(&mut self, user: Box<str>) {
         self.rare.get_or_insert_default().certified = Some(user);
+    }
+
+    /// Memory that the topic aliases of its client take, in bytes.
+    pub(super) fn aliases_bytes(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.aliases.bytes())
     }
 
     /// Its client may publish only that much from now on; none is anything.

@@ -14,7 +14,9 @@ impl From<Instant> for Moment {
     #[inline]
     fn from(at: Instant) -> Self {
         let first = *FIRST.get_or_init(|| at);
-        let ns = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let ns = |time: Duration| {
+            time.as_secs().cast_signed().wrapping_mul(1_000_000_000).wrapping_add(time.subsec_nanos().into())
+        };
         Self(match at.checked_duration_since(first) {
             Some(since) => ns(since),
             None => -ns(first.saturating_duration_since(at)),

@@ -616,7 +616,7 @@ mod tests {
             payload_len in prop_oneof![0..300_usize, SHARED_BYTES - 100..SHARED_BYTES + 100],
             (retain, is_long, has_property) in any::<(bool, bool, bool)>(),
             (replayed, retain_as_published, has_note) in any::<(bool, bool, bool)>(),
-            (max_packet_bytes, topic_alias_maximum) in (prop_oneof![Just(usize::MAX), 0..300_usize], 0..2_u16),
+            (max_packet_bytes, topic_alias_maximum) in (prop_oneof![Just(u32::MAX), 0..300_u32], 0..2_u16),
             qos in prop::sample::select(&[QoS::AtMostOnce, QoS::AtLeastOnce][..]),
         ) {
             let (now, id) = (Instant::now(), crate::codec::PacketId::MIN);
