@@ -175,7 +175,7 @@ impl Client {
                 }
                 self.unsent.advance(taken);
             }
-            if hub.sleep(&self.peer, &mut self.unsent, Waker::noop(), batch).unwrap() == Sleep::Asleep {
+            if hub.sleep(&self.peer, &mut self.unsent, 0, Waker::noop(), batch).unwrap() == Sleep::Asleep {
                 return;
             }
         }

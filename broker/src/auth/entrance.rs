@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -20,27 +20,28 @@ pub struct PublishRate {
 /// A listener, and the connections that came by it. It outlives changes of what it asks of them.
 #[derive(Debug)]
 pub struct Entrance {
-    /// Where the listener is, as it is told; none for who comes from within.
-    pub name: Option<Arc<str>>,
+    /// Where the listener is, as it is told; none for who comes from within. Each connection has it, as one word.
+    pub name: Option<Arc<String>>,
     connections: AtomicUsize,
     access: RwLock<Arc<Access>>,
-    /// How often that has changed: connections compare it with what they know.
-    version: AtomicU64,
+    /// Where in memory that is, and 0 when it is gone: connections compare it with where their own is.
+    current: AtomicUsize,
     is_closed: AtomicBool,
 }
 
 impl Entrance {
     /// A listener there, that nobody has come by.
-    pub fn new(name: impl Into<Arc<str>>, access: Access) -> Arc<Self> {
-        Self::of(Some(name.into()), access)
+    pub fn new(name: impl Into<String>, access: Access) -> Arc<Self> {
+        Self::of(Some(Arc::new(name.into())), access)
     }
 
-    fn of(name: Option<Arc<str>>, access: Access) -> Arc<Self> {
+    fn of(name: Option<Arc<String>>, access: Access) -> Arc<Self> {
+        let access = Arc::new(access);
         Arc::new(Self {
             name,
             connections: AtomicUsize::new(0),
-            access: RwLock::new(Arc::new(access)),
-            version: AtomicU64::new(0),
+            current: AtomicUsize::new(place(&access)),
+            access: RwLock::new(access),
             is_closed: AtomicBool::new(false),
         })
     }
@@ -57,14 +58,19 @@ impl Entrance {
 
     /// From now on it asks that. Who is connected stays, with the rights and the rate that are given there.
     pub fn change(&self, access: Access) {
-        *self.access.write() = Arc::new(access);
-        self.version.fetch_add(1, Ordering::SeqCst);
+        let access = Arc::new(access);
+        let mut held = self.access.write();
+        if !self.is_closed() {
+            self.current.store(place(&access), Ordering::SeqCst);
+        }
+        *held = access;
     }
 
     /// It is gone: its connections end.
     pub fn close(&self) {
+        let _held = self.access.write();
         self.is_closed.store(true, Ordering::SeqCst);
-        self.version.fetch_add(1, Ordering::SeqCst);
+        self.current.store(0, Ordering::SeqCst);
     }
 
     /// Whether it is gone.
@@ -72,10 +78,10 @@ impl Entrance {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Differs from before when it has changed.
+    /// Whether it still asks that of its clients. As long as somebody has it, there is no other in its place.
     #[inline]
-    pub fn version(&self) -> u64 {
-        self.version.load(Ordering::Relaxed)
+    pub fn asks(&self, access: &Arc<Access>) -> bool {
+        self.current.load(Ordering::Relaxed) == place(access)
     }
 
     /// Connections that came by it, and are open.
@@ -99,6 +105,10 @@ impl Entrance {
     }
 }
 
+fn place(access: &Arc<Access>) -> usize {
+    Arc::as_ptr(access).addr()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +123,19 @@ mod tests {
         entrance.change(few(1));
         entrance.leave();
         assert!(!entrance.enter(), "two are still within");
-        assert_eq!((entrance.connections(), entrance.version()), (2, 2));
+        assert_eq!(entrance.connections(), 2);
+    }
+
+    #[test]
+    fn who_has_what_is_asked_no_more_is_told() {
+        let entrance = Entrance::new("here", Access::open());
+        let first = entrance.access();
+        assert!(entrance.asks(&first));
+        entrance.change(Access::open());
+        let second = entrance.access();
+        assert!(!entrance.asks(&first) && entrance.asks(&second));
+        entrance.close();
+        entrance.change(Access::open());
+        assert!(!entrance.asks(&second) && !entrance.asks(&entrance.access()));
     }
 }

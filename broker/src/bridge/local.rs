@@ -173,9 +173,8 @@ impl Local {
     ///
     /// The connection must end.
     pub(super) fn sleep(&mut self, waker: &Waker) -> Result<Sleep, Ending> {
-        let Some(peer) = &mut self.peer else { return Err(Ending::Closed) };
-        peer.holds(self.unsent.bytes());
-        let sleep = self.bridge.hub.sleep(peer, &mut self.unsent, waker, &mut self.batch)?;
+        let Some(peer) = &self.peer else { return Err(Ending::Closed) };
+        let sleep = self.bridge.hub.sleep(peer, &mut self.unsent, 0, waker, &mut self.batch)?;
         if sleep == Sleep::Output {
             self.waiting = 0;
         }

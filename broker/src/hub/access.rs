@@ -12,9 +12,10 @@
 //!
 //! Who returns to a session may be another user than who left it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
+use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 
 use super::pace::Pace;
@@ -32,7 +33,7 @@ const MAX_REMEMBERED_BYTES: usize = 256;
 /// The rights of a client, if it has not all of them; most clients have, and never make the place for it. Its lock is taken
 /// beside any other, and briefly.
 #[derive(Default)]
-pub(super) struct Restriction(OnceLock<Box<RwLock<Option<Arc<Rights>>>>>);
+pub(super) struct Restriction(OnceBox<RwLock<Option<Arc<Rights>>>>);
 
 impl Client {
     /// What the client may do; none is anything.
@@ -137,7 +138,7 @@ impl Hub {
             let Some(entrance) = entrances.iter().find(|entrance| came_by(&visit, entrance)) else {
                 continue;
             };
-            let rights = entrance.access().rights(visit.user.as_deref(), client.id());
+            let rights = entrance.access().rights(visit.user(), client.id());
             if !are_same(client.rights().as_deref(), rights.as_ref()) {
                 client.set_rights(rights.map(Arc::new));
                 renewed.push(Arc::clone(&client));
@@ -166,29 +167,27 @@ impl Hub {
         if peer.entrance.is_closed() {
             return Err(Ending::ListenerRemoved);
         }
-        // Read first: if the access changes meanwhile, it is looked at again.
-        peer.version = peer.entrance.version();
         let access = peer.entrance.access();
         if access.publish_rate != peer.access.publish_rate {
             peer.set_pace(Pace::new(access.publish_rate, now));
         }
         peer.access = access;
-        let Some(connected) = &peer.connected else { return Ok(()) };
-        let client = &connected.client;
+        let Some(connected) = peer.connected() else { return Ok(()) };
+        let (client, connection) = (Arc::clone(&connected.client), connected.connection);
         // Nobody takes the session over meanwhile.
         let sessions = self.sessions.lock();
         let visit = {
             let mut session = client.session.lock();
-            session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
+            session.link_of(connection).ok_or(Ending::TakenOver)?;
             session.visit.clone()
         };
-        let user = visit.as_ref().and_then(|visit| visit.user.as_deref());
+        let user = visit.as_ref().and_then(|visit| visit.user());
         let rights = peer.access.rights(user, client.id()).map(Arc::new);
-        peer.writer = rights.clone().map(Writer::new);
-        self.restrict(client, rights);
+        peer.set_writer(rights.clone().map(Writer::new));
+        self.restrict(&client, rights);
         drop(sessions);
         let mut session = client.session.lock();
-        self.forget_unreadable(client, &mut session, batch);
+        self.forget_unreadable(&client, &mut session, batch);
         session.settle(&mut batch.tally);
         Ok(())
     }
@@ -209,7 +208,7 @@ impl Hub {
     /// Drops what waits for a client that is here, and that it may not read.
     pub(super) fn forget_unreadable(&self, client: &Client, session: &mut Session, batch: &mut Batch) {
         let Some(rights) = client.rights() else { return };
-        session.rights_bytes = rights.bytes();
+        session.set_rights_bytes(rights.bytes());
         let Session { outbound, link: Some(link), .. } = session else { return };
         let dropped = outbound.forget_unreadable(&mut link.outbox, |topic| rights.may_read(topic));
         batch.touched(link.wake_for_output());

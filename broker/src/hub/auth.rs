@@ -279,7 +279,7 @@ fn say(reason: Reason, message: Option<&str>, terms: &Terms, batch: &mut Batch) 
     // [5.0 MQTT-3.1.2-24]
     let fits = is_put
         && auth.encode(Version::V5, &mut batch.replies).is_ok()
-        && batch.replies.len() - before <= terms.max_packet_bytes;
+        && terms.takes(batch.replies.len() - before);
     if !fits {
         batch.replies.truncate(before);
         return Err((Reason::PacketTooLarge, "it takes no packets as large as the AUTH that it needs"));

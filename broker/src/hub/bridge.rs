@@ -14,7 +14,7 @@ impl Hub {
 
     /// The topic filters that the client of a connection is subscribed to.
     pub fn filters(&self, peer: &Peer) -> Vec<FilterBuf> {
-        let Some(connected) = &peer.connected else { return Vec::new() };
+        let Some(connected) = peer.connected() else { return Vec::new() };
         connected.client.session.lock().subscriptions.iter().cloned().collect()
     }
 
@@ -30,7 +30,7 @@ impl Hub {
     /// The other end of a connection has begun a new session: the identifiers of QoS 2 messages that it has not released
     /// mean nothing any more, and are free for others.
     pub fn forget_received(&self, peer: &Peer, batch: &mut Batch) {
-        let Some(connected) = &peer.connected else { return };
+        let Some(connected) = peer.connected() else { return };
         let turn = self.turn();
         batch.in_turn(turn.as_ref());
         let mut session = connected.client.session.lock();

@@ -38,7 +38,7 @@ impl Hub {
         last_word: Option<&str>,
         (peer, user): (&Peer, Option<&str>),
     ) -> Result<Grant<'c>, Refusal> {
-        let Peer { access, limits, .. } = peer;
+        let (access, limits) = (&peer.access, peer.limits());
         if connect.will.as_ref().is_some_and(|will| !limits.allow_topic(will.topic.as_str())) {
             return Err((Reason::TopicNameInvalid, "the will's topic is longer or deeper than is allowed"));
         }
@@ -147,7 +147,7 @@ impl Hub {
             let mut packet = Vec::new();
             connack(true, Reason::Success, &kept).encode(Version::V5, &mut packet).ok()?;
             // [5.0 MQTT-3.1.2-24]
-            (packet.len() <= terms.max_packet_bytes).then_some(kept)
+            terms.takes(packet.len()).then_some(kept)
         });
         let too_small = (Reason::PacketTooLarge, "it takes no packets as large as the CONNACK that it needs");
         grant.properties = kept.ok_or(too_small)?;

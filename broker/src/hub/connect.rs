@@ -11,7 +11,7 @@ use log::{Level, debug, log};
 use super::access::Writer;
 use super::auth::{Authenticated, Said};
 use super::connack::{Grant, Refusal, granted_expiry};
-use super::peer::{Connected, Shown};
+use super::peer::{Connected, Shown, Standing};
 use super::publish::is_the_brokers;
 use super::reached::{Limit, Times, Who};
 use super::{Batch, CONNECTIONS, Client, Ending, Hub, Next, Peer, Redirect, Sessions, Stage};
@@ -32,7 +32,7 @@ impl Hub {
         now: Instant,
         batch: &mut Batch,
     ) -> Result<usize, Next> {
-        let (packet, length) = match decode(bytes, None, peer.limits.max_packet_bytes) {
+        let (packet, length) = match decode(bytes, None, peer.limits().max_packet_bytes) {
             Ok(Decoded::Packet { packet, length }) => (packet, length),
             Ok(Decoded::Incomplete { needed }) => return Err(Next::Read(needed)),
             Err(error) => return Err(Next::End(self.refuse_malformed(bytes, error, batch))),
@@ -59,7 +59,7 @@ impl Hub {
             batch,
         )
         .map_err(Next::End)?;
-        if let Some(connected) = &peer.connected {
+        if let Some(connected) = peer.connected() {
             self.trace_newcomer(&connected.client, Packet::Connect(connect), batch);
         }
         Ok(length + authenticated.handled)
@@ -111,20 +111,20 @@ impl Hub {
         will.take_if(|will| !self.may_leave(&grant.client_id, rights.as_deref(), will, now));
         if let Some(will) = &mut will {
             // Before 5.0 there is no way to say that it cannot be retained.
-            will.retain &= peer.limits.retain_available;
+            will.retain &= peer.limits().retain_available;
             batch.tally.keep(will.message.bytes());
         }
         let mut link = Link::new(connection, terms, will);
-        let user = user.map(Into::into);
+        let user = user.map(|user| Box::new(user.into()));
         // Nobody has it yet.
-        if let Some(visit) = Arc::get_mut(&mut peer.visit) {
+        if let Some(visit) = triomphe::Arc::get_mut(&mut peer.visit) {
             let Grant { version, keep_alive, is_clean, .. } = grant;
             *visit = Visit {
                 version,
                 keep_alive,
                 is_clean,
                 user,
-                since: now,
+                since: now.into(),
                 listener: visit.listener.take(),
                 origin: visit.origin.clone(),
                 traffic: mem::take(&mut visit.traffic),
@@ -134,7 +134,7 @@ impl Hub {
             match self.try_link(&grant, (peer, rights.as_ref()), link, now, batch) {
                 Linked::Yes(client) => break client,
                 Linked::Refused(link, refusal) => {
-                    release_will(link.will, batch);
+                    release_will(link.will.map(|will| *will), batch);
                     return refuse(refusal, batch);
                 }
                 // The identifier was in use. Its connection is over now, and its will, if that is not delayed, goes
@@ -154,35 +154,26 @@ impl Hub {
         self.linked_max.fetch_max(linked, Ordering::Relaxed);
         batch.tally.connects += 1;
         batch.tally.messages_sent += 1;
-        let Grant { version, is_clean, expiry, keep_alive, .. } = grant;
+        let Grant { is_clean, expiry, .. } = grant;
         let (is_greeted, has_spare) = (Cell::new(false), Cell::new(false));
-        peer.writer = rights.map(Writer::new);
-        let limits = Arc::clone(&peer.limits);
-        let connected = Connected {
-            client,
-            connection,
-            version,
-            terms,
-            keep_alive,
-            limits,
-            is_greeted,
-            is_bridge,
-            has_spare,
-        };
+        peer.set_writer(rights.map(Writer::new));
+        let limits = Arc::clone(peer.limits());
+        let connected = Connected { client, connection, terms, limits, is_greeted, is_bridge, has_spare };
         peer.is_let_in();
-        let (visit, connected) = (&peer.visit, peer.connected.insert(connected));
+        let Visit { version, keep_alive, .. } = *peer.visit;
         debug!(
             target: CONNECTIONS,
-            event = "connected", client = connected.client.id(), address:% = visit.origin,
-            user = visit.user.as_deref().unwrap_or_default(), protocol:% = version, clean = is_clean, keep_alive;
+            event = "connected", client = connected.client.id(), address:% = peer.origin(),
+            user = peer.visit.user().unwrap_or_default(), protocol:% = version, clean = is_clean, keep_alive;
             "{} connected as {}: MQTT {version}, clean {}, session expiry {} s, keep alive {keep_alive} s",
-            visit.origin,
+            peer.origin(),
             Shown(connected.client.id()),
             u8::from(is_clean),
             expiry.seconds()
         );
+        peer.standing = Standing::Client(connected);
         // It may have changed meanwhile.
-        if peer.version == peer.entrance.version() { Ok(()) } else { self.renew(peer, now, batch) }
+        if peer.entrance.asks(&peer.access) { Ok(()) } else { self.renew(peer, now, batch) }
     }
 
     /// Gives the session of the identifier the link, if no connection has it.
@@ -210,7 +201,7 @@ impl Hub {
         let access = peer.entrance.access();
         let rights = match Arc::ptr_eq(&access, &peer.access) {
             true => rights.cloned(),
-            false => access.rights(visit.user.as_deref(), &grant.client_id).map(Arc::new),
+            false => access.rights(visit.user(), &grant.client_id).map(Arc::new),
         };
         if let Some(client) = existing.as_ref().filter(|_| !grant.is_clean)
             && (rights.is_some() || client.rights().is_some())
@@ -225,7 +216,7 @@ impl Hub {
         if let Some(client) = &existing {
             let mut session = client.session.lock();
             if let Some(mut old) = session.unlink(&mut batch.tally) {
-                let will = session.leave(old.will.take(), now);
+                let will = session.leave(old.will.take().map(|will| *will), now);
                 batch.touched(old.wake());
                 let is_over = session.is_over(now);
                 if !is_over {
@@ -257,9 +248,9 @@ impl Hub {
                         self.reached.count_times(Limit::Acl, dropped);
                     }
                 }
-                session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
+                session.set_rights_bytes(rights.as_ref().map_or(0, |rights| rights.bytes()));
                 session.link = Some(link);
-                session.visited(client.id(), Arc::clone(visit));
+                session.visited(client.id(), visit.clone());
                 self.record_session(client, &session);
                 session.settle(&mut batch.tally);
                 drop(session);
@@ -286,13 +277,13 @@ impl Hub {
             batch.tally.refused_connections += 1;
             return Linked::Refused(link, (Reason::ServerBusy, "memory is short: see `max_memory`"));
         }
-        let id: Arc<str> = grant.client_id.as_ref().into();
-        let mut session = Session::of_client(&id, grant.expiry, link);
-        session.rights_bytes = rights.as_ref().map_or(0, |rights| rights.bytes());
-        let client = Arc::new(Client::new(id, self.next_number(), session));
+        let id = grant.client_id.as_ref();
+        let mut session = Session::of_client(id, grant.expiry, link);
+        session.set_rights_bytes(rights.as_ref().map_or(0, |rights| rights.bytes()));
+        let client = Arc::new(Client::new(id.into(), self.next_number(), session));
         client.set_rights(rights);
         let mut session = client.session.lock();
-        session.visited(client.id(), Arc::clone(visit));
+        session.visited(client.id(), visit.clone());
         self.record_begin(&client, &mut session);
         let promised = session.promised.max(ended.unwrap_or(0));
         if let Some(link) = &mut session.link {
@@ -359,7 +350,7 @@ impl Hub {
         // Last, so that who sees one connection less sees all that came of its end.
         self.leave(peer.origin());
         peer.entrance.leave();
-        if peer.connected.is_some() {
+        if peer.is_connected() {
             self.linked.fetch_sub(1, Ordering::AcqRel);
         }
         self.connections.fetch_sub(1, Ordering::Release);
@@ -370,20 +361,20 @@ impl Hub {
             Some(times) => (Level::Info, times),
             None => (Level::Debug, 1),
         };
-        let client = peer.connected.as_ref().map_or("", |connected| connected.client.id());
+        let client = peer.connected().map_or("", |connected| connected.client.id());
         log!(
             target: CONNECTIONS, level,
             event = "disconnected", client, address:% = peer.origin(), reason = ending.kind(), why:% = ending;
             "{peer} disconnected: {ending}{}", Times(times)
         );
-        batch.tally.charge(peer.aliases.bytes(), 0);
-        let Some(Connected { client, connection, .. }) = &peer.connected else { return };
+        batch.tally.charge(peer.aliases_bytes(), 0);
+        let Some(Connected { client, connection, .. }) = peer.connected() else { return };
         let mut session = client.session.lock();
         if session.link_of(*connection).is_none() {
             // Taken over. The new connection has seen to the rest.
             return;
         }
-        let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will);
+        let mut will = session.unlink(&mut batch.tally).and_then(|link| link.will).map(|will| *will);
         // [MQTT-3.14.4-3]
         if *ending == Ending::Disconnect {
             release_will(will.take(), batch);
@@ -409,7 +400,7 @@ impl Hub {
     fn to_be_told(&self, peer: &Peer, ending: &Ending, now: Instant) -> Option<u64> {
         let Some(limit) = ending.limit() else { return ending.is_violation().then_some(1) };
         self.reached.count(limit);
-        let who = peer.connected.as_ref().map(|connected| Who::Client(connected.client.id()));
+        let who = peer.connected().map(|connected| Who::Client(connected.client.id()));
         self.reached.happened(limit, &who.unwrap_or(Who::Origin(peer.origin())), 1, now)
     }
 
@@ -439,7 +430,9 @@ impl Hub {
             let mut session = client.session.lock();
             let survives = session.log().is_some() && session.expiry != Expiry::AT_ONCE;
             let will = match &mut session.link {
-                Some(link) => link.will.take_if(|will| !survives || will.delay_seconds == 0),
+                Some(link) => {
+                    link.will.take_if(|will| !survives || will.delay_seconds == 0).map(|will| *will)
+                }
                 None if survives => None,
                 None => self.end_absence(client, &mut session, batch),
             };

@@ -28,7 +28,7 @@ impl Hub {
     pub fn farewell(&self, peer: &Peer, ending: &Ending, unsent: &mut Outbox, batch: &mut Batch) -> bool {
         let is_listening =
             |connected: &&Connected| connected.terms.version == Version::V5 && connected.is_greeted.get();
-        let Some(connected) = peer.connected.as_ref().filter(is_listening) else { return false };
+        let Some(connected) = peer.connected().filter(is_listening) else { return false };
         let Some(mut reason) = ending.reason() else { return false };
         let mut properties = Vec::new();
         let redirect = if *ending == Ending::Stopping { self.redirect.lock().clone() } else { None };
@@ -67,7 +67,7 @@ pub(super) fn encode_fitting(
         // One that cannot be encoded is left out, too.
         let is_encoded = properties.iter().take(count).try_for_each(|property| kept.push(*property)).is_ok()
             && packet(&kept).encode(terms.version, out).is_ok();
-        let fits = is_encoded && out.len() - start <= terms.max_packet_bytes;
+        let fits = is_encoded && terms.takes(out.len() - start);
         if !fits {
             out.truncate(start);
         }

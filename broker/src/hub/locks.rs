@@ -56,7 +56,7 @@ impl Client {
         batch.wake();
         let mut came = 0;
         while !unsent.is_empty()
-            || hub.sleep(&self.peer, &mut unsent, Waker::noop(), batch).unwrap() == Sleep::Output
+            || hub.sleep(&self.peer, &mut unsent, 0, Waker::noop(), batch).unwrap() == Sleep::Output
         {
             let mut bytes = Vec::new();
             let mut room = [std::io::IoSlice::new(&[]); 8];

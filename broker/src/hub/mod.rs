@@ -72,6 +72,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use compact_str::CompactString;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use batch::Batch;
@@ -93,7 +94,7 @@ pub use crate::session::Origin;
 
 use crate::auth::{Delays, Entrance, Verification};
 use crate::codec::{AckType, Decoded, Packet, decode_after, encode_pingresp};
-use crate::session::{Session, Tally};
+use crate::session::{ReceivedAliases, Session, Tally};
 use crate::store::{Journal, Record, Status, Turn};
 use access::Restriction;
 use addresses::Addresses;
@@ -101,7 +102,7 @@ use counters::Counters;
 use delivery::Delivery;
 use latency::Latency;
 use memory::Memory;
-use peer::{Connected, Rare};
+use peer::{Connected, Rare, Standing};
 use publish::Run;
 use reached::{Limit, Reached};
 use retained::RetainedStore;
@@ -166,13 +167,13 @@ struct ById(Arc<Client>);
 
 impl Borrow<str> for ById {
     fn borrow(&self) -> &str {
-        &self.0.id
+        self.0.id()
     }
 }
 
 impl Hash for ById {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
+        self.0.id().hash(state);
     }
 }
 
@@ -212,7 +213,8 @@ type ClientKey = u64;
 
 /// A client identifier and its session.
 struct Client {
-    id: Arc<str>,
+    /// In place as most are, with up to 24 bytes.
+    id: CompactString,
     key: ClientKey,
     /// Changed and looked at beside all locks.
     is_traced: AtomicBool,
@@ -221,7 +223,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(id: Arc<str>, key: ClientKey, session: Session) -> Self {
+    fn new(id: CompactString, key: ClientKey, session: Session) -> Self {
         let (is_traced, restriction) = (AtomicBool::new(false), Restriction::default());
         Self { id, key, is_traced, session: Mutex::new(session), restriction }
     }
@@ -394,19 +396,19 @@ impl Hub {
         batch.at(now).in_turn(turn.as_ref());
         batch.await_nothing();
         let mut consumed = 0;
-        if peer.version != peer.entrance.version()
+        if !peer.entrance.asks(&peer.access)
             && let Err(ending) = self.renew(peer, now, batch)
         {
             return Handled { consumed, next: Next::End(ending) };
         }
-        if peer.connected.is_none() {
+        if !peer.is_connected() {
             match self.handle_first(peer, bytes, now, batch) {
                 Ok(length) => consumed = length,
                 Err(next) => return Handled { consumed, next },
             }
         }
-        let Peer { connected, aliases, writer, rare, access, .. } = peer;
-        let Some(connected) = connected else {
+        let Peer { standing, rare, access, .. } = peer;
+        let Standing::Client(connected) = standing else {
             return Handled { consumed, next: Next::End(Ending::Closed) };
         };
         let published = batch.tally.publish_received;
@@ -414,12 +416,14 @@ impl Hub {
         let is_traced = connected.client.is_traced();
         let mut held = Held::Nothing;
         let mut topic = None;
+        let mut first_aliases = ReceivedAliases::default();
         let next = loop {
             if batch.is_full() {
                 break Next::Yield;
             }
             let rest = bytes.get(consumed..).unwrap_or_default();
-            match decode_after(topic, rest, Some(connected.version), connected.limits.max_packet_bytes) {
+            match decode_after(topic, rest, Some(connected.terms.version), connected.limits.max_packet_bytes)
+            {
                 // Not moved out: it is large, and nearly all of it is empty.
                 Ok(Decoded::Packet { ref packet, length }) => {
                     if let Packet::Publish(_) = packet
@@ -436,14 +440,13 @@ impl Hub {
                     let handled = match packet {
                         Packet::Publish(publish) => {
                             topic = publish.topic;
-                            let writer = writer.as_deref_mut();
-                            self.handle_publish(
-                                connected,
-                                (aliases, writer),
-                                (publish, rest.get(..length).unwrap_or_default()),
-                                held.run(self, &mut batch.tally),
-                                batch,
-                            )
+                            let by = match rare {
+                                Some(rare) => (&mut rare.aliases, rare.writer.as_deref_mut()),
+                                None => (&mut first_aliases, None),
+                            };
+                            let received = (publish, rest.get(..length).unwrap_or_default());
+                            let run = held.run(self, &mut batch.tally);
+                            self.handle_publish(connected, by, received, run, batch)
                         }
                         Packet::Auth(auth) => {
                             held.let_go(&mut batch.tally);
@@ -463,8 +466,11 @@ impl Hub {
         held.let_go(&mut batch.tally);
         drop(held);
         batch.measured = None;
+        if !first_aliases.is_empty() {
+            rare.get_or_insert_default().aliases = first_aliases;
+        }
         if consumed > 0 {
-            peer.last_packet = now;
+            peer.last_packet = now.into();
             peer.traffic().published(batch.tally.publish_received - published);
         }
         Handled { consumed, next }
@@ -496,7 +502,7 @@ impl Hub {
                     if session.log().is_some() {
                         batch.await_group();
                     }
-                    batch.answer(AckType::Pubrel, ack.packet_id, is_known, connected.version);
+                    batch.answer(AckType::Pubrel, ack.packet_id, is_known, connected.terms.version);
                 }
                 session.progress();
             }
@@ -516,7 +522,7 @@ impl Hub {
                     // The client may use the identifier for another message from then on.
                     batch.await_group();
                 }
-                batch.answer(AckType::Pubcomp, ack.packet_id, is_known, connected.version);
+                batch.answer(AckType::Pubcomp, ack.packet_id, is_known, connected.terms.version);
             }
             Packet::Subscribe(subscribe) => {
                 held.let_go(&mut batch.tally);
@@ -609,8 +615,9 @@ mod tests {
 
     #[test]
     fn a_client_takes_little_memory() {
-        // Sizes of the allocator's; the next are 384 and 160.
-        assert!(size_of::<Client>() + ARC_BYTES <= 320, "{}", size_of::<Client>());
-        assert!(size_of::<Visit>() + ARC_BYTES <= 128, "{}", size_of::<Visit>());
+        // Sizes of the allocator's; the next are 320 and 112.
+        assert!(size_of::<Client>() + ARC_BYTES <= 256, "{}", size_of::<Client>());
+        // Its Arc has no count of weak ones.
+        assert!(size_of::<Visit>() + ARC_BYTES / 2 <= 96, "{}", size_of::<Visit>());
     }
 }

@@ -27,7 +27,7 @@ impl Hub {
         let turn = self.turn();
         batch.in_turn(turn.as_ref());
         let (awaited, receipt) = batch.take_awaited();
-        let Some(connected) = &peer.connected else {
+        let Some(connected) = peer.connected() else {
             drop(turn);
             unsent.append(&batch.replies);
             batch.replies.clear();
@@ -71,7 +71,8 @@ impl Hub {
     }
 
     /// Registers the waker for packets to come, unless there is something to write. While some is still `unsent`, the
-    /// connection waits for its client to read, and the waker is called only if it must end.
+    /// connection waits for its client to read, and the waker is called only if it must end. So many bytes are `received` of
+    /// what is not whole.
     ///
     /// # Errors
     ///
@@ -80,21 +81,24 @@ impl Hub {
         &self,
         peer: &Peer,
         unsent: &mut Outbox,
+        received: usize,
         waker: &Waker,
         batch: &mut Batch,
     ) -> Result<Sleep, Ending> {
         self.absorb(batch);
-        let Some(connected) = &peer.connected else {
+        let Some(connected) = peer.connected() else {
             let stopping = self.stopping.load(Ordering::Acquire);
             return if stopping { Err(Ending::Stopping) } else { Ok(Sleep::Asleep) };
         };
+        // Others would be glad of them.
+        let held_bytes = received + peer.aliases_bytes();
         let turn = self.turn();
         batch.in_turn(turn.as_ref());
         let mut session = connected.client.session.lock();
         if !unsent.is_empty() {
             let link = session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
             may_go_on(link, peer)?;
-            link.held_bytes = peer.held_bytes();
+            link.held_bytes = unsent.bytes() + held_bytes;
             link.sleep(waker, false);
             return Ok(Sleep::Asleep);
         }
@@ -119,14 +123,14 @@ impl Hub {
             }
             None => {}
         }
-        link.held_bytes = peer.held_bytes();
+        link.held_bytes = held_bytes;
         link.sleep(waker, true);
         Ok(Sleep::Asleep)
     }
 
     /// The client has rested for a while: its session gives back memory that was kept for messages to come.
     pub fn rest(&self, peer: &Peer, batch: &mut Batch) {
-        let Some(connected) = &peer.connected else { return };
+        let Some(connected) = peer.connected() else { return };
         connected.has_spare.set(false);
         let mut session = connected.client.session.lock();
         if session.link_of(connected.connection).is_some() {

@@ -10,8 +10,8 @@ use super::login::Login;
 use super::pace::Pace;
 use super::{Client, Ending, Limits};
 use crate::auth::{Access, Entrance};
-use crate::codec::{Connect, Version};
-use crate::session::{ConnectionId, Origin, ReceivedAliases, Terms, Traffic, Visit};
+use crate::codec::Connect;
+use crate::session::{ConnectionId, Moment, Origin, ReceivedAliases, Terms, Traffic, Visit};
 
 /// Characters of a client identifier that the log shows: it may have 65,535 bytes, and each violation is a line.
 const SHOWN_CHARS: usize = 64;
@@ -22,24 +22,24 @@ const REST: Duration = Duration::from_secs(10);
 /// One network connection: a stranger until its CONNECT is accepted, then one client's.
 pub struct Peer {
     /// Where it comes from, and what it says of itself; shared from the time on at which it has a session.
-    pub(super) visit: Arc<Visit>,
+    pub(super) visit: triomphe::Arc<Visit>,
+    /// What its entrance asked when it was looked at last; the writer and the pace are by that.
     pub(super) access: Arc<Access>,
-    pub(super) connected: Option<Connected>,
+    pub(super) standing: Standing,
     /// When the last whole packet came, or the connection.
-    pub(super) last_packet: Instant,
-    /// As they were when it came. What CONNACK tells of them holds as long as the connection.
-    pub(super) limits: Arc<Limits>,
-    held_bytes: usize,
-    /// The topic aliases that its client made.
-    pub(super) aliases: ReceivedAliases,
-    /// What its client may publish; none is anything.
-    pub(super) writer: Option<Box<Writer>>,
+    pub(super) last_packet: Moment,
     /// What most connections have not, but for the time before their CONNECT at the most.
     pub(super) rare: Option<Box<Rare>>,
     /// The listener it came by.
     pub(super) entrance: Arc<Entrance>,
-    /// Of the entrance, as `access`, `writer` and the pace are.
-    pub(super) version: u64,
+}
+
+/// What a connection is to the hub.
+pub(super) enum Standing {
+    /// Its CONNECT is not accepted yet. With the limits as they were when it came: what CONNACK tells of them holds as long as
+    /// the connection.
+    Stranger(Arc<Limits>),
+    Client(Connected),
 }
 
 #[derive(Default)]
@@ -51,6 +51,10 @@ pub(super) struct Rare {
     authentication: Option<Box<Authentication>>,
     /// None where it may publish as fast as it can.
     pace: Option<Box<Pace>>,
+    /// What its client may publish; none is anything.
+    pub(super) writer: Option<Box<Writer>>,
+    /// The topic aliases that its client made.
+    pub(super) aliases: ReceivedAliases,
 }
 
 impl Rare {
@@ -83,10 +87,7 @@ impl Rare {
 pub(super) struct Connected {
     pub(super) client: Arc<Client>,
     pub(super) connection: ConnectionId,
-    pub(super) version: Version,
     pub(super) terms: Terms,
-    /// The one that is enforced, in seconds; 0 is off.
-    pub(super) keep_alive: u16,
     /// Those of the connection.
     pub(super) limits: Arc<Limits>,
     /// CONNACK was handed over for writing. It is the first in the outbox, which is lost when the session is
@@ -100,23 +101,32 @@ pub(super) struct Connected {
 
 impl Peer {
     pub(super) fn new(origin: Origin, entrance: &Arc<Entrance>, now: Instant, limits: Arc<Limits>) -> Self {
-        // Read first: if the access changes meanwhile, it is looked at again.
-        let version = entrance.version();
         let access = entrance.access();
         let pace = Pace::new(access.publish_rate, now);
         let rare = pace.map(|pace| Box::new(Rare { pace: Some(pace), ..Rare::default() }));
         Self {
-            visit: Arc::new(Visit::new(origin, entrance.name.clone(), now)),
+            visit: triomphe::Arc::new(Visit::new(origin, entrance.name.clone(), now)),
             access,
-            connected: None,
-            last_packet: now,
-            limits,
-            held_bytes: 0,
-            aliases: ReceivedAliases::default(),
-            writer: None,
+            standing: Standing::Stranger(limits),
+            last_packet: now.into(),
             rare,
             entrance: Arc::clone(entrance),
-            version,
+        }
+    }
+
+    /// The client, once its CONNECT was accepted.
+    #[inline]
+    pub(super) fn connected(&self) -> Option<&Connected> {
+        match &self.standing {
+            Standing::Stranger(_) => None,
+            Standing::Client(connected) => Some(connected),
+        }
+    }
+
+    /// As they were when it came.
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        match &self.standing {
+            Standing::Stranger(limits) | Standing::Client(Connected { limits, .. }) => limits,
         }
     }
 
@@ -150,7 +160,8 @@ impl Peer {
 
     /// Its CONNECT was accepted: nobody asks any more how it logged in.
     pub(super) fn is_let_in(&mut self) {
-        self.rare.take_if(|rare| rare.authentication.is_none() && rare.pace.is_none());
+        self.rare
+            .take_if(|rare| rare.authentication.is_none() && rare.pace.is_none() && rare.writer.is_none());
     }
 
     /// By its certificate it is that user.
@@ -158,14 +169,16 @@ impl Peer {
         self.rare.get_or_insert_default().certified = Some(user);
     }
 
-    /// The connection holds so many bytes: unwritten, or of a packet that is not whole.
-    pub fn holds(&mut self, bytes: usize) {
-        self.held_bytes = bytes;
+    /// Memory that the topic aliases of its client take, in bytes.
+    pub(super) fn aliases_bytes(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.aliases.bytes())
     }
 
-    /// Bytes that others would be glad of.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes + self.aliases.bytes()
+    /// Its client may publish only that much from now on; none is anything.
+    pub(super) fn set_writer(&mut self, writer: Option<Box<Writer>>) {
+        if writer.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().writer = writer;
+        }
     }
 
     /// Who its client is, as far as it said or showed that.
@@ -178,7 +191,7 @@ impl Peer {
 
     /// Whether its CONNECT was accepted.
     pub fn is_connected(&self) -> bool {
-        self.connected.is_some()
+        self.connected().is_some()
     }
 
     /// Whether there is a limit to how fast it may publish.
@@ -189,18 +202,18 @@ impl Peer {
     /// When the peer's silence ends the connection, unless a packet comes before: after one and a half times
     /// the keep alive [MQTT-3.1.2-24], or without a CONNECT in time.
     pub fn deadline(&self) -> Option<Instant> {
-        let patience = match &self.connected {
-            None => self.limits.connect_timeout,
-            Some(Connected { keep_alive: 0, .. }) => return None,
-            Some(Connected { keep_alive, .. }) => Duration::from_millis(1500) * u32::from(*keep_alive),
+        let patience = match (&self.standing, self.visit.keep_alive) {
+            (Standing::Stranger(limits), _) => limits.connect_timeout,
+            (Standing::Client(_), 0) => return None,
+            (Standing::Client(_), keep_alive) => Duration::from_millis(1500) * u32::from(keep_alive),
         };
-        self.last_packet.checked_add(patience)
+        Instant::from(self.last_packet).checked_add(patience)
     }
 
     /// When [`Hub::rest`](super::Hub::rest) is worth a call, unless a packet comes before.
     pub fn rests_at(&self) -> Option<Instant> {
-        let connected = self.connected.as_ref()?;
-        if connected.has_spare.get() { self.last_packet.checked_add(REST) } else { None }
+        let connected = self.connected()?;
+        if connected.has_spare.get() { Instant::from(self.last_packet).checked_add(REST) } else { None }
     }
 
     /// Why the connection ends that somebody ended.
@@ -210,9 +223,9 @@ impl Peer {
 
     /// Why the connection ends at its deadline.
     pub fn timeout(&self) -> Ending {
-        match &self.connected {
-            None => Ending::ConnectTimeout,
-            Some(connected) => Ending::KeepAliveTimeout(connected.keep_alive),
+        match &self.standing {
+            Standing::Stranger(_) => Ending::ConnectTimeout,
+            Standing::Client(_) => Ending::KeepAliveTimeout(self.visit.keep_alive),
         }
     }
 }
@@ -220,7 +233,7 @@ impl Peer {
 /// Names the peer in the log: the client identifier if there is one, and the address.
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.connected {
+        match self.connected() {
             Some(connected) => write!(f, "client {} at {}", Shown(connected.client.id()), self.origin()),
             None => self.origin().fmt(f),
         }

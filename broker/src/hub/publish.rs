@@ -44,7 +44,7 @@ impl Hub {
     ) -> Result<(), Ending> {
         batch.tally.receive_publish(publish.delivery.qos(), publish.payload.len());
         let (topic, refusal) = match publish.topic {
-            Some(topic) if connected.version != Version::V5 => {
+            Some(topic) if connected.terms.version != Version::V5 => {
                 match connected.limits.allow_topic(topic.as_str()) {
                     true => (topic, None),
                     // There is no other way to refuse it [MQTT-3.3.5-2].
@@ -58,7 +58,7 @@ impl Hub {
         };
         let is_denied = refusal.is_none()
             && writer.is_some_and(|writer| !self.may_write(connected, writer, topic, batch));
-        let refusal = match is_denied && connected.version == Version::V5 {
+        let refusal = match is_denied && connected.terms.version == Version::V5 {
             true => Some(Reason::NotAuthorized),
             false => refusal,
         };
@@ -74,10 +74,10 @@ impl Hub {
             // server acknowledge what it does not deliver [MQTT-3.3.5-2].
             _ if !is_new || is_denied || !may_publish(connected, topic) => Reason::Success,
             _ => {
-                let content = Content::received(topic, publish, (packet, connected.version), batch.now);
+                let content = Content::received(topic, publish, (packet, connected.terms.version), batch.now);
                 let retain = publish.retain && connected.limits.retain_available;
                 match self.publish(content, retain, Some(connected.client.key), run, batch) {
-                    false if connected.version == Version::V5 => Reason::NoMatchingSubscribers,
+                    false if connected.terms.version == Version::V5 => Reason::NoMatchingSubscribers,
                     _ => Reason::Success,
                 }
             }
@@ -114,7 +114,7 @@ impl Hub {
     ) -> Result<bool, Ending> {
         let mut session = connected.client.session.lock();
         session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
-        let maximum = match connected.version {
+        let maximum = match connected.terms.version {
             Version::V5 => connected.limits.max_received_messages,
             Version::V31 | Version::V311 => u16::MAX,
         };

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use compact_str::CompactString;
 use log::warn;
 use parking_lot::Mutex;
 
@@ -163,7 +163,7 @@ impl fmt::Display for Times {
 pub(super) struct Noted(HashMap<(ClientKey, Limit), Note, ahash::RandomState>);
 
 struct Note {
-    id: Arc<str>,
+    id: CompactString,
     times: u64,
     /// What it was about the first time.
     what: Option<Box<str>>,
@@ -175,21 +175,27 @@ impl Noted {
     }
 
     pub(super) fn note(&mut self, client: &Client, limit: Limit) {
-        self.note_as(client.key, limit, None, || Arc::clone(&client.id));
+        self.note_as(client.key, limit, None, || client.id.clone());
     }
 
     /// With the topic name or filter that it is about.
     fn note_topic(&mut self, client: &Client, limit: Limit, topic: &str) {
-        self.note_as(client.key, limit, Some(topic), || Arc::clone(&client.id));
+        self.note_as(client.key, limit, Some(topic), || client.id.clone());
     }
 
     /// No member of a shared subscription has room.
     pub(super) fn note_group(&mut self) {
         // No client has this key.
-        self.note_as(0, Limit::Group, None, || Arc::from(""));
+        self.note_as(0, Limit::Group, None, CompactString::default);
     }
 
-    fn note_as(&mut self, key: ClientKey, limit: Limit, what: Option<&str>, id: impl FnOnce() -> Arc<str>) {
+    fn note_as(
+        &mut self,
+        key: ClientKey,
+        limit: Limit,
+        what: Option<&str>,
+        id: impl FnOnce() -> CompactString,
+    ) {
         if let Some(note) = self.0.get_mut(&(key, limit)) {
             note.times += 1;
         } else if self.0.len() < MOST_NOTED {

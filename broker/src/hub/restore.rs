@@ -91,7 +91,7 @@ impl Hub {
         let since = recovered.absent_since.and_then(|at| journal.instant(at)).unwrap_or(now).min(now);
         let mut session = Session::restored(&recovered, log);
         session.begin_restored_absence(will, since);
-        let id: Arc<str> = recovered.client_id.as_str().into();
+        let id = recovered.client_id.as_str().into();
         let client = Arc::new(Client::new(id, recovered.number, session));
         let mut sessions = self.sessions.lock();
         let mut index = self.index.write();

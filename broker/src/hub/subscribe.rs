@@ -50,7 +50,7 @@ impl Hub {
         let mut index = self.index.write();
         let retained = self.retained.read();
         let mut session = client.session.lock();
-        let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
+        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
 
         let subscribed = subscribe.filters().enumerate().map(|(number, (filter, asked))| {
             if number >= connected.limits.max_filters {
@@ -75,11 +75,11 @@ impl Hub {
             });
         let codes: Vec<_> = codes.collect();
         let refusal = subscribed.iter().find_map(|subscribed| subscribed.as_ref().err().copied());
-        let words = reason_string(&terms, refusal)?;
+        let words = reason_string(&connected.terms, refusal)?;
         let plain = Suback::new(subscribe.packet_id, &codes);
         // Without the words if the client does not take so much [5.0 MQTT-3.9.2-1].
         let in_words = Suback { properties: words.as_properties(), ..plain.clone() };
-        answer(&terms, &[Packet::Suback(in_words), Packet::Suback(plain)], batch)?;
+        answer(&connected.terms, &[Packet::Suback(in_words), Packet::Suback(plain)], batch)?;
         say(&mut session, connected, batch);
         let mut expired = Vec::new();
         let note = identifier
@@ -171,9 +171,7 @@ impl Hub {
         (filter, shared): (Filter<'_>, Option<SharedFilter<'_>>),
         options: Options,
     ) -> bool {
-        if session.subscriptions.insert(FilterBuf::from(filter)) {
-            session.subscriptions_bytes += subscription_bytes(filter);
-        }
+        session.subscriptions.insert(FilterBuf::from(filter), subscription_bytes(filter));
         match shared {
             None => index.insert(filter, client, options),
             Some(shared) => index.insert_shared(shared, client, options, || self.next_number()),
@@ -235,23 +233,21 @@ impl Hub {
     ) -> Result<(), Ending> {
         let mut index = self.index.write();
         let mut session = connected.client.session.lock();
-        let terms = session.link_of(connected.connection).ok_or(Ending::TakenOver)?.terms;
+        session.link_of(connected.connection).ok_or(Ending::TakenOver)?;
         let mut codes = Vec::new();
         for filter in unsubscribe.filters() {
-            let was_subscribed = session.subscriptions.remove(filter.as_str());
+            let was_subscribed = session.subscriptions.remove(filter.as_str(), subscription_bytes(filter));
             if was_subscribed {
                 index.remove(filter, connected.client.key);
                 if let Some(log) = session.log() {
                     log.record(|session| Record::Unsubscribe { session, filter: filter.as_str() });
                     session.promise();
                 }
-                session.subscriptions_bytes =
-                    session.subscriptions_bytes.saturating_sub(subscription_bytes(filter));
             }
             codes.push(if was_subscribed { Reason::Success } else { Reason::NoSubscriptionExisted });
         }
         let unsuback = Unsuback::new(unsubscribe.packet_id, &codes);
-        let answered = answer(&terms, &[Packet::Unsuback(unsuback)], batch);
+        let answered = answer(&connected.terms, &[Packet::Unsuback(unsuback)], batch);
         say(&mut session, connected, batch);
         session.settle(&mut batch.tally);
         Ok(answered?)
@@ -266,7 +262,7 @@ impl Hub {
         drop(session);
         if !subscriptions.is_empty() {
             let mut index = self.index.write();
-            for filter in &subscriptions {
+            for filter in subscriptions.iter() {
                 index.remove(filter.as_filter(), client.key);
             }
         }
@@ -339,7 +335,7 @@ fn answer(terms: &Terms, packets: &[Packet<'_>], batch: &mut Batch) -> Result<()
     let start = batch.replies.len();
     for packet in packets {
         packet.encode(terms.version, &mut batch.replies)?;
-        if batch.replies.len() - start <= terms.max_packet_bytes {
+        if terms.takes(batch.replies.len() - start) {
             batch.tally.messages_sent += 1;
             return Ok(());
         }

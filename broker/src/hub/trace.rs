@@ -197,7 +197,7 @@ impl Batch {
     /// Notes all packets that wait in an outbox of which nothing is written yet.
     #[cold]
     pub(super) fn trace_output(&mut self, connected: &Connected, outbox: &Outbox) {
-        outbox.inspect(connected.version, |packet| self.trace(&connected.client, false, packet));
+        outbox.inspect(connected.terms.version, |packet| self.trace(&connected.client, false, packet));
     }
 }
 

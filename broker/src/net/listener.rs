@@ -90,7 +90,7 @@ impl Desk {
 
     /// Where it is, as it is told.
     pub(super) fn name(&self) -> String {
-        self.entrance.name.as_deref().unwrap_or_default().to_owned()
+        self.entrance.name.as_deref().cloned().unwrap_or_default()
     }
 
     pub(super) fn manner(&self) -> Arc<Manner> {

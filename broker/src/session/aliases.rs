@@ -50,6 +50,11 @@ impl ReceivedAliases {
         Ok(())
     }
 
+    /// Whether none was ever made.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// What it stands for.
     pub fn topic(&self, alias: NonZeroU16) -> Option<Name<'_>> {
         self.0.as_ref()?.by_alias.get(&alias).map(NameBuf::as_name)

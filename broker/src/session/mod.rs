@@ -10,10 +10,12 @@ mod inbound;
 mod log;
 mod manner;
 mod message;
+mod moment;
 mod origin;
 mod outbound;
 mod outbox;
 mod outgoing;
+mod subscriptions;
 mod tally;
 mod terms;
 #[cfg(test)]
@@ -21,8 +23,6 @@ mod v5_tests;
 mod visit;
 mod will;
 
-use std::collections::HashSet;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -33,11 +33,13 @@ pub use inbound::{Inbound, Received};
 pub use log::SessionLog;
 pub use manner::{Manner, Note, Share, ShareKey};
 pub use message::{Content, Message, release};
+pub use moment::Moment;
 pub use origin::Origin;
 use outbound::IN_FLIGHT_BYTES;
 pub use outbound::{Handed, Loaded, Outbound, OutboundLimits, Outcome, Wanted};
 pub use outbox::{Barrier, Outbox};
 pub use outgoing::Outgoing;
+pub use subscriptions::Subscriptions;
 pub use tally::Tally;
 pub use terms::Terms;
 pub use visit::{Traffic, Visit};
@@ -45,7 +47,7 @@ pub use will::Will;
 
 use crate::codec::QoS;
 use crate::store::RecoveredSession;
-use crate::topic::{FilterBuf, SharedFilter};
+use crate::topic::SharedFilter;
 
 /// Tells one network connection from every other, over the broker's whole life.
 pub type ConnectionId = u64;
@@ -57,16 +59,14 @@ pub struct Session {
     pub inbound: Inbound,
     /// In flight and queued messages.
     pub outbound: Outgoing,
-    /// Topic filters, those of shared subscriptions as a whole.
-    pub subscriptions: HashSet<FilterBuf, Hashing>,
-    /// Memory that its subscriptions take, in bytes: whoever changes them keeps it.
-    pub subscriptions_bytes: usize,
-    /// Memory that the rights of its client take, in bytes: whoever changes them keeps it.
-    pub rights_bytes: usize,
-    /// Its client identifier, and what is known of its connection.
-    named_bytes: usize,
+    /// What its client gets messages of.
+    pub subscriptions: Subscriptions,
+    /// Memory that the rights of its client take, in bytes.
+    rights_bytes: u32,
+    /// Its client identifier, and what is known of its connection: a few strings of 65,535 bytes at the most.
+    named_bytes: u32,
     /// Its connection, or its last one in this life of the broker.
-    pub visit: Option<Arc<Visit>>,
+    pub visit: Option<triomphe::Arc<Visit>>,
     /// The connection that serves the session now.
     pub link: Option<Link>,
     /// How long it outlives its connection.
@@ -85,6 +85,11 @@ pub struct Session {
     dropped: u64,
 }
 
+/// Bytes that are never near as many.
+fn small(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// What a session takes to begin with, its places in the tables included.
 const SESSION_BYTES: usize = 1024;
 
@@ -92,12 +97,10 @@ const SESSION_BYTES: usize = 1024;
 pub struct Link {
     /// Which connection it is. Packets of any other have no business here.
     pub connection: ConnectionId,
-    /// What its client takes.
-    pub terms: Terms,
     /// Packets for the client.
     pub outbox: Outbox,
-    /// Published if the connection ends otherwise than by DISCONNECT.
-    pub will: Option<Will>,
+    /// Published if the connection ends otherwise than by DISCONNECT. Most have none.
+    pub will: Option<Box<Will>>,
     /// The broker asks the connection to end once the outbox is written.
     pub ending: bool,
     /// The broker asks the connection to end at once: memory is short.
@@ -121,9 +124,8 @@ impl Link {
     pub fn new(connection: ConnectionId, terms: Terms, will: Option<Will>) -> Self {
         Self {
             connection,
-            terms,
             outbox: Outbox::new(&terms),
-            will,
+            will: will.map(Box::new),
             ending: false,
             cut: false,
             dismissed: false,
@@ -164,14 +166,19 @@ impl Link {
 impl Session {
     /// The one that begins with a client's connection.
     pub fn of_client(client_id: &str, expiry: Expiry, link: Link) -> Self {
-        Self { named_bytes: client_id.len(), expiry, link: Some(link), ..Self::default() }
+        Self { named_bytes: small(client_id.len()), expiry, link: Some(link), ..Self::default() }
     }
 
     /// This is its connection from now on.
-    pub fn visited(&mut self, client_id: &str, visit: Arc<Visit>) {
-        self.named_bytes = client_id.len() + visit.bytes();
+    pub fn visited(&mut self, client_id: &str, visit: triomphe::Arc<Visit>) {
+        self.named_bytes = small(client_id.len() + visit.bytes());
         self.visit = Some(visit);
         self.sent = 0;
+    }
+
+    /// The rights of its client take so many bytes of memory from now on.
+    pub fn set_rights_bytes(&mut self, bytes: usize) {
+        self.rights_bytes = small(bytes);
     }
 
     /// One of an earlier life of the broker, without its subscriptions and its will.
@@ -188,7 +195,7 @@ impl Session {
         Self {
             inbound: Inbound::restored(&recovered.received),
             outbound: outbound.map(Outgoing::from).unwrap_or_default(),
-            named_bytes: recovered.client_id.len(),
+            named_bytes: small(recovered.client_id.len()),
             expiry: Expiry::from_seconds(recovered.expiry_seconds),
             is_recorded: true,
             ..Self::default()
@@ -285,7 +292,7 @@ impl Session {
 
     /// The will of its connection, or the one that waits.
     pub fn will(&self) -> Option<&Will> {
-        self.link.as_ref().and_then(|link| link.will.as_ref()).or_else(|| self.absence.will())
+        self.link.as_ref().and_then(|link| link.will.as_deref()).or_else(|| self.absence.will())
     }
 
     /// The client returned, or the session ends: gives the will that waited.
@@ -306,9 +313,8 @@ impl Session {
         self.dropped = self.dropped.wrapping_add_signed(tally.dropped_too_large - too_large);
         let outbox = self.link.as_mut().map_or(0, |link| link.outbox.settle(tally));
         let bytes = SESSION_BYTES
-            + self.named_bytes
-            + self.subscriptions_bytes
-            + self.rights_bytes
+            + self.subscriptions.bytes()
+            + usize::try_from(self.named_bytes.saturating_add(self.rights_bytes)).unwrap_or(usize::MAX)
             + self.inbound.bytes()
             + self.outbound.own_bytes()
             + outbox;
@@ -338,7 +344,7 @@ impl Session {
     /// Bytes it keeps for its client that others would be glad of; shared ones count whole.
     pub fn held_bytes(&self) -> usize {
         let link = self.link.as_ref().map_or(0, |link| {
-            link.outbox.bytes() + link.held_bytes + link.will.as_ref().map_or(0, Will::bytes)
+            link.outbox.bytes() + link.held_bytes + link.will.as_ref().map_or(0, |will| will.bytes())
         });
         self.outbound.held_bytes() + self.inbound.bytes() + self.absence.held_bytes() + link
     }

@@ -137,7 +137,9 @@ impl Outbox {
     pub fn new(terms: &Terms) -> Self {
         let format = (terms.version == Version::V5).then(|| {
             Box::new(Format {
-                max_packet_bytes: terms.max_packet_bytes.min(MAX_PACKET_BYTES),
+                max_packet_bytes: usize::try_from(terms.max_packet_bytes)
+                    .unwrap_or(MAX_PACKET_BYTES)
+                    .min(MAX_PACKET_BYTES),
                 receive_maximum: terms.receive_maximum,
                 aliases: SentAliases::up_to(terms.topic_alias_maximum),
             })
@@ -158,6 +160,11 @@ impl Outbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.bytes() == 0
+    }
+
+    /// Whether nothing would be lost with it.
+    pub fn is_blank(&self) -> bool {
+        self.tail.is_empty() && self.more.is_none() && self.format.is_none()
     }
 
     /// Memory it takes beside the messages it shares.
@@ -609,7 +616,7 @@ mod tests {
             payload_len in prop_oneof![0..300_usize, SHARED_BYTES - 100..SHARED_BYTES + 100],
             (retain, is_long, has_property) in any::<(bool, bool, bool)>(),
             (replayed, retain_as_published, has_note) in any::<(bool, bool, bool)>(),
-            (max_packet_bytes, topic_alias_maximum) in (prop_oneof![Just(usize::MAX), 0..300_usize], 0..2_u16),
+            (max_packet_bytes, topic_alias_maximum) in (prop_oneof![Just(u32::MAX), 0..300_u32], 0..2_u16),
             qos in prop::sample::select(&[QoS::AtMostOnce, QoS::AtLeastOnce][..]),
         ) {
             let (now, id) = (Instant::now(), crate::codec::PacketId::MIN);

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use compact_str::CompactString;
+
+use super::moment::Moment;
 use super::origin::Origin;
 use crate::codec::Version;
 
@@ -13,9 +16,9 @@ pub struct Visit {
     /// Where it comes from.
     pub origin: Origin,
     /// The listener it came by; none if it did not come by one.
-    pub listener: Option<Arc<str>>,
-    /// The user name that it gave.
-    pub user: Option<Box<str>>,
+    pub listener: Option<Arc<String>>,
+    /// The user name that it gave. Most give none.
+    pub user: Option<Box<CompactString>>,
     /// What it speaks.
     pub version: Version,
     /// The keep alive that is enforced, in seconds; 0 is off.
@@ -23,14 +26,14 @@ pub struct Visit {
     /// Whether it asked for a new session.
     pub is_clean: bool,
     /// Since when it is connected.
-    pub since: Instant,
+    pub since: Moment,
     /// What went over it.
     pub traffic: Traffic,
 }
 
 impl Visit {
     /// A connection that came, and said nothing yet.
-    pub fn new(origin: Origin, listener: Option<Arc<str>>, since: Instant) -> Self {
+    pub fn new(origin: Origin, listener: Option<Arc<String>>, since: Instant) -> Self {
         let traffic = Traffic::default();
         Self {
             origin,
@@ -39,14 +42,19 @@ impl Visit {
             version: Version::V311,
             keep_alive: 0,
             is_clean: true,
-            since,
+            since: since.into(),
             traffic,
         }
     }
 
+    /// The user name that it gave.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| user.as_str())
+    }
+
     /// Memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.user.as_ref().map_or(0, |user| user.len())
+        size_of::<Self>() + self.user.as_ref().map_or(0, |user| size_of::<CompactString>() + user.len())
     }
 }
 

@@ -289,7 +289,7 @@ impl World {
         assert!(matches!(handled.next, Next::End(Ending::TakenOver)), "{handled:?}");
         let collected = self.hub.collect(&older.peer, &mut older.unsent, &mut self.batch);
         assert_eq!(collected, Err(Ending::TakenOver));
-        let slept = self.hub.sleep(&older.peer, &mut older.unsent, Waker::noop(), &mut self.batch);
+        let slept = self.hub.sleep(&older.peer, &mut older.unsent, 0, Waker::noop(), &mut self.batch);
         assert_eq!(slept, Err(Ending::TakenOver));
         self.hub.close(older.peer, &Ending::TakenOver, self.now, &mut self.batch);
         self.batch.wake();
@@ -430,7 +430,7 @@ impl World {
         }
         let waker = Waker::from(Arc::clone(&connection.woken));
         let slept =
-            self.hub.sleep(&connection.peer, &mut connection.unsent, &waker, &mut self.batch).unwrap();
+            self.hub.sleep(&connection.peer, &mut connection.unsent, 0, &waker, &mut self.batch).unwrap();
         connection.asleep = slept == Sleep::Asleep;
     }
 

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
+use compact_str::CompactString;
+
 use super::subscriptions::SubscriptionView;
 use super::{MAX_PAGE, shown};
 use crate::codec::QoS;
@@ -64,11 +66,11 @@ pub struct ClientPage {
 #[derive(Clone, Debug)]
 pub struct ClientView {
     /// Its client identifier.
-    pub id: Arc<str>,
+    pub id: CompactString,
     /// Whether it is connected.
     pub is_connected: bool,
     /// Its connection, or the last one; none if there was none in this life of the broker.
-    pub visit: Option<Arc<Visit>>,
+    pub visit: Option<triomphe::Arc<Visit>>,
     /// Since when it is connected, or away.
     pub since: Option<Instant>,
     /// How long its session outlives its connection.
@@ -131,7 +133,7 @@ pub struct Dismissed {
 impl ClientView {
     fn of(client: &Client, session: &Session) -> Self {
         Self {
-            id: Arc::clone(&client.id),
+            id: client.id.clone(),
             is_connected: session.link.is_some(),
             visit: session.visit.clone(),
             since: since(session),
@@ -164,15 +166,14 @@ fn has_text(client: &Client, session: &Session, text: &str) -> bool {
     let visit = session.visit.as_deref();
     client.id.contains(text)
         || visit.is_some_and(|visit| {
-            visit.origin.to_string().contains(text)
-                || visit.user.as_deref().is_some_and(|user| user.contains(text))
+            visit.origin.to_string().contains(text) || visit.user().is_some_and(|user| user.contains(text))
         })
 }
 
 /// Since when a client is connected, or away.
 fn since(session: &Session) -> Option<Instant> {
     let visit = session.visit.as_deref().filter(|_| session.link.is_some());
-    visit.map(|visit| visit.since).or(session.absence.since())
+    visit.map(|visit| visit.since.into()).or(session.absence.since())
 }
 
 /// The figure that clients are sorted by.
@@ -299,7 +300,7 @@ impl Hub {
 
     /// Messages for a connection's client that were dropped.
     pub fn dropped_for(&self, peer: &Peer) -> u64 {
-        peer.connected.as_ref().map_or(0, |connected| connected.client.session.lock().dropped())
+        peer.connected().map_or(0, |connected| connected.client.session.lock().dropped())
     }
 
     /// All of them as they are at one time, for whoever looks at them one by one.

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use super::MAX_PAGE;
 use super::clients::keep_first;
 use crate::codec::QoS;
@@ -29,7 +31,7 @@ pub struct SubscriptionQuery {
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionPage {
     /// Those of the page, by client and filter.
-    pub subscriptions: Vec<(Arc<str>, SubscriptionView)>,
+    pub subscriptions: Vec<(CompactString, SubscriptionView)>,
     /// Where the next page begins.
     pub next: Option<(String, String)>,
 }
@@ -72,8 +74,7 @@ impl Hub {
             // One more, to know whether there is one.
             let found = self.subscriptions_of(&client, behind, left + 1, is_wanted);
             let is_cut = found.len() > left;
-            page.subscriptions
-                .extend(found.into_iter().take(left).map(|view| (Arc::clone(&client.id), view)));
+            page.subscriptions.extend(found.into_iter().take(left).map(|view| (client.id.clone(), view)));
             if is_cut {
                 let last = page.subscriptions.last();
                 page.next = Some(match last {

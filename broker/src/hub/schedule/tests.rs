@@ -63,7 +63,7 @@ impl World {
     fn sleep(&mut self, peer: &Peer) {
         for _ in 0..2 {
             let (mut unsent, waker) = (Outbox::default(), Waker::from(Arc::clone(&self.woken)));
-            self.hub.sleep(peer, &mut unsent, &waker, &mut self.batch).unwrap();
+            self.hub.sleep(peer, &mut unsent, 0, &waker, &mut self.batch).unwrap();
             unsent.clear();
         }
     }
@@ -276,7 +276,7 @@ fn hold_memory(behind: &[u8]) {
 }
 
 fn is_cut(peer: &Peer) -> bool {
-    peer.connected.as_ref().unwrap().client.session.lock().link.as_ref().unwrap().cut
+    peer.connected().unwrap().client.session.lock().link.as_ref().unwrap().cut
 }
 
 #[test]

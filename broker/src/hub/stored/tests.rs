@@ -138,7 +138,7 @@ impl World {
     }
 
     fn sleep(&mut self, peer: &Peer, waker: &Waker) -> Sleep {
-        self.hub.sleep(peer, &mut Outbox::default(), waker, &mut self.batch).unwrap()
+        self.hub.sleep(peer, &mut Outbox::default(), 0, waker, &mut self.batch).unwrap()
     }
 }
 

@@ -99,8 +99,8 @@ impl From<ClientView> for Client {
             id: view.id.to_string(),
             connected: view.is_connected,
             address: visit.map(|visit| visit.origin.to_string()),
-            listener: visit.and_then(|visit| visit.listener.as_deref()).map(str::to_owned),
-            user: visit.and_then(|visit| visit.user.as_deref()).map(str::to_owned),
+            listener: visit.and_then(|visit| visit.listener.as_deref()).cloned(),
+            user: visit.and_then(|visit| visit.user()).map(str::to_owned),
             protocol: visit.map(|visit| match visit.version {
                 Version::V31 => "3.1",
                 Version::V311 => "3.1.1",

@@ -232,11 +232,8 @@ impl Messages {
     }
 
     fn account(&mut self) {
-        let Self { state, unsent, received, accounted, peer, .. } = self;
+        let Self { state, unsent, received, accounted, .. } = self;
         let received = received.capacity();
-        if let Some(peer) = peer {
-            peer.holds(unsent.bytes() + received);
-        }
         state.with_batch(|_, batch| {
             let now = received + unsent.settle(batch.tally());
             *accounted = batch.tally().charge(*accounted, now);
@@ -277,11 +274,10 @@ impl Stream for Messages {
                 return Poll::Ready(Some(out.into()));
             }
             let Some(peer) = &this.peer else { return Poll::Ready(None) };
-            let unsent = &mut this.unsent;
-            match this
-                .state
-                .with_batch(|hub, batch| hub.sleep(peer, unsent, cx.waker(), batch.at(Instant::now())))
-            {
+            let (unsent, received) = (&mut this.unsent, this.received.capacity());
+            match this.state.with_batch(|hub, batch| {
+                hub.sleep(peer, unsent, received, cx.waker(), batch.at(Instant::now()))
+            }) {
                 Ok(Sleep::Output) => {}
                 Ok(Sleep::Asleep) if !this.unsent.is_empty() => {}
                 Ok(Sleep::Asleep) => {
