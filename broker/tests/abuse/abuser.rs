@@ -166,8 +166,8 @@ impl Silent {
         while self.state.goes_on() {
             let mut number = 0;
             for (n, place) in open.iter_mut().enumerate() {
-                // On a machine of its own this would not hold up the broker: Linux lets even who is last in the queue go on to
-                // the end of a tick, once it runs.
+                // So that they do not hold up the pair: Linux lets even who is last in the queue go on to the end of a tick, once
+                // it runs.
                 if n % Self::AT_ONCE == 0 {
                     thread::sleep(Duration::from_micros(200));
                 }

@@ -21,9 +21,9 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// With the default limits, but for how fast a client may publish on the listener for that.
-    pub(crate) fn start(rate: u32) -> Self {
+    pub(crate) fn start(rate: u32, threads: u32) -> Self {
         let place = Place::new(&format!(
-            "ip_port 0\nthreads 2\nstats_publish_interval 1s\ntcp_backlog 4096\nper_listener_settings true\n\
+            "ip_port 0\nthreads {threads}\nstats_publish_interval 1s\ntcp_backlog 4096\nper_listener_settings true\n\
              listener 0 127.0.0.1\nallow_anonymous false\npassword_file $D/passwords\n\
              listener 0 127.0.0.1\nallow_anonymous true\nmax_publish_messages_per_second {rate}\n"
         ));

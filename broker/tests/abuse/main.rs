@@ -8,9 +8,9 @@
 //! SOL_FLOODS=full cargo test --release -p sol --test abuse -- --nocapture
 //! ```
 //!
-//! Whoever abuses runs only while nobody else wants to (`chrt --idle`), and the pair as soon as it has something to do
-//! (`chrt --fifo`, which takes root): on few processors they would otherwise wait for each other, and the pair for the
-//! broker, as they would not on machines of their own.
+//! In full the broker has half of the processors for itself. Whoever abuses runs only while the pair does not want to
+//! (`chrt --idle`), and the pair as soon as it has something to do (`chrt --fifo`, which takes root), as on machines of their
+//! own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -29,6 +29,7 @@ use abuser::{Abuse, Flood, Logins, Silent};
 use broker::Broker;
 use common::{Client, PATIENCE, connect, eventually};
 use figures::{Figures, Latency};
+use priority::Machines;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sol::codec::{Connect, Packet, Reason};
 
@@ -79,7 +80,10 @@ fn a_pair_of_clients_does_not_notice() {
     let size = Size::asked_for();
     // Without it the figures are those of the machine.
     assert!(!size.is_full || thread::spawn(priority::first).join().unwrap(), "root alone may run it in full");
-    let broker = Broker::start(size.rate);
+    let machines = Machines::new().filter(|_| size.is_full);
+    machines.iter().for_each(Machines::on_the_brokers);
+    let broker = Broker::start(size.rate, machines.as_ref().map_or(2, Machines::broker_threads));
+    machines.iter().for_each(Machines::on_the_others);
     let logins = Logins::new(broker.with_passwords, size.logins_per_second);
     let silent = Silent::new(broker.quiet, size.silent);
     let flood = Flood::new(broker.with_rate);
