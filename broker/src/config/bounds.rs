@@ -61,7 +61,7 @@ const BOUNDS: &[Bound] = &[
     fixed(
         ("time from connecting to CONNECT", "10s"),
         "connection",
-        "closed",
+        "closed, up to 2s later where many are",
         &["connections/dropped/silent"],
     ),
     fixed(

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::balance::Seat;
+use super::reactor::Until;
 use super::received::Received;
 use super::socket::Socket;
 use super::websocket;
@@ -177,7 +178,7 @@ impl<S: Socket> Rest<S> {
         let until = post.reactor.now() + LINGER;
         let mut is_shut = false;
         poll_fn(|cx| {
-            if self.socket.poll_time(cx, until).is_ready() {
+            if self.socket.poll_time(cx, Until::Patience(until)).is_ready() {
                 return Poll::Ready(());
             }
             SCRATCH.with_borrow_mut(|scratch| self.poll_end(cx, &mut is_shut, scratch))
@@ -452,7 +453,7 @@ impl<S: Socket> Served<S> {
                 let verdict = ready!(login.as_mut().poll(cx));
                 self.connection.peer.verified(verdict);
             }
-            Some(Pause::Until(until)) => ready!(self.connection.socket.poll_time(cx, *until)),
+            Some(Pause::Until(until)) => ready!(self.connection.socket.poll_time(cx, Until::Exactly(*until))),
         }
         self.pause = None;
         Poll::Ready(())
@@ -637,17 +638,17 @@ impl<S: Socket> Served<S> {
         });
         let Some(end) = read.into_iter().chain(write).min() else {
             if let Some(rest) = rest {
-                _ = self.connection.socket.poll_time(cx, rest);
+                _ = self.connection.socket.poll_time(cx, Until::Exactly(rest));
             }
             return Poll::Pending;
         };
         if let Some(rest) = rest.filter(|rest| *rest < end) {
-            _ = self.connection.socket.poll_time(cx, rest);
+            _ = self.connection.socket.poll_time(cx, Until::Exactly(rest));
             return Poll::Pending;
         }
         self.connection
             .socket
-            .poll_time(cx, end)
+            .poll_time(cx, Until::Patience(end))
             .map(|()| if write == Some(end) { Ending::WriteTimeout } else { self.connection.peer.timeout() })
     }
 }

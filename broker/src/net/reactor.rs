@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,9 +21,13 @@ thread_local! {
     static CURRENT: OnceCell<Rc<Reactor>> = const { OnceCell::new() };
 }
 
-/// So many are woken because their time has come before those whose sockets are ready have their turn: any number of clients
-/// may have come, and gone silent, at the same time.
+/// So many are woken because their time has come before those whose sockets are ready have their turn.
 const ALARMS: usize = 4;
+/// Any number of clients may have come, and gone silent, at the same time. They go one after another: Linux frees the sockets
+/// that were closed between two ticks in one go, and whoever else is served waits for it.
+const APART: Duration = Duration::from_micros(200);
+/// Nobody who is to go waits for longer than this until the others are gone.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Wakes the tasks of a thread when their socket is ready or their time has come.
 pub(super) struct Reactor {
@@ -32,6 +37,8 @@ pub(super) struct Reactor {
     /// When somebody is to be woken whose socket says nothing, by time.
     alarms: RefCell<BTreeSet<Alarm>>,
     start: Instant,
+    /// When the next may go whose patience is at its end.
+    next_end: Cell<Instant>,
     /// Those that wait for the next look at the sockets.
     turned: RefCell<Vec<Waker>>,
     now: Cell<Instant>,
@@ -47,6 +54,8 @@ struct Watched {
     /// Of the task that it belongs to, which is one.
     waker: Option<Waker>,
     alarm: Option<Alarm>,
+    /// Its patience is at its end, and it waits for its turn to go.
+    has_turn: bool,
 }
 
 impl Watched {
@@ -97,6 +106,7 @@ impl Reactor {
                 sockets: RefCell::default(),
                 alarms: RefCell::default(),
                 start: Instant::now(),
+                next_end: Cell::new(Instant::now()),
                 turned: RefCell::default(),
                 now: Cell::new(Instant::now()),
                 ready: RefCell::default(),
@@ -126,6 +136,14 @@ impl Reactor {
             Poll::Pending
         })
         .await;
+    }
+
+    /// When the next may go whose patience is at its end.
+    fn turn_to_end(&self) -> Instant {
+        let now = self.now();
+        let turn = self.next_end.get().clamp(now, now + LONGEST_WAIT);
+        self.next_end.set(turn + APART);
+        turn
     }
 
     /// Waits for the next event, at most for `limit`.
@@ -187,6 +205,14 @@ pub(super) struct Registered {
 /// No socket has that key.
 const AWAY: u32 = u32::MAX;
 
+/// What a task waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    Exactly(Instant),
+    /// A little later where many wait for the same: one after another is told.
+    Patience(Instant),
+}
+
 /// Which way.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
@@ -219,7 +245,14 @@ impl Registered {
                 .ok()
                 .filter(|key| *key <= Alarm::MAX_KEY)
                 .ok_or_else(|| io::Error::other("the thread has as many sockets as it can watch"))?;
-            place.insert(Watched { readable: true, writable: true, ended: false, waker: None, alarm: None });
+            place.insert(Watched {
+                readable: true,
+                writable: true,
+                ended: false,
+                waker: None,
+                alarm: None,
+                has_turn: false,
+            });
             reactor.poller.add(&self.socket, key)
         })
     }
@@ -278,10 +311,18 @@ impl Registered {
         self.known(|_, _, known| known.readable = known.ended);
     }
 
-    /// Ready at `at`: there is one such time for a socket. A wake-up that is set for an earlier time is kept, since moving it
-    /// for each packet would cost more than waking once in vain.
-    pub(super) fn poll_time(&self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+    /// Ready at that time: there is one for a socket. A wake-up that is set for an earlier time is kept, since moving it for
+    /// each packet would cost more than waking once in vain.
+    pub(super) fn poll_time(&self, cx: &mut Context<'_>, until: Until) -> Poll<()> {
         let wait = |reactor: &Reactor, key: usize, known: &mut Watched| {
+            let at = match until {
+                Until::Exactly(at) => at,
+                Until::Patience(at) => {
+                    let is_over = reactor.now() >= at;
+                    let had_turn = mem::replace(&mut known.has_turn, is_over);
+                    if is_over && !had_turn { reactor.turn_to_end() } else { at }
+                }
+            };
             if reactor.now() >= at {
                 return Poll::Ready(());
             }
@@ -317,5 +358,80 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.go(Poller::close);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::net::balance::Board;
+
+    struct Client {
+        socket: Registered,
+        _other_end: UnixStream,
+        call: Arc<Call>,
+    }
+
+    /// Whether its task is to look at it.
+    struct Call(AtomicBool);
+
+    impl Wake for Call {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    impl Client {
+        fn new() -> Self {
+            let (socket, _other_end) = UnixStream::pair().unwrap();
+            let socket = Registered::new(socket.into()).unwrap();
+            Self { socket, _other_end, call: Arc::new(Call(AtomicBool::new(true))) }
+        }
+
+        /// Whether it has been called and need not wait any longer.
+        fn is_called(&self, until: Until) -> bool {
+            let waker = Waker::from(Arc::clone(&self.call));
+            self.call.0.swap(false, Ordering::Relaxed)
+                && self.socket.poll_time(&mut Context::from_waker(&waker), until).is_ready()
+        }
+    }
+
+    #[test]
+    fn those_whose_patience_ends_together_go_one_after_another() {
+        const CLIENTS: usize = 50;
+        let reactor = Reactor::start(Arc::new(Poller::new().unwrap()), Balance::new(0, Board::new(1, false)));
+        let clients: Vec<_> = (0..CLIENTS).map(|_| Client::new()).collect();
+        let end = reactor.now();
+        let mut gone = 0;
+        loop {
+            gone += clients.iter().filter(|client| client.is_called(Until::Patience(end))).count();
+            let waited = reactor.now() - end;
+            assert!(gone as u128 <= waited.as_nanos() / APART.as_nanos() + 1, "{gone} after {waited:?}");
+            if gone == CLIENTS {
+                break;
+            }
+            assert!(waited < Duration::from_secs(10), "only {gone} have gone");
+            reactor.wait(Some(Duration::from_secs(1))).unwrap();
+            reactor.dispatch();
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_time_does_not_wait_for_others() {
+        let reactor = Reactor::start(Arc::new(Poller::new().unwrap()), Balance::new(0, Board::new(1, false)));
+        let clients: Vec<_> = (0..50).map(|_| Client::new()).collect();
+        let now = reactor.now();
+        assert!(clients.iter().all(|client| client.is_called(Until::Exactly(now))));
+    }
+
+    #[test]
+    fn nobody_s_patience_is_strained_for_long() {
+        let reactor = Reactor::start(Arc::new(Poller::new().unwrap()), Balance::new(0, Board::new(1, false)));
+        let latest = (0..100_000).map(|_| reactor.turn_to_end()).max();
+        assert_eq!(latest, Some(reactor.now() + LONGEST_WAIT));
     }
 }

@@ -3,9 +3,8 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
-use super::reactor::{Registered, Way};
+use super::reactor::{Registered, Until, Way};
 
 /// A two-way byte stream, of one thread at a time.
 pub(super) trait Socket: Send + Unpin + 'static {
@@ -15,8 +14,8 @@ pub(super) trait Socket: Send + Unpin + 'static {
     /// Writes what goes without waiting. If that is nothing, the next call begins with the same bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
-    /// Ready at `at`, the one time that the task waits for; it may change from call to call.
-    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()>;
+    /// Ready at the one time that the task waits for; it may change from call to call.
+    fn poll_time(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<()>;
 
     /// Says that nothing more will be written.
     fn shut_down(&mut self) -> io::Result<()>;
@@ -71,8 +70,8 @@ impl Plain {
         })
     }
 
-    pub(super) fn until(&self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        self.registered.poll_time(cx, at)
+    pub(super) fn until(&self, cx: &mut Context<'_>, until: Until) -> Poll<()> {
+        self.registered.poll_time(cx, until)
     }
 
     pub(super) fn close_writing(&self) -> io::Result<()> {
@@ -106,8 +105,8 @@ impl Socket for Plain {
         self.send(cx, slices)
     }
 
-    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        self.until(cx, at)
+    fn poll_time(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<()> {
+        self.until(cx, until)
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

@@ -162,26 +162,27 @@ impl Silent {
 
     fn keep_open(&self) {
         priority::last();
-        let mut open: Vec<Option<TcpStream>> = (0..self.number).map(|_| None).collect();
+        // Whoever came first is closed first.
+        let mut open = VecDeque::new();
         while self.state.goes_on() {
-            let mut number = 0;
-            for (n, place) in open.iter_mut().enumerate() {
-                // So that they do not hold up the pair: Linux lets even who is last in the queue go on to the end of a tick, once
-                // it runs.
-                if n % Self::AT_ONCE == 0 {
-                    thread::sleep(Duration::from_micros(200));
+            for _ in 0..Self::AT_ONCE {
+                if open.len() == self.number && !open.front_mut().is_some_and(is_closed) {
+                    break;
                 }
-                // Only those that are new are waited for.
-                if place.as_mut().is_none_or(is_closed) {
-                    self.again.fetch_add(u64::from(place.is_some()), Ordering::Relaxed);
-                    *place = connect_from_elsewhere(self.broker);
-                    if let Some(stream) = place {
-                        stream.set_nonblocking(true).unwrap();
-                    }
+                if open.len() == self.number {
+                    // At once, or this system would acknowledge the end later, in the broker's time.
+                    open.pop_front();
+                    self.again.fetch_add(1, Ordering::Relaxed);
                 }
-                number += u64::from(place.is_some());
+                if let Some(stream) = connect_from_elsewhere(self.broker) {
+                    stream.set_nonblocking(true).unwrap();
+                    open.push_back(stream);
+                }
             }
-            self.state.done.store(number, Ordering::Relaxed);
+            self.state.done.store(open.len() as u64, Ordering::Relaxed);
+            // So that they do not hold up the pair: Linux lets even who is last in the queue go on to the end of a tick, once it
+            // runs.
+            thread::sleep(Duration::from_micros(200));
         }
     }
 }

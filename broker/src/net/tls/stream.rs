@@ -7,7 +7,6 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
 
 use async_tls::server::TlsStream;
 use async_tls::{Accept, TlsAcceptor};
@@ -15,6 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use parking_lot::Mutex;
 
 use super::identity;
+use crate::net::reactor::Until;
 use crate::net::socket::{Plain, Socket};
 
 /// Bytes read from the socket at a time, and at most in a turn: a client that sends nothing but empty records must not
@@ -122,8 +122,8 @@ impl Socket for Secure {
         Poll::Ready(Ok(mem::take(&mut self.taken)))
     }
 
-    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        self.wire.lock().plain.until(cx, at)
+    fn poll_time(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<()> {
+        self.wire.lock().plain.until(cx, until)
     }
 
     fn take_user(&mut self) -> Option<Box<str>> {

@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
 
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -12,6 +11,7 @@ use super::encoder::Encoder;
 use super::failure::Failure;
 use super::handshake::{self, Refusal};
 use crate::config;
+use crate::net::reactor::Until;
 use crate::net::socket::Socket;
 
 /// Reads in a turn: a client that sends nothing but empty frames and pings must not keep the thread.
@@ -148,8 +148,8 @@ impl<S: Socket> Socket for Framed<S> {
         }
     }
 
-    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        self.socket.poll_time(cx, at)
+    fn poll_time(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<()> {
+        self.socket.poll_time(cx, until)
     }
 
     fn shut_down(&mut self) -> io::Result<()> {

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, Cursor, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use proptest::prelude::*;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
@@ -17,6 +16,7 @@ use super::decoder::{Decoded, Decoder};
 use super::encoder::Encoder;
 use super::handshake::{self, answer};
 use crate::config;
+use crate::net::reactor::Until;
 use crate::net::socket::Socket;
 
 const MASK: [u8; 4] = [0x12, 0xed, 0x34, 0xcb];
@@ -189,7 +189,7 @@ impl Socket for Fake {
         }
     }
 
-    fn poll_time(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+    fn poll_time(&mut self, _: &mut Context<'_>, _: Until) -> Poll<()> {
         Poll::Pending
     }
 
