@@ -10,18 +10,24 @@ use super::words::escaped;
 
 /// Disconnects a client, and may end its session.
 pub(super) fn kick(api: &Api, out: &Out, id: &str, ends_session: bool) -> Result<(), Failure> {
-    let answer = dismiss(api, id, ends_session)?;
-    out.say(answer, |answer| {
-        let Dismissed { disconnected, session_ended } = api.understand(answer)?;
-        let connection = if disconnected { "is disconnected" } else { "was not connected" };
-        let session = if session_ended { "its session ends" } else { "its session stays" };
-        Ok(format!("{} {connection}, {session}\n", escaped(id)))
-    })
+    out.say(dismiss(api, id, ends_session)?, |answer| Ok(dismissed(api, id, answer)? + "\n"))
 }
 
-pub(super) fn dismiss(api: &Api, id: &str, ends_session: bool) -> Result<Value, Failure> {
+/// Disconnects a client that `top` shows, and says in words what became of it.
+pub(super) fn kick_shown(api: &Api, id: &str) -> Result<String, Failure> {
+    dismissed(api, id, dismiss(api, id, false)?)
+}
+
+fn dismiss(api: &Api, id: &str, ends_session: bool) -> Result<Value, Failure> {
     let query = if ends_session { "?session=true" } else { "" };
     api.delete(&format!("/api/v1/clients/{}{query}", encoded(id)))
+}
+
+fn dismissed(api: &Api, id: &str, answer: Value) -> Result<String, Failure> {
+    let Dismissed { disconnected, session_ended } = api.understand(answer)?;
+    let connection = if disconnected { "is disconnected" } else { "was not connected" };
+    let session = if session_ended { "its session ends" } else { "its session stays" };
+    Ok(format!("{} {connection}, {session}", escaped(id)))
 }
 
 /// Lets the broker read its configuration again.

@@ -56,10 +56,10 @@ fn watch(api: &Api, feed: &Feed, terminal: &mut DefaultTerminal, mut screen: Scr
                 match action {
                     Some(Action::Quit) => return Ok(()),
                     Some(Action::Sort(sort)) => feed.sort(sort),
-                    Some(Action::Kick(id)) => screen.note(match orders::dismiss(api, &id, false) {
-                        Ok(_) => format!("{} is disconnected", words::escaped(&id)),
-                        Err(failure) => words::escaped(&failure.to_string()),
-                    }),
+                    Some(Action::Kick(id)) => {
+                        let done = orders::kick_shown(api, &id);
+                        screen.note(done.unwrap_or_else(|failure| words::escaped(&failure.to_string())));
+                    }
                     None => {}
                 }
             }
