@@ -76,9 +76,9 @@ read_code() {
     step "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
-    step "other systems"
+    step "other systems, and the static build"
     local target
-    for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
+    for target in x86_64-apple-darwin x86_64-unknown-freebsd x86_64-unknown-linux-musl; do
         if rustup target add "$target"; then
             # Only Rust is looked at: the C in dependencies needs the other system's headers.
             TARGET_CC=true TARGET_AR=true \
