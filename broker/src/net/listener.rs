@@ -46,6 +46,15 @@ pub(super) struct Listening {
     _closed: channel::Sender<Infallible>,
 }
 
+/// Where the socket of a listener comes from.
+pub(super) enum Source {
+    New,
+    /// New, on the port of a socket that is open still, and lets it have that ([`Handle::share_port`]).
+    Beside,
+    /// It is open already.
+    Inherited(Socket),
+}
+
 /// The socket of a [`Listening`], for who changes and closes it from elsewhere.
 #[derive(Clone)]
 pub(super) struct Handle {
@@ -59,6 +68,12 @@ impl Handle {
     /// So many connections wait to be accepted from now on.
     pub(super) fn set_backlog(&self, backlog: u16) -> io::Result<()> {
         self.socket.listen(backlog.into())
+    }
+
+    /// Whether a socket that takes its place may be opened on the same port: on another address, and where the system can do
+    /// so once the port is taken.
+    pub(super) fn share_port(&self, shares: bool) -> io::Result<()> {
+        share_port(&self.socket, shares)
     }
 
     /// Closes it, and returns when the thread that it was on has done so. It must be on one.
@@ -105,25 +120,28 @@ impl Desk {
 }
 
 impl Listening {
-    /// Opens a listener's socket, or takes one that is open already. Gives also where it is: with the port taken for
-    /// port 0.
+    /// Opens a listener's socket, or takes one. Gives also where it is: with the port taken for port 0.
     pub(super) fn open(
         listener: &Listener,
-        inherited: Option<Socket>,
+        source: Source,
         access: Access,
         manner: Manner,
     ) -> Result<(Self, Handle, Endpoint), StartError> {
         let Listener { endpoint, backlog, .. } = listener;
+        let shares_port = matches!(source, Source::Beside);
+        let inherited = if let Source::Inherited(socket) = source { Some(socket) } else { None };
         let open = move || -> io::Result<_> {
             let backlog = i32::from(*backlog);
             let (socket, file, endpoint) = match endpoint {
                 Endpoint::Tcp(address) => {
-                    let socket = inherited.map_or_else(|| listen(*address, true, backlog), Ok)?;
+                    let socket =
+                        inherited.map_or_else(|| listen(*address, true, shares_port, backlog), Ok)?;
                     let address = socket.local_addr()?.as_socket().unwrap_or(*address);
                     (socket, None, Endpoint::Tcp(address))
                 }
                 Endpoint::Any(port) => {
-                    let socket = inherited.map_or_else(|| listen_everywhere(*port, backlog), Ok)?;
+                    let socket =
+                        inherited.map_or_else(|| listen_everywhere(*port, shares_port, backlog), Ok)?;
                     let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
                     (socket, None, Endpoint::Any(port))
                 }
@@ -143,6 +161,9 @@ impl Listening {
             let entrance = Entrance::new(endpoint.to_string(), access);
             let desk = Arc::new(Desk { entrance, manner: RwLock::new(Arc::new(manner)) });
             socket.set_nonblocking(true)?;
+            if shares_port {
+                share_port(&socket, false)?;
+            }
             let ((close, closing), (done, closed)) = (channel::bounded(1), channel::bounded(1));
             let handle = Handle { socket: Arc::new(socket.try_clone()?), closing: close, closed };
             let listening = Self {
@@ -260,17 +281,22 @@ fn set_options(socket: &Socket, keep_alive: Option<Duration>) -> io::Result<()> 
 
 /// Listens on a TCP port of all addresses: by one socket for IPv6 and IPv4, or where the system has no such thing, for
 /// IPv4.
-fn listen_everywhere(port: u16, backlog: i32) -> io::Result<Socket> {
-    match listen((Ipv6Addr::UNSPECIFIED, port).into(), false, backlog) {
+fn listen_everywhere(port: u16, shares_port: bool, backlog: i32) -> io::Result<Socket> {
+    match listen((Ipv6Addr::UNSPECIFIED, port).into(), false, shares_port, backlog) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            listen((Ipv4Addr::UNSPECIFIED, port).into(), true, backlog)
+            listen((Ipv4Addr::UNSPECIFIED, port).into(), true, shares_port, backlog)
         }
         listening => listening,
     }
 }
 
 /// Listens on a TCP address; one of IPv6 maybe for IPv4, too.
-pub(super) fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::Result<Socket> {
+pub(super) fn listen(
+    address: SocketAddr,
+    is_alone: bool,
+    shares_port: bool,
+    backlog: i32,
+) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As mosquitto does: a restart must not wait for the old connections' last packets.
     #[cfg(unix)]
@@ -278,9 +304,23 @@ pub(super) fn listen(address: SocketAddr, is_alone: bool, backlog: i32) -> io::R
     if address.is_ipv6() {
         socket.set_only_v6(is_alone)?;
     }
+    if shares_port {
+        share_port(&socket, true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket)
+}
+
+/// Linux asks both sockets when the second is opened; others ask the first when it is, and it does not know yet.
+#[cfg(target_os = "linux")]
+fn share_port(socket: &Socket, shares: bool) -> io::Result<()> {
+    socket.set_reuse_port(shares)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn share_port(_: &Socket, _: bool) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -319,7 +359,7 @@ mod tests {
     fn connections_have_their_options_whether_they_came_before_these_were_set_or_after() {
         let config = Config::on("127.0.0.1:0".parse().unwrap());
         let manner = Manner { tls: None, websocket: None, proxy: None };
-        let opened = Listening::open(&config.listeners[0], None, Access::open(), manner);
+        let opened = Listening::open(&config.listeners[0], Source::New, Access::open(), manner);
         let (mut listening, _handle, Endpoint::Tcp(at)) = opened.unwrap() else { panic!("not TCP") };
         let first = come(&mut listening, at);
         assert!(!has_options(&first));
@@ -339,7 +379,7 @@ mod tests {
         let config = Config::on("127.0.0.1:0".parse().unwrap());
         let manner = Manner { tls: None, websocket: None, proxy: None };
         let (listening, handle, _) =
-            Listening::open(&config.listeners[0], None, Access::open(), manner).unwrap();
+            Listening::open(&config.listeners[0], Source::New, Access::open(), manner).unwrap();
         let thread = thread::spawn(move || {
             let closing = listening.closing();
             assert!(closing.recv_blocking().is_err());

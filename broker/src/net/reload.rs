@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use log::info;
-use socket2::Socket;
 
-use super::listener::{Desk, Handle, Listening, Manner};
+use super::listener::{Desk, Handle, Listening, Manner, Source};
 use super::prepared::{Prepared, prepare};
 use super::{Broker, Inherited, ReloadError, StartError, http, unix};
 use crate::auth::Access;
@@ -45,7 +44,8 @@ impl Standing {
     ) -> Result<(Self, Vec<Listening>), StartError> {
         let (mut open, mut listening) = (Vec::new(), Vec::new());
         for (listener, (access, manner)) in config.listeners.iter().zip(prepared) {
-            let (socket, opened) = open_one(listener, inherited.take(&listener.endpoint), access, manner)?;
+            let source = inherited.take(&listener.endpoint).map_or(Source::New, Source::Inherited);
+            let (socket, opened) = open_one(listener, source, access, manner)?;
             listening.push(socket);
             open.push(opened);
         }
@@ -63,11 +63,11 @@ impl Standing {
 
 fn open_one(
     listener: &Listener,
-    inherited: Option<Socket>,
+    source: Source,
     access: Access,
     manner: Manner,
 ) -> Result<(Listening, Opened), StartError> {
-    let (listening, handle, endpoint) = Listening::open(listener, inherited, access, manner)?;
+    let (listening, handle, endpoint) = Listening::open(listener, source, access, manner)?;
     let desk = Arc::clone(listening.desk());
     Ok((listening, Opened { asked: listener.endpoint.clone(), endpoint, desk, handle }))
 }
@@ -196,13 +196,17 @@ enum Change {
 impl Plan {
     /// Opens what is new, and only then adjusts what is there.
     fn new(open: &[Opened], listeners: &[Listener], prepared: Prepared) -> Result<Self, ReloadError> {
-        let (mut changes, mut errors) = (Vec::new(), Vec::new());
         let mut closed = open.to_vec();
-        for (listener, (access, manner)) in listeners.iter().zip(prepared) {
+        let kept = listeners.iter().map(|listener| {
             let place = closed.iter().position(|opened| are_same(&opened.asked, &listener.endpoint));
-            match place.map(|place| closed.remove(place)) {
+            place.map(|place| closed.remove(place))
+        });
+        let kept: Vec<_> = kept.collect();
+        let (mut changes, mut errors) = (Vec::new(), Vec::new());
+        for ((listener, kept), (access, manner)) in listeners.iter().zip(kept).zip(prepared) {
+            match kept {
                 Some(opened) => changes.push(Change::Keep(opened, access, manner)),
-                None => match open_one(listener, None, access, manner) {
+                None => match open_in_place(listener, &closed, access, manner) {
                     Ok((listening, opened)) => changes.push(Change::Open(opened, listening)),
                     Err(error) => errors.push(error),
                 },
@@ -220,6 +224,37 @@ impl Plan {
         }
         if errors.is_empty() { Ok(Self { changes, closed }) } else { Err(ReloadError(errors)) }
     }
+}
+
+/// Opens a listener, be it on the port of one that is closed once nothing can fail any more.
+fn open_in_place(
+    listener: &Listener,
+    closed: &[Opened],
+    access: Access,
+    manner: Manner,
+) -> Result<(Listening, Opened), StartError> {
+    let port = port(&listener.endpoint);
+    let there: Vec<_> =
+        closed.iter().filter(|opened| port.is_some() && self::port(&opened.endpoint) == port).collect();
+    if there.is_empty() {
+        return open_one(listener, Source::New, access, manner);
+    }
+    let share = |shares| there.iter().try_for_each(|opened| opened.handle.share_port(shares));
+    let failed = |source| StartError::Listen { endpoint: listener.endpoint.clone(), source };
+    share(true).map_err(failed)?;
+    let opened = open_one(listener, Source::Beside, access, manner);
+    share(false).map_err(failed)?;
+    opened
+}
+
+/// That of TCP which is not any.
+fn port(endpoint: &Endpoint) -> Option<u16> {
+    match endpoint {
+        Endpoint::Tcp(address) => Some(address.port()),
+        Endpoint::Any(port) => Some(*port),
+        Endpoint::Unix { .. } => None,
+    }
+    .filter(|port| *port != 0)
 }
 
 /// As the housekeeping has it: 0 is never.

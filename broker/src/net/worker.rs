@@ -314,7 +314,7 @@ mod tests {
     use crate::auth::Access;
     use crate::config::{Config, Endpoint};
     use crate::hub::Limits;
-    use crate::net::listener::Manner;
+    use crate::net::listener::{Manner, Source};
 
     fn connect(at: SocketAddr) {
         let mut client = TcpStream::connect(at).unwrap();
@@ -333,7 +333,7 @@ mod tests {
         let mut workers: Vec<_> = arrivals.into_iter().enumerate().map(start).collect();
         let config = Config::on("127.0.0.1:0".parse().unwrap());
         let manner = Manner { tls: None, websocket: None, proxy: None };
-        let opened = Listening::open(&config.listeners[0], None, Access::open(), manner);
+        let opened = Listening::open(&config.listeners[0], Source::New, Access::open(), manner);
         let (listening, handle, Endpoint::Tcp(at)) = opened.unwrap() else { panic!("not TCP") };
         team.send(1, Arrival::Listening(listening.into()));
         connect(at);

@@ -27,6 +27,8 @@ use crowd::Crowd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use site::{Site, connect_v5};
 use sol::codec::{Packet, QoS, Reason};
+use sol::config::{Endpoint, Listener};
+use sol::{Broker, Config};
 
 #[test]
 fn nobody_is_lost_but_who_came_by_a_listener_that_is_gone() {
@@ -77,4 +79,25 @@ fn nobody_is_lost_but_who_came_by_a_listener_that_is_gone() {
     crowd.finish();
     witness.ping();
     println!("{clients} clients, {reloads} reloads, {messages} messages meanwhile: none lost");
+}
+
+#[test]
+fn a_listener_that_goes_leaves_its_port_to_one_that_comes() {
+    let broker = Broker::start(Config::on("127.0.0.1:0".parse().unwrap())).unwrap();
+    let (here, port) = (broker.local_addr(), broker.local_addr().port());
+    let change = |endpoints: &[Endpoint]| {
+        let listener = |endpoint: &Endpoint| Listener { endpoint: endpoint.clone(), ..Listener::default() };
+        broker.change(Config { listeners: endpoints.iter().map(listener).collect(), ..Config::default() })
+    };
+    let nowhere = Endpoint::Unix { path: "/nowhere/sol.sock".into(), mode: None };
+    let mut guest = Client::connect(here, "guest");
+    change(&[Endpoint::Any(port), nowhere]).unwrap_err();
+    guest.ping();
+    Client::connect(here, "another").ping();
+    for endpoint in [Endpoint::Any(port), Endpoint::Tcp(here), Endpoint::Any(port)] {
+        change(std::slice::from_ref(&endpoint)).unwrap();
+        assert_eq!(broker.endpoints(), [endpoint]);
+        guest.expect_closed();
+        guest = Client::connect(here, "guest");
+    }
 }

@@ -129,7 +129,7 @@ impl Open {
 fn open(address: SocketAddr, inherited: &mut Inherited) -> io::Result<(Async<TcpListener>, SocketAddr)> {
     let socket = match inherited.take(&Endpoint::Tcp(address)) {
         Some(socket) => socket,
-        None => listen(address, true, BACKLOG)?,
+        None => listen(address, true, false, BACKLOG)?,
     };
     let socket = TcpListener::from(socket);
     let address = socket.local_addr()?;
