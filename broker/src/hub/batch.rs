@@ -146,11 +146,15 @@ impl Batch {
         self.await_nothing();
     }
 
-    /// Wakes each connection that was given something, but for those that wait for more. Call it when a batch is handled.
-    pub fn wake(&mut self) {
+    /// Wakes each connection that was given something, but for those that wait for more, and says how many. Call it when a
+    /// batch is handled.
+    pub fn wake(&mut self) -> usize {
         self.bytes = 0;
         self.gathered.passing += mem::take(&mut self.message_bytes);
-        self.wakers.drain(self.gathering.min(self.wakers.len())..).for_each(Waker::wake);
+        let woken = self.wakers.drain(self.gathering.min(self.wakers.len())..);
+        let number = woken.len();
+        woken.for_each(Waker::wake);
+        number
     }
 
     /// The batch was cut, and its sender goes on at its next turn: all that were given something wait for that, unless it is
