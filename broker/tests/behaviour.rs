@@ -18,7 +18,7 @@ use sol::config::{Endpoint, Listener};
 use sol::topic::{Filter, Name};
 use sol::{Broker, Config, Limits, StartError};
 
-use QoS::{AtMostOnce, ExactlyOnce};
+use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 
 const ID: Ack = Ack::new(PacketId::MIN);
 
@@ -551,5 +551,20 @@ fn a_client_that_closes_its_half_still_gets_the_answers() {
         for _ in 0..PINGS {
             busy.expect(Packet::Pingresp);
         }
+    }
+}
+
+#[test]
+fn a_message_is_there_before_its_publisher_is_told_that_it_came() {
+    let broker = single_threaded();
+    let mut receiver = Client::subscribed(broker.local_addr(), "receiver", "t", AtMostOnce);
+    let mut publisher = Client::connect(broker.local_addr(), "publisher");
+    for n in 0..100_u8 {
+        publisher.send(&[Packet::Publish(publish("t", &[n], AtLeastOnce))]);
+        publisher.expect(Packet::Puback(ID));
+        receiver.stream.set_nonblocking(true).unwrap();
+        receiver.stream.peek(&mut [0]).expect("the message");
+        receiver.stream.set_nonblocking(false).unwrap();
+        assert_eq!(receiver.message(), [n]);
     }
 }
