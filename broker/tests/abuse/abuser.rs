@@ -166,10 +166,10 @@ impl Silent {
         let mut open = VecDeque::new();
         while self.state.goes_on() {
             for _ in 0..Self::AT_ONCE {
-                if open.len() == self.number && !open.front_mut().is_some_and(is_closed) {
-                    break;
-                }
                 if open.len() == self.number {
+                    if !open.front_mut().is_some_and(is_closed) {
+                        break;
+                    }
                     // At once, or this system would acknowledge the end later, in the broker's time.
                     open.pop_front();
                     self.again.fetch_add(1, Ordering::Relaxed);
